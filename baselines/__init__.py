@@ -1,0 +1,1 @@
+"""Detectors that were made for the separate setting. They run in both."""

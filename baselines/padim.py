@@ -1,0 +1,186 @@
+"""PaDiM: one Gaussian over patch features for every position of the map.
+
+Defard, Setkov, Loesch, Audigier: "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
+Localization", ICPR workshops 2021, https://arxiv.org/abs/2011.08785. There is no official code; sizes follow
+the paper and the field's customary reimplementation.
+
+Taps at strides 4, 8 and 16 on the grid of the first (coarse cells are copied to their block); a random subset
+of the channels, drawn once and shared by all positions; per position mean and covariance (N - 1 in the
+denominator) plus epsilon I; score = Mahalanobis distance with the square root; bilinear to the input size;
+Gaussian smoothing; image score = maximum.
+
+State: (positions, d) means and (positions, d, d) inverse Cholesky factors. No parameter is trained by gradient:
+56*56 * (100 + 100*100) numbers at 100 channels and 224 px.
+
+Deviations: images are resized to 224 without the centre crop of 256, as for every method here (a crop cuts
+defects away). In the unified setting one Gaussian per position is fitted over all categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.errors import ConfigError, FitError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.smoothing import gaussian_smooth
+
+_READ = 32
+_FACTOR = 256
+"""Positions factored at a time: bounds memory at 550 channels to 256 * 550 * 550 * 8 bytes."""
+
+
+@dataclass(frozen=True)
+class PaDiMConfig:
+    """Hyper-parameters; the defaults are the paper's for ResNet-18.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: Taps of the backbone.
+        channels: d, size of the random subset; 0 keeps all channels.
+        epsilon: Added to the covariance's diagonal.
+        smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
+    """
+
+    image_size: int = 224
+    strides: tuple[int, ...] = (4, 8, 16)
+    channels: int = 100
+    epsilon: float = 0.01
+    smoothing: float = field(default=4.0, metadata={"score": True})
+
+
+@detector
+class PaDiM(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="padim",
+        title="PaDiM",
+        family="Gaussian per position",
+        designed_for="separate",
+        paper="Defard, Setkov, Loesch, Audigier: PaDiM. ICPR workshops 2021",
+        year=2021,
+        url="https://arxiv.org/abs/2011.08785",
+        version=1,
+        presets={
+            "quick": Preset({"image_size": 128}, "resnet18", "this project: CPU minutes"),
+            "paper": Preset({}, "resnet18", "the paper's R18-Rd100"),
+            "paper-wide": Preset({"channels": 550}, "wide_resnet50_2", "the paper's WR50-Rd550"),
+        },
+        deviations="Images are resized without the centre crop.",
+    )
+    config_type = PaDiMConfig
+    config: PaDiMConfig
+
+    def __init__(self, config: PaDiMConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        if config.channels > layout.total_channels:
+            raise ConfigError(
+                f"padim: channels={config.channels}, but the backbone's taps have only {layout.total_channels}."
+            )
+        kept = config.channels or layout.total_channels
+        positions = layout.grids[0] ** 2
+        self.subset = torch.zeros(kept, dtype=torch.int64)
+        self.mean = torch.zeros(positions, kept)
+        self.whitening = torch.zeros(positions, kept, kept)
+
+    @classmethod
+    def features(cls, config: PaDiMConfig) -> FeatureSpec:
+        """Taps on their own grids."""
+        return FeatureSpec(config.image_size, config.strides)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Draw the subset, accumulate means and covariances in one stream, factor them in chunks."""
+        if len(train) < 2:  # noqa: PLR2004
+            raise FitError(f"PaDiM needs at least two training images for a covariance, got {len(train)}.")
+        generator = torch.Generator().manual_seed(context.seed)
+        kept = len(self.subset)
+        self.subset = torch.randperm(self.layout.total_channels, generator=generator)[:kept].sort().values
+        device = context.device
+        shift = torch.zeros(0)
+        total = torch.zeros(self.mean.shape, dtype=torch.float64, device=device)
+        products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=device)
+        for done, patches in self._stream(train, device):
+            # Sums of products about a point near the mean: about zero they would cancel.
+            shift = patches.mean(dim=1) if not shift.numel() else shift
+            centred = patches - shift[:, None]  # (positions, B, d)
+            total += centred.sum(dim=1)
+            products += torch.bmm(centred.transpose(1, 2), centred)
+            context.progress(done, len(train), "images")
+        count = len(train)
+        centre = total / count
+        self.mean = (shift + centre).float()
+        self.whitening = torch.cat(
+            [
+                _inverse_factor(product, c, count, self.config.epsilon)
+                for product, c in zip(products.split(_FACTOR), centre.split(_FACTOR), strict=True)
+            ]
+        )
+        return FitReport()
+
+    def _stream(self, train: TrainingSet, device: torch.device) -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, len(train), _READ):
+            indices = range(start, min(start + _READ, len(train)))
+            yield indices.stop, self._patches(train.batch(indices).features, device)
+
+    def _patches(self, taps: Sequence[Tensor], device: torch.device) -> Tensor:
+        """Taps to (positions, B, d): the subset of channels on the first tap's grid."""
+        size = (self.layout.grids[0], self.layout.grids[0])
+        kept, first = [], 0
+        for tap in taps:
+            inside = (self.subset >= first) & (self.subset < first + tap.shape[1])
+            chosen = tap[:, self.subset[inside] - first].to(device)
+            kept.append(F.interpolate(chosen, size=size, mode="nearest"))
+            first += tap.shape[1]
+        return torch.cat(kept, dim=1).flatten(2).permute(2, 0, 1).contiguous()
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Mahalanobis distance per position, bilinear to the input size, smoothed; image score: its maximum."""
+        patches = self._patches(batch.features, self.mean.device)  # (P, B, d)
+        white = torch.bmm(patches - self.mean[:, None], self.whitening.transpose(1, 2))
+        grid = self.layout.grids[0]
+        distance = white.norm(dim=2).T.reshape(-1, 1, grid, grid)
+        size = (self.config.image_size, self.config.image_size)
+        maps = F.interpolate(distance, size=size, mode="bilinear", align_corners=False)[:, 0]
+        if self.config.smoothing:
+            maps = gaussian_smooth(maps, self.config.smoothing)
+        return Prediction(maps, maps.amax(dim=(1, 2)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Channel subset, means and inverse Cholesky factors."""
+        return {"subset": self.subset, "mean": self.mean, "whitening": self.whitening}
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the Gaussians."""
+        self.subset = state["subset"].cpu()
+        self.mean, self.whitening = state["mean"].to(device), state["whitening"].to(device)
+
+    def sizes(self) -> str:
+        """Input, grid and channels."""
+        grid = self.layout.grids[0]
+        return f"{self.config.image_size} px, {grid}x{grid} positions, {len(self.subset)} of {self.layout.total_channels} channels"
+
+
+def _inverse_factor(product: Tensor, centre: Tensor, count: int, epsilon: float) -> Tensor:
+    """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the Mahalanobis distance.
+
+    Args:
+        product: (p, d, d) float64 sums of outer products about the shift.
+        centre: (p, d) float64 mean minus shift.
+        count: Number of images.
+        epsilon: Added to the diagonal.
+
+    Returns:
+        (p, d, d) float32, lower triangular.
+    """
+    covariance = (product - count * centre[:, :, None] * centre[:, None, :]) / (count - 1)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    factor = torch.linalg.cholesky(covariance + epsilon * identity)
+    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False).float()

@@ -1,0 +1,11 @@
+"""Decides what to run, runs it, measures it. Start with ``python -m bench --help``."""
+
+import importlib
+
+_datasets = importlib.import_module("datasets")
+if not getattr(_datasets, "UNIBOARD", False):
+    raise ImportError(
+        f"The package 'datasets' that Python found ({getattr(_datasets, '__file__', None)}) is not UniBoard's; "
+        "Hugging Face publishes another of that name. Run from UniBoard's root directory as `python -m bench ...`, "
+        "in the environment that `make setup` creates, so that the root comes first on the path."
+    )

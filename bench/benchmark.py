@@ -1,0 +1,92 @@
+"""The whole of ``run``: plan, say, carry out, render, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.estimate import Estimator
+from bench.options import Options
+from bench.plan import Run, cache_file, make_plan, missing_runs
+from bench.pool import carry_out, duration
+from bench.printing import print_headline
+from bench.runner import Execution
+from reports.build import build
+from results.store import Store
+
+
+def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_run: bool) -> int:
+    """Run benchmarks one after the other, then render the page.
+
+    Args:
+        all_options: One per dataset.
+        reference_dir: Committed records, read beside the own ones.
+        site: Where the page is rendered.
+        dry_run: Only say what would run.
+
+    Returns:
+        Number of runs of this call that failed.
+    """
+    console = Console(soft_wrap=True)
+    failed = 0
+    for options in all_options:
+        store = Store(options.results_dir)
+        plan = make_plan(options)
+        _say_refused_settings(console, options, plan)
+        todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed)
+        if options.only_kept:
+            todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
+        for path, reason in store.problems:
+            console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
+        console.print(
+            f"{plan[0].dataset.title if plan else options.dataset}: {len(plan)} runs, {len(plan) - len(todo)} recorded "
+            f"already, {len(todo)} to do.",
+            highlight=False,
+        )
+        estimator = Estimator(store.records(), probe=dry_run)
+        if dry_run:
+            _print_dry_run(console, plan, todo, estimator, options.jobs)
+            continue
+        execution = Execution(
+            options.results_dir, options.cache_dir, options.keep, options.jobs, options.command
+        )
+        records = carry_out(todo, execution, estimator, console)
+        failed += sum(record.status == "failed" for record in records)
+    if dry_run:
+        return 0
+    store = Store(all_options[0].results_dir, (reference_dir,))
+    page = build(store, site)
+    print_headline(console, store)
+    if failed:
+        console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
+    console.print(f"Page: {page.resolve()}", highlight=False)
+    return failed
+
+
+def _say_refused_settings(console: Console, options: Options, plan: list[Run]) -> None:
+    if plan:
+        for setting in options.settings:
+            if setting not in plan[0].index.settings:
+                console.print(f"{plan[0].dataset.title}'s protocol has no {setting} setting: left out.", highlight=False)
+
+
+def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:
+    """A line per method and setting: how many runs, how many recorded, how long the rest takes."""
+    table = Table("method", "setting", "runs", "recorded", "expected", "estimate from", box=None)
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in plan:
+        groups.setdefault((run.method.title, run.setting), []).append(run)
+    waiting = {run.score_id for run in todo}
+    total = estimator.feature_seconds(todo)
+    features = total
+    for (title, setting), runs in groups.items():
+        rest = [run for run in runs if run.score_id in waiting]
+        seconds = sum(estimator.seconds(run) or 0.0 for run in rest)
+        total += seconds / jobs
+        source = estimator.source(rest[0]) if rest else "-"
+        table.add_row(title, setting, str(len(runs)), str(len(runs) - len(rest)), duration(seconds), source)
+    console.print(table)
+    console.print(f"Features (once, if not kept already): {duration(features)}.", highlight=False)
+    console.print(f"Total: about {duration(total)} = {total / 3600:.2f} hours. Nothing was run.", highlight=False)

@@ -1,0 +1,203 @@
+"""The command line: ``run``, ``rescore``, ``list``, ``verify``, ``report``, ``table``.
+
+``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bench.printing import print_headline
+from datasets.errors import UniBoardError
+from results.errors import ResultsError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="UniBoard: unified against separate."
+)
+error_console = Console(stderr=True)
+EXIT_FAILED_RUNS = 1
+EXIT_USER_ERROR = 2
+
+ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
+ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
+DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
+Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
+RUNS, REFERENCE = Path("results/runs"), Path("results/reference")
+
+
+def main() -> None:
+    """Entry point: errors that are written for people are printed as such, exit code 2."""
+    try:
+        app()
+    except (UniBoardError, ResultsError) as error:
+        error_console.print(f"[bold red]Error[/]: {_escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@app.command()
+def run(
+    dataset: Annotated[str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")] = "synthetic",
+    methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "uniad,padim,patchcore",
+    settings: Annotated[str, typer.Option(help="unified, separate, or both.")] = "unified,separate",
+    seeds: Annotated[str, typer.Option(help="Number of seeds (3) or a list of them (0,4).")] = "3",
+    preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = "",
+    categories: Annotated[str, typer.Option(help="Categories, separated by commas; default: all.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs.")] = 0,
+    data_dir: DataDir = Path("data"),
+    root: Root = None,
+    weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
+    weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
+    backbone: Annotated[str, typer.Option(help="timm name for all methods; default: each preset's own.")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="method.field=value; may be repeated.")] = None,
+    results_dir: ResultsDir = RUNS,
+    reference_dir: ReferenceDir = REFERENCE,
+    cache_dir: Annotated[Path, typer.Option(help="Features, checkpoints and fitted states.")] = Path(".cache"),
+    bank_dtype: Annotated[str, typer.Option(help="float16 or float32: number format of kept features.")] = "float16",
+    bank_gib: Annotated[float, typer.Option(help="Features of a category beyond this size are not kept.")] = 200.0,
+    keep: Annotated[str, typer.Option(help="Fitted states to keep: none, last or all.")] = "none",
+    map_size: Annotated[str, typer.Option(help="Side of the scored maps in pixels, or native.")] = "256",
+    site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that are recorded already.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs recorded as failed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run and how long it takes.")] = False,
+    unchecked_counts: Annotated[
+        bool, typer.Option("--unchecked-counts", help="Accept a dataset with other image counts than published.")
+    ] = False,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Carry the runs out in reverse order.")] = False,
+) -> None:
+    """Run the benchmark: what is recorded already is skipped. Then render the page and print the headline table."""
+    _benchmark(dict(locals()), only_kept=False)
+
+
+@app.command("rescore")
+@functools.wraps(run)
+def rescore(**options: Any) -> None:
+    """As `run`, but only runs whose fitted state was kept (--keep) are scored, without training."""
+    _benchmark(options, only_kept=True)
+
+
+def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
+    from bench.benchmark import benchmark  # noqa: PLC0415  torch only here
+    from bench.options import Options, OptionError, parse_list, parse_seeds  # noqa: PLC0415
+
+    for name, allowed in (("keep", ("none", "last", "all")), ("bank_dtype", ("float16", "float32"))):
+        if given[name] not in allowed:
+            raise OptionError(f"{name.upper()}={given[name]}: expected {', '.join(allowed)}.")
+    same = ("preset", "device", "jobs", "threads", "data_dir", "root", "weights", "weights_dir", "backbone")
+    same += ("results_dir", "cache_dir", "bank_dtype", "bank_gib", "keep", "map_size", "force", "retry_failed", "reverse")
+    shared: dict[str, Any] = {name: given[name] for name in same} | {
+        "methods": parse_list(given["methods"], "method"),
+        "settings": parse_list(given["settings"], "setting"),
+        "seeds": parse_seeds(given["seeds"]),
+        "categories": parse_list(given["categories"], "category"),
+        "assignments": tuple(given["set_"] or ()),
+        "check_counts": not given["unchecked_counts"],
+        "only_kept": only_kept,
+        "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+    }
+    all_options = [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
+    if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"]):
+        raise typer.Exit(EXIT_FAILED_RUNS)
+
+
+def _datasets(names: str) -> list[str]:
+    """Dataset names; a name that only begins several (``cifar10``) stands for all of them."""
+    from bench.options import parse_list  # noqa: PLC0415
+    from datasets.registry import known_datasets  # noqa: PLC0415
+
+    known = known_datasets()
+    chosen: list[str] = []
+    for name in parse_list(names, "dataset"):
+        family = [other for other in known if other.startswith(f"{name}-")]
+        chosen.extend([name] if name in known or not family else family)
+    return chosen
+
+
+@app.command("list")
+def list_() -> None:
+    """List datasets and methods with their presets."""
+    from bench.printing import print_datasets, print_methods  # noqa: PLC0415
+    from datasets.registry import known_datasets  # noqa: PLC0415
+    from methods.registry import known_detectors  # noqa: PLC0415
+
+    console = Console()
+    print_datasets(console, known_datasets())
+    print_methods(console, {name: cls.info for name, cls in known_detectors().items()})
+
+
+@app.command()
+def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
+    """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
+    from datasets.location import dataset_root  # noqa: PLC0415
+    from datasets.registry import find_dataset  # noqa: PLC0415
+    from datasets.verify import verify_root  # noqa: PLC0415
+
+    info = find_dataset(dataset)
+    place = dataset_root(info, data_dir, root)
+    problems = verify_root(place, info)
+    console = Console()
+    for problem in problems:
+        console.print(f"{problem}", highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        console.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {place}.", highlight=False)
+        raise typer.Exit(EXIT_FAILED_RUNS)
+    console.print(f"{info.title} in {place}: no problem found.", highlight=False)
+
+
+@app.command()
+def download(dataset: str, data_dir: DataDir = Path("data")) -> None:
+    """Fetch a dataset to the data directory, on request only."""
+    from datasets.errors import DatasetError  # noqa: PLC0415
+    from datasets.registry import find_dataset  # noqa: PLC0415
+
+    info = find_dataset(dataset)
+    if info.download is None:
+        raise DatasetError(f"{info.title} can't be fetched by a program. {info.instructions}")
+    info.download(data_dir / info.directory)
+    Console().print(f"{info.title} is in {data_dir / info.directory}.", highlight=False)
+
+
+@app.command()
+def report(
+    results_dir: ResultsDir = RUNS,
+    reference_dir: ReferenceDir = REFERENCE,
+    site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+) -> None:
+    """Render the page from the records alone."""
+    from reports.build import build  # noqa: PLC0415
+    from results.store import Store  # noqa: PLC0415
+
+    store = Store(results_dir, (reference_dir,))
+    page = build(store, site)
+    console = Console()
+    print_headline(console, store)
+    console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def table(
+    output: Annotated[str, typer.Option("--format", help="csv, md, latex or parquet.")] = "md",
+    kind: Annotated[str, typer.Option(help="headline or categories.")] = "headline",
+    metric: Annotated[str, typer.Option(help="Metric of the per-category table.")] = "I-AUROC",
+    results_dir: ResultsDir = RUNS,
+    reference_dir: ReferenceDir = REFERENCE,
+) -> None:
+    """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
+    from results.store import Store  # noqa: PLC0415
+    from results.tables import table as render  # noqa: PLC0415
+
+    content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
+    sys.stdout.buffer.write(content)

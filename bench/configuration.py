@@ -1,0 +1,133 @@
+"""From preset and ``--set method.field=value`` to a detector's frozen configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, Union
+
+from datasets.errors import unknown_name
+from methods.detector import Detector, Preset
+from methods.errors import ConfigError
+
+
+def find_preset(cls: type[Detector], name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UnknownNameError: With the nearest right names.
+    """
+    if name not in cls.info.presets:
+        raise unknown_name(f"preset of {cls.info.name}", name, cls.info.presets)
+    return cls.info.presets[name]
+
+
+def parse_overrides(assignments: list[str], methods: list[str]) -> dict[str, dict[str, str]]:
+    """``["uniad.steps=1000"]`` to ``{"uniad": {"steps": "1000"}}``.
+
+    Args:
+        assignments: As given on the command line; one item may hold several, separated by commas.
+        methods: Methods that run; an assignment to another one is an error, since it would change nothing.
+
+    Raises:
+        ConfigError: If an assignment has not the form ``method.field=value``.
+        UnknownNameError: If the method does not run.
+    """
+    overrides: dict[str, dict[str, str]] = {}
+    for assignment in _split(assignments):
+        target, equals, value = assignment.partition("=")
+        method, dot, field = target.strip().partition(".")
+        if not equals or not dot or not field:
+            raise ConfigError(f"--set {assignment}: expected method.field=value, e.g. uniad.neighbour_size=5.")
+        if method not in methods:
+            raise unknown_name("method in --set (of those that run)", method, methods)
+        overrides.setdefault(method, {})[field] = value.strip()
+    return overrides
+
+
+def _split(assignments: list[str]) -> list[str]:
+    """Split at commas that start a new assignment: ``a.x=1,2,b.y=3`` is ``a.x=1,2`` and ``b.y=3``."""
+    parts: list[str] = []
+    for item in assignments:
+        for piece in item.split(","):
+            if "=" in piece or not parts:
+                parts.append(piece)
+            else:
+                parts[-1] += f",{piece}"
+    return [part for part in parts if part.strip()]
+
+
+def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
+    """A detector's configuration.
+
+    Args:
+        cls: The detector's class.
+        preset: Name of the preset.
+        overrides: Field values as text.
+
+    Returns:
+        The configuration, and the overrides as typed values.
+
+    Raises:
+        UnknownNameError: For an unknown preset or field.
+        ConfigError: For a value of the wrong type or out of its closed set.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls.config_type)}
+    hints = typing.get_type_hints(cls.config_type)
+    typed: dict[str, Any] = {}
+    for name, text in overrides.items():
+        if name not in fields:
+            raise unknown_name(f"field of {cls.info.name}", name, fields)
+        typed[name] = _convert(text, hints[name], f"{cls.info.name}.{name}")
+    config = cls.config_type(**{**find_preset(cls, preset).config, **typed})
+    return config, typed
+
+
+def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration as JSON values: fields that act in the fit, and fields that act at test time only."""
+    fit: dict[str, Any] = {}
+    score: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        target = score if field.metadata.get("score") else fit
+        target[field.name] = list(value) if isinstance(value, tuple) else value
+    return fit, score
+
+
+def _convert(text: str, hint: Any, name: str) -> Any:
+    """Text to the type of a field: int, float, bool, str, a closed set of them, or a tuple of numbers."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        for value in allowed:
+            if text == str(value):
+                return value
+        raise unknown_name(f"value of {name}", text, [str(value) for value in allowed])
+    if origin in (Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _convert(text, option, name)
+            except (ConfigError, TypeError):
+                continue
+        raise ConfigError(f"{name}={text}: not one of {hint}.")
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(part, item, name) for part in text.strip("()[] ").split(",") if part.strip())
+    if hint is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ConfigError(f"{name}={text}: expected true or false.")
+    if hint is str:
+        return text
+    try:
+        value = json.loads(text)
+        if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if hint is int and isinstance(value, int) and not isinstance(value, bool):
+            return value
+    except json.JSONDecodeError:
+        pass
+    raise ConfigError(f"{name}={text}: expected {getattr(hint, '__name__', hint)}.")

@@ -1,0 +1,189 @@
+"""How long runs will take: from records of like runs, else from a short measurement on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bench.plan import Run, load_backbone
+from methods.detector import Batch, FitContext
+from methods.feature_bank import layout_of, to_batch
+from results.record import RunRecord
+
+_PROBE_IMAGES = 8
+_PROBE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds per unit of work of one method on one machine.
+
+    Attributes:
+        feature: Per image of the backbone pass.
+        step: Per optimiser step.
+        fit: Per training image, for methods without steps.
+        score: Per test image, metrics included.
+        source: Where the rates come from, in words.
+    """
+
+    feature: float
+    step: float
+    fit: float
+    score: float
+    source: str
+
+
+class _ProbeImages:
+    """Random features of the right shape."""
+
+    def __init__(self, run: Run) -> None:
+        layout = layout_of(run.features, load_backbone(run.backbone))
+        generator = torch.Generator().manual_seed(0)
+        self.spec, self.categories = run.features, run.categories
+        self.aware = run.detector_class.info.class_aware
+        self.taps = [
+            torch.rand(_PROBE_IMAGES, channels, grid, grid, generator=generator)
+            for channels, grid in zip(layout.channels, layout.grids, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return _PROBE_IMAGES
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        rows = [index % _PROBE_IMAGES for index in indices]
+        names = tuple(self.categories[0] for _ in rows) if self.aware else None
+        return to_batch([tap[rows] for tap in self.taps], self.spec, names)
+
+
+class Estimator:
+    """Expected seconds of runs; learns from every run that finishes.
+
+    Args:
+        records: Of earlier runs.
+        probe: Whether to measure what no record tells (takes seconds); otherwise such runs count as unknown.
+    """
+
+    def __init__(self, records: Iterable[RunRecord], *, probe: bool) -> None:
+        self._probe = probe
+        self._rates: dict[tuple[str, ...], Rates] = {}
+        self._seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._passes: set[tuple[str, ...]] = set()
+        known: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+        for record in records:
+            if record.status == "ok" and record.cost and record.budget:
+                known[_record_key(record)].append(record)
+        for key, alike in known.items():
+            self._rates[key] = _rates_of(alike)
+
+    def seconds(self, run: Run) -> float | None:
+        """Expected seconds of fit and scoring (features apart); None if unknown."""
+        finished = self._seen.get(_exact_key(run))
+        if finished:
+            return sum(finished) / len(finished)
+        rates = self._rates_for(run)
+        if rates is None:
+            return None
+        train = sum(len(run.index.split("train", c)) for c in run.categories)
+        test = sum(len(run.index.split("test", c)) for c in run.categories)
+        return _steps(run, train) * rates.step + train * rates.fit + test * rates.score
+
+    def feature_seconds(self, runs: Sequence[Run]) -> float:
+        """Expected seconds of the backbone passes of these runs, each category's images once per input size."""
+        total, done = 0.0, set()
+        for run in runs:
+            rates = self._rates_for(run)
+            for category in run.categories:
+                key = (category, run.backbone.name, run.features.image_size)
+                if rates and key not in done:
+                    done.add(key)
+                    total += rates.feature * sum(len(run.index.split(s, category)) for s in ("train", "test"))
+        return total
+
+    def source(self, run: Run) -> str:
+        """Where the estimate comes from."""
+        rates = self._rates_for(run)
+        return rates.source if rates else "unknown"
+
+    def observe(self, run: Run, seconds: float) -> None:
+        """Learn from a finished run."""
+        self._seen[_exact_key(run)].append(seconds)
+
+    def _rates_for(self, run: Run) -> Rates | None:
+        key = _run_key(run)
+        if key not in self._rates and self._probe:
+            self._rates[key] = _measure(run)
+        return self._rates.get(key)
+
+
+def _exact_key(run: Run) -> tuple[str, ...]:
+    return (*_run_key(run), run.setting, *(run.categories if run.setting == "unified" else ()))
+
+
+def _run_key(run: Run) -> tuple[str, ...]:
+    entry = run.method
+    return entry.name, entry.preset, repr(sorted(entry.overrides.items())), run.backbone.name, run.device[:4]
+
+
+def _record_key(record: RunRecord) -> tuple[str, ...]:
+    entry = record.method
+    device = str(entry.fit_config.get("device", "cpu"))[:4]
+    return entry.name, entry.preset, repr(sorted(entry.overrides.items())), record.backbone.name, device
+
+
+def _rates_of(records: Sequence[RunRecord]) -> Rates:
+    """Mean rates of records of one method and configuration."""
+    feature = fit = step = score = 0.0
+    for record in records:
+        if record.cost is None or record.budget is None:
+            continue
+        feature += record.cost.feature_seconds / record.budget.train_images
+        if record.budget.steps:
+            step += record.cost.fit_seconds / record.budget.steps
+        else:
+            fit += record.cost.fit_seconds / record.budget.train_images
+        score += record.cost.score_seconds / sum(r.test_normal + r.test_anomalous for r in record.results.values())
+    n = len(records)
+    return Rates(feature / n, step / n, fit / n, score / n, f"{n} earlier record{'s' if n > 1 else ''}")
+
+
+def _steps(run: Run, train_images: int) -> int:
+    """Optimiser steps of a run; 0 for methods without them."""
+    config = run.config
+    if not hasattr(config, "steps"):
+        return 0
+    return config.steps or config.epochs * -(-train_images // config.batch_size)
+
+
+@torch.no_grad()
+def _measure(run: Run) -> Rates:
+    """Time a backbone pass, a short fit and a prediction on random images."""
+    device = torch.device(run.device)
+    backbone = load_backbone(run.backbone).to(device)
+    size = run.features.image_size
+    images = torch.randint(0, 256, (_PROBE_IMAGES // 2, 3, size, size), dtype=torch.uint8, device=device)
+    backbone(images)
+    begun = time.perf_counter()
+    backbone(images)
+    feature = (time.perf_counter() - begun) / len(images)
+    train, config = _ProbeImages(run), run.config
+    if hasattr(config, "steps"):
+        config = dataclasses.replace(config, steps=_PROBE_STEPS)
+    detector = run.detector_class(config, layout_of(run.features, backbone))
+    with torch.enable_grad():
+        begun = time.perf_counter()
+        detector.fit(train, FitContext(0, device))
+        seconds = time.perf_counter() - begun
+    if hasattr(config, "steps"):  # the probe has fewer images than a batch: work grows with the images shown
+        shown = min(config.batch_size, _PROBE_IMAGES)
+        step, fit = seconds / _PROBE_STEPS * config.batch_size / shown, 0.0
+    else:
+        step, fit = 0.0, seconds / _PROBE_IMAGES
+    begun = time.perf_counter()
+    detector.predict(train.batch(range(_PROBE_IMAGES)))
+    score = (time.perf_counter() - begun) / _PROBE_IMAGES
+    return Rates(feature, step, fit, score, "a short measurement (rough)")

@@ -1,0 +1,145 @@
+"""From a fitted detector and test features to image scores, maps and metrics, under the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.protocol import Protocol, common_score, resize_maps
+from datasets.images import load_mask, resize_mask
+from datasets.sample import DatasetIndex, Sample
+from methods.detector import Detector
+from methods.feature_bank import FeatureSet
+from results.metrics import image_metrics, label_regions, pixel_metrics
+from results.record import CategoryResult
+
+TEST_BATCH = 16
+GALLERY_SIDE = 64
+NO_MASKS = "the dataset has no pixel masks"
+
+
+@dataclass
+class CategoryScores:
+    """What a detector said of one category's test images.
+
+    Attributes:
+        samples: The images, in index order.
+        own: (n,) float32 image scores by the detector's rule (or the dataset's, see ``image_score``).
+        common: (n,) float32 image scores by the harness's rule.
+        maps: n float32 maps, resized by the protocol.
+        gallery: (n, 64, 64) float16 maps for pictures.
+    """
+
+    samples: tuple[Sample, ...]
+    own: NDArray[np.float32]
+    common: NDArray[np.float32]
+    maps: list[NDArray[np.float32]]
+    gallery: NDArray[np.float16]
+
+
+def score_category(
+    detector: Detector, features: FeatureSet, index: DatasetIndex, category: str, protocol: Protocol
+) -> CategoryScores:
+    """Run the detector over one category's test images."""
+    samples = index.split("test", category)
+    own, common, maps, gallery = [], [], [], []
+    for start in range(0, len(samples), TEST_BATCH):
+        rows = range(start, min(start + TEST_BATCH, len(samples)))
+        prediction = detector.predict(features.batch(rows))
+        for row, raw in zip(rows, prediction.maps.split(1), strict=True):
+            map_ = resize_maps(raw, _map_shape(index, samples[row], protocol))[0]
+            maps.append(map_)
+            common.append(common_score(map_, protocol.common_window))
+        gallery.append(resize_maps(prediction.maps, (GALLERY_SIDE, GALLERY_SIDE)))
+        if index.image_score == "map_mean":
+            own.append(prediction.maps.mean(dim=(1, 2)).cpu())
+        else:
+            own.append(prediction.image_scores.cpu())
+    limit = np.finfo(np.float16).max
+    return CategoryScores(
+        samples,
+        torch.cat(own).float().numpy(),
+        np.array(common, dtype=np.float32),
+        maps,
+        np.concatenate(gallery).clip(-limit, limit).astype(np.float16),
+    )
+
+
+def evaluate_category(
+    scores: CategoryScores, index: DatasetIndex, protocol: Protocol
+) -> tuple[CategoryResult, dict[str, NDArray[np.float32]]]:
+    """All metrics of one category.
+
+    Returns:
+        The result, and its curves by name.
+
+    Raises:
+        MetricError: If a score is not finite.
+    """
+    labels = np.array([sample.is_anomalous for sample in scores.samples])
+    own, common = image_metrics(scores.own, labels), image_metrics(scores.common, labels)
+    values: dict[str, float | None] = {
+        **own.values,
+        **{f"{name} (common)": value for name, value in common.values.items()},
+    }
+    reasons = {**own.reasons, **{f"{name} (common)": reason for name, reason in common.reasons.items()}}
+    curves = dict(own.curves)
+    regions = lost = 0
+    without = [s for s in scores.samples if s.is_anomalous and not s.masks]
+    if without:
+        reason = NO_MASKS if not index.has_masks else f"{len(without)} defective images have no mask"
+        for name in ("P-AUROC", "P-AP", "P-F1max", "PRO"):
+            values[name], reasons[name] = None, reason
+    else:
+        masks = []
+        for sample, map_ in zip(scores.samples, scores.maps, strict=True):
+            mask, found, vanished = _protocol_mask(index, sample, map_.shape)
+            masks.append(mask)
+            regions += found
+            lost += vanished
+        pixel = pixel_metrics(scores.maps, masks, fpr_limit=protocol.pro_limit)
+        values.update(pixel.values)
+        reasons.update(pixel.reasons)
+        curves.update(pixel.curves)
+    result = CategoryResult(
+        metrics=values,
+        reasons=reasons,
+        test_normal=int((~labels).sum()),
+        test_anomalous=int(labels.sum()),
+        regions=regions,
+        regions_lost=lost,
+    )
+    return result, curves
+
+
+def pooled_metrics(scores: list[CategoryScores]) -> dict[str, float | None]:
+    """Image metrics of all categories' scores ranked together: one threshold for all."""
+    labels = np.array([sample.is_anomalous for part in scores for sample in part.samples])
+    return dict(image_metrics(np.concatenate([part.own for part in scores]), labels).values)
+
+
+def _map_shape(index: DatasetIndex, sample: Sample, protocol: Protocol) -> tuple[int, int]:
+    if protocol.map_size != "native":
+        return protocol.map_size, protocol.map_size
+    height, width = load_mask(index.root, sample).shape
+    return height, width
+
+
+def _protocol_mask(
+    index: DatasetIndex, sample: Sample, shape: tuple[int, ...]
+) -> tuple[NDArray[np.bool_], int, int]:
+    """The mask at map resolution, the number of regions in the file, and how many of them vanished."""
+    if not sample.masks:
+        return np.zeros(shape, dtype=bool), 0, 0
+    mask = load_mask(index.root, sample)
+    regions = label_regions(mask[None])[0]
+    found = int(regions.max())
+    if mask.shape == tuple(shape):
+        return mask, found, 0
+    resized = np.asarray(Image.fromarray(regions).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+    kept = len(np.unique(resized[resized > 0]))
+    return resize_mask(mask, shape[0]) if shape[0] == shape[1] else resized > 0, found, found - kept

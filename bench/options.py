@@ -1,0 +1,118 @@
+"""What the user asked for, resolved once: the same options drive ``run``, ``--dry-run`` and ``rescore``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from datasets.errors import UniBoardError, unknown_name
+from datasets.registry import find_dataset
+
+DEFAULT_METHODS = ("uniad", "padim", "patchcore")
+SETTINGS = ("unified", "separate")
+Keep = Literal["none", "last", "all"]
+
+
+class OptionError(UniBoardError):
+    """Options that can't be met."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``python -m bench run``; see its ``--help`` for their meaning."""
+
+    dataset: str = "synthetic"
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    settings: tuple[str, ...] = SETTINGS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    preset: str = ""
+    categories: tuple[str, ...] = ()
+    device: str = "auto"
+    jobs: int = 1
+    threads: int = 0
+    data_dir: Path = Path("data")
+    root: Path | None = None
+    weights: str = ""
+    weights_dir: Path | None = None
+    backbone: str = ""
+    assignments: tuple[str, ...] = ()
+    results_dir: Path = Path("results/runs")
+    cache_dir: Path = Path(".cache")
+    bank_dtype: str = "float16"
+    bank_gib: float = 200.0
+    keep: Keep = "none"
+    map_size: str = "256"
+    force: bool = False
+    retry_failed: bool = False
+    check_counts: bool = True
+    reverse: bool = False
+    only_kept: bool = False
+    command: str = field(default="", compare=False)
+
+    @property
+    def resolved_preset(self) -> str:
+        """``quick`` for the synthetic dataset, ``paper`` for real ones, unless one is named."""
+        if self.preset:
+            return self.preset
+        return "quick" if find_dataset(self.dataset).synthesised else "paper"
+
+    @property
+    def resolved_weights(self) -> str:
+        """``file`` with WEIGHTS_DIR; ``random`` for the synthetic dataset, which needs no download; else pretrained.
+
+        Raises:
+            UnknownNameError: For another word.
+            OptionError: For ``file`` without a directory.
+        """
+        if self.weights and self.weights not in ("pretrained", "random", "file"):
+            raise unknown_name("kind of weights", self.weights, ["pretrained", "random", "file"])
+        if self.weights == "file" and self.weights_dir is None:
+            raise OptionError("WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.")
+        if self.weights:
+            return self.weights
+        if self.weights_dir is not None:
+            return "file"
+        return "random" if find_dataset(self.dataset).synthesised else "pretrained"
+
+    @property
+    def resolved_backbone(self) -> str:
+        """The backbone of all methods, or empty for each preset's own."""
+        if self.backbone:
+            return self.backbone
+        return "resnet18" if find_dataset(self.dataset).synthesised else ""
+
+    @property
+    def resolved_threads(self) -> int:
+        """Threads of each run: the cores shared among the jobs."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.jobs)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``3`` is the seeds 0, 1, 2; ``0,4`` are the seeds 0 and 4.
+
+    Raises:
+        OptionError: For anything else, and for no seed at all.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(",") if part.strip()) if "," in text else tuple(range(int(text)))
+    except ValueError as error:
+        raise OptionError(f"SEEDS={text}: expected a number of seeds (3) or a list (0,4).") from error
+    if not seeds or min(seeds) < 0:
+        raise OptionError(f"SEEDS={text}: at least one seed, none below 0.")
+    return tuple(sorted(set(seeds)))
+
+
+def parse_list(text: str, kind: str, allowed: Sequence[str] = ()) -> tuple[str, ...]:
+    """A comma-separated list, each item checked against ``allowed`` if that is given.
+
+    Raises:
+        UnknownNameError: For an item that is not allowed, with the nearest right ones.
+    """
+    items = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for item in items:
+        if allowed and item not in allowed:
+            raise unknown_name(kind, item, allowed)
+    return items

@@ -1,0 +1,179 @@
+"""Carries out a plan: features first, then run after run or several at a time, with progress all the while."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import joblib
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from bench.estimate import Estimator
+from bench.plan import Run
+from bench.runner import Execution, execute
+from methods.features import FeatureSpec
+from results.record import RunRecord
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def duration(seconds: float) -> str:
+    """``75`` is ``1 min 15 s``; hours from 90 minutes on."""
+    if seconds < 90:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    if seconds < 5400:  # noqa: PLR2004
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds / 3600:.1f} h"
+
+
+class Reporter:
+    """Shows what is done and what is left: a live bar on a terminal, a line per event elsewhere."""
+
+    def __init__(self, console: Console, runs: Sequence[Run], estimator: Estimator, jobs: int) -> None:
+        self.console = console
+        self.left = list(runs)
+        self.total = len(runs)
+        self.estimator = estimator
+        self.jobs = jobs
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.overall: TaskID = self.progress.add_task("runs", total=self.total, note="")
+        self.inner: TaskID = self.progress.add_task("", total=1, note="")
+        self._last_line = time.monotonic()
+
+    def remaining(self) -> str:
+        """Expected time of the runs that are left, as text."""
+        expected = [self.estimator.seconds(run) for run in self.left]
+        known = [seconds for seconds in expected if seconds is not None]
+        if not known:
+            return "time left: not known yet"
+        guess = sum(known) + (len(expected) - len(known)) * sum(known) / len(known)
+        return f"about {duration(guess / self.jobs)} left"
+
+    def stage(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Progress inside the present run or pass."""
+        self.progress.update(self.inner, description=what, completed=done, total=total, note=note)
+        if not self.console.is_terminal and time.monotonic() - self._last_line > 20:  # noqa: PLR2004
+            self.line(f"  {what}: {done}/{total} {note}")
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self._last_line = time.monotonic()
+        self.console.print(text, highlight=False, markup=False)
+
+    def finished(self, run: Run, record: RunRecord, seconds: float) -> None:
+        """A run is recorded."""
+        self.left.remove(run)
+        if record.status == "ok":
+            self.estimator.observe(run, seconds)
+        done = self.total - len(self.left)
+        outcome = _outcome(record)
+        self.progress.update(self.overall, completed=done, note=self.remaining())
+        rest = f"; {self.remaining()}" if self.left else ""
+        self.line(f"[{done}/{self.total}] {run.describe()}: {outcome} in {duration(seconds)}{rest}")
+
+
+def _outcome(record: RunRecord) -> str:
+    if record.failure:
+        return f"FAILED ({record.failure.error_type}: {record.failure.message})"
+    values = [result.metrics.get("I-AUROC") for result in record.results.values()]
+    if not values or any(value is None for value in values):
+        return "recorded"
+    mean = sum(value for value in values if value is not None) / len(values)
+    return f"I-AUROC {100 * mean:.1f}"
+
+
+def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
+    """Compute the features that the runs will read, one pass per category and input size.
+
+    A category whose images can't be read costs its own runs only: they fail with the same message.
+    """
+    wanted: dict[tuple[str, str], tuple[Run, dict[str, list[FeatureSpec]]]] = {}
+    for run in runs:
+        key = (run.backbone.name, run.bank.dtype)
+        _, by_category = wanted.setdefault(key, (run, {}))
+        for category in run.categories:
+            specs = by_category.setdefault(category, [])
+            if run.features not in specs:
+                specs.append(run.features)
+    for run, by_category in wanted.values():
+        bank = run.open_bank()
+        for category, specs in by_category.items():
+            for split in ("train", "test"):
+                try:
+                    seconds = bank.fill(
+                        specs, [category], split, lambda done, total, what: reporter.stage(what, done, total)
+                    )
+                    if seconds > 1:
+                        reporter.line(f"features of {category} ({split}) by {run.backbone.name}: {duration(seconds)}")
+                except Exception as error:  # the runs that need it will record the failure
+                    reporter.line(f"features of {category} ({split}): {error}")
+
+
+def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, console: Console) -> list[RunRecord]:
+    """Carry out the runs and write their records.
+
+    Args:
+        runs: In the order in which to start them.
+        execution: How.
+        estimator: For the time that is left.
+        console: Where progress is shown.
+
+    Returns:
+        The records, in the order in which the runs finished.
+    """
+    reporter = Reporter(console, runs, estimator, execution.jobs)
+    records: list[RunRecord] = []
+    with reporter.progress:
+        if runs:
+            fill_bank(runs, reporter)
+        if execution.jobs == 1:
+            for run in runs:
+                started = time.perf_counter()
+                what = run.describe()
+                record = execute(run, execution, lambda d, t, n, w=what: reporter.stage(w, d, t, n))  # type: ignore[misc]
+                records.append(record)
+                reporter.finished(run, record, time.perf_counter() - started)
+        else:
+            with _importable_workers():
+                parallel = joblib.Parallel(n_jobs=execution.jobs, return_as="generator_unordered")
+                tasks = (joblib.delayed(_in_worker)(run, execution) for run in runs)
+                for run, record, seconds in parallel(tasks):
+                    records.append(record)
+                    reporter.finished(run, record, seconds)
+    return records
+
+
+def _in_worker(run: Run, execution: Execution) -> tuple[Run, RunRecord, float]:
+    started = time.perf_counter()
+    record = execute(run, execution)
+    return run, record, time.perf_counter() - started
+
+
+@contextmanager
+def _importable_workers() -> Iterator[None]:
+    """Worker processes start with the repository's root first on their path: another ``datasets`` must not win."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before

@@ -1,0 +1,54 @@
+"""What the command line prints besides progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from results.store import Store
+from results.tables import HEADLINE_METRICS, headline
+
+if TYPE_CHECKING:
+    from datasets.registry import DatasetInfo
+    from methods.detector import DetectorInfo
+
+
+def print_headline(console: Console, store: Store) -> None:
+    """The headline table of every dataset in the store: unified | separate | delta."""
+    rows = headline(store)
+    for key in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
+        dataset, set_id, categories = key
+        title = f"{dataset}, {categories} categories (%, mean ± std over seeds)"
+        table = Table("method", title=title, title_justify="left", title_style="bold")
+        for metric in HEADLINE_METRICS:
+            for group in ("unified", "separate", "delta"):
+                table.add_column(f"{metric}\n{group}", justify="right", no_wrap=True)
+        table.add_column("runs", justify="right")
+        for row in rows:
+            if (row.dataset, row.set_id) == (dataset, set_id):
+                cells = [
+                    row.cells[metric, group].text() for metric in HEADLINE_METRICS for group in ("unified", "separate", "delta")
+                ]
+                table.add_row(escape(row.method), *cells, row.runs)
+        console.print(table)
+
+
+def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:
+    """Name, title, categories, licence."""
+    table = Table("dataset", "title", "categories", "licence", box=None)
+    for info in infos.values():
+        table.add_row(info.name, info.title, str(len(info.counts) or "yours"), info.licence)
+    console.print(table)
+
+
+def print_methods(console: Console, infos: Mapping[str, DetectorInfo]) -> None:
+    """Name, paper and presets."""
+    table = Table("method", "designed for", "presets", "paper", box=None)
+    for info in infos.values():
+        presets = ", ".join(f"{name} ({preset.backbone})" for name, preset in info.presets.items())
+        table.add_row(info.name, info.designed_for, presets, info.paper)
+    console.print(table)

@@ -1,0 +1,74 @@
+"""The protocol: everything between a raw anomaly map and a number. One for all detectors, versioned.
+
+1. Images are decoded to RGB and resized to the detector's input size; aspect ratio not kept, no crop.
+2. A detector returns its map at its published output size, after its own upsampling and smoothing.
+3. The map is resized bilinearly to ``map_size``.
+4. Masks are binarised at file resolution (any value above 0 is defect; several masks are united), then resized
+   to ``map_size`` by nearest neighbour, then labelled into regions with 8-connectivity.
+5. Image label: from the folder or list file, never from a mask.
+6. Image score: the detector's own (headline); beside it, for all detectors, the maximum of the resized map after a
+   16x16 mean.
+7. Metrics are exact and per category; the mean over categories is taken within a seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The knobs. All of them are in every record and on the page.
+
+    Attributes:
+        map_size: Side in pixels that maps and masks are resized to, or ``native`` for each mask's own resolution.
+        map_resize: How maps are resized.
+        mask_binarisation: Which mask values are defect.
+        mask_resize: How masks are resized.
+        connectivity: Of defect regions.
+        pro_limit: Largest false-positive rate of the PRO curve, which is divided by it.
+        common_score: The image score that is the same for all detectors.
+        common_window: Side of its mean filter in pixels of the resized map.
+        crop: Whether images are cropped.
+        selection: Which training state is scored.
+        version: Raised at any change of code or meaning.
+    """
+
+    map_size: int | Literal["native"] = 256
+    map_resize: str = "bilinear, align_corners=False"
+    mask_binarisation: str = "> 0 at file resolution"
+    mask_resize: str = "nearest"
+    connectivity: int = 8
+    pro_limit: float = 0.3
+    common_score: str = "maximum after mean filter"
+    common_window: int = 16
+    crop: str = "none"
+    selection: str = "last step"
+    version: int = PROTOCOL_VERSION
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ids and records."""
+        return asdict(self)
+
+
+def resize_maps(maps: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    """(B, H, W) maps to (B, height, width) float32 on the CPU, bilinearly."""
+    resized = F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+    array: NDArray[np.float32] = resized.cpu().numpy()
+    return array
+
+
+def common_score(map_: NDArray[np.float32], window: int) -> float:
+    """Maximum of one (H, W) map after a window x window mean, stride 1, no padding."""
+    window = min(window, *map_.shape)
+    pooled = F.avg_pool2d(torch.from_numpy(np.ascontiguousarray(map_))[None, None], window, stride=1)
+    return float(pooled.max())

@@ -1,0 +1,241 @@
+"""One run: seed, construct, fit, score, measure, record. A failure is a record too."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.cost import milliseconds_per_image
+from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
+from bench.options import Keep
+from bench.plan import Run, cache_file, load_backbone
+from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
+from bench.seeding import seed_everything
+from methods.detector import Detector, FitContext, FitReport
+from methods.feature_bank import FeatureSet, layout_of
+from methods.reconstruction import read_state, save_state
+from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
+from results.store import Scores, Store
+
+CURVE_POINTS = 200
+TRACEBACK_LINES = 20
+RunProgress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How runs are carried out, none of which changes a number.
+
+    Attributes:
+        results_dir: Where records are written.
+        cache_dir: Where fitted states and checkpoints are kept.
+        keep: Which fitted states stay: none, the newest of each run, or all.
+        jobs: Runs at the same time.
+        command: What the user typed, for the record.
+    """
+
+    results_dir: Path
+    cache_dir: Path
+    keep: Keep = "none"
+    jobs: int = 1
+    command: str = ""
+
+
+@dataclass
+class _Fitted:
+    detector: Detector
+    report: FitReport
+    feature_seconds: float
+    fit_seconds: float
+
+
+def execute(run: Run, execution: Execution, progress: RunProgress = lambda done, total, what: None) -> RunRecord:
+    """Carry out one run and write its record.
+
+    Every error is caught and recorded, except those that end the process (Ctrl-C) and an unwritable store.
+
+    Raises:
+        RecordError: If the record can't be written.
+    """
+    torch.set_num_threads(run.threads)
+    started = utc_now()
+    reset_peak_memory()
+    store = Store(execution.results_dir)
+    scores: Scores | None = None
+    gallery: NDArray[np.float16] | None = None
+    try:
+        fitted = _fit(run, execution, progress)
+        record, scores, gallery = _score(run, execution, fitted, started)
+    except Exception as error:  # whatever a detector raises costs its own run only
+        record = _failed(run, execution, error, started)
+    store.write(record, scores, gallery if run.seed == 0 else None)
+    return record
+
+
+def _fit(run: Run, execution: Execution, progress: RunProgress) -> _Fitted:
+    """The fitted detector: from its kept state if there is one, else by training."""
+    bank = run.open_bank()
+    detector_class, spec = run.detector_class, run.features
+    aware = detector_class.info.class_aware
+    train: FeatureSet = bank.open(spec, run.categories, "train", with_categories=aware)
+    seed_everything(run.run_seed)
+    detector = detector_class(run.config, layout_of(spec, load_backbone(run.backbone)))
+    state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
+    report_file = state_file.with_suffix(".json")
+    device = torch.device(run.device)
+    if state_file.exists() and report_file.exists():
+        detector.load_state(read_state(state_file), device)
+        kept = json.loads(report_file.read_text(encoding="utf-8"))
+        report = FitReport(**kept["report"])
+        return _Fitted(detector, report, train.seconds, kept["fit_seconds"])
+    begun = time.perf_counter()
+    checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
+    context = FitContext(run.run_seed, device, progress, checkpoint=checkpoint)
+    report = detector.fit(train, context)
+    seconds = time.perf_counter() - begun
+    if execution.keep != "none":
+        save_state(detector.state(), state_file)
+        report_file.write_text(json.dumps({"report": asdict(report), "fit_seconds": seconds}), encoding="utf-8")
+        if execution.keep == "last":
+            _forget_older(state_file)
+    return _Fitted(detector, report, train.seconds, seconds)
+
+
+def _forget_older(state_file: Path) -> None:
+    """Delete the states of the same run under other configurations."""
+    stem = state_file.name.rpartition("-")[0]
+    for other in state_file.parent.glob(f"{stem}-*"):
+        if other.stem != state_file.stem:
+            other.unlink(missing_ok=True)
+
+
+def _score(
+    run: Run, execution: Execution, fitted: _Fitted, started: str
+) -> tuple[RunRecord, Scores, NDArray[np.float16]]:
+    bank, spec, detector = run.open_bank(), run.features, fitted.detector
+    begun = time.perf_counter()
+    results, curves, parts = {}, {}, []
+    for category in run.categories:
+        test = bank.open(spec, [category], "test", with_categories=detector.info.class_aware)
+        part = score_category(detector, test, run.index, category, run.protocol)
+        results[category], found = evaluate_category(part, run.index, run.protocol)
+        curves.update({f"{category}/{name}": curve for name, curve in found.items()})
+        part.maps.clear()
+        parts.append(part)
+    score_seconds = time.perf_counter() - begun
+    pooled = pooled_metrics(parts) if len(parts) > 1 else {}
+    cost = _cost(run, execution, fitted, score_seconds)
+    report = fitted.report
+    record = RunRecord(
+        status="ok",
+        **_identity(run, detector),
+        budget=BudgetEntry(
+            train_images=sum(len(run.index.split("train", c)) for c in run.categories),
+            steps=report.steps,
+            presentations_per_image=report.presentations_per_image,
+            batch_size=report.batch_size,
+        ),
+        results=results,
+        pooled=pooled,
+        loss_curve=thin_curve(report.loss_curve),
+        cost=cost,
+        provenance=_provenance(run, execution, started),
+    )
+    return record, _scores(parts, curves), np.concatenate([part.gallery for part in parts])
+
+
+def _scores(parts: list[CategoryScores], curves: dict[str, NDArray[np.float32]]) -> Scores:
+    samples = [sample for part in parts for sample in part.samples]
+    return Scores(
+        paths=np.array([sample.path for sample in samples]),
+        categories=np.array([sample.category for sample in samples]),
+        labels=np.array([sample.is_anomalous for sample in samples]),
+        own=np.concatenate([part.own for part in parts]),
+        common=np.concatenate([part.common for part in parts]),
+        curves=curves,
+    )
+
+
+def _cost(run: Run, execution: Execution, fitted: _Fitted, score_seconds: float) -> CostEntry:
+    peak = peak_memory()  # before the timing: its batch of 16 is no part of the run
+    device = torch.device(run.device)
+    backbone = load_backbone(run.backbone).to(device)
+    timings = [
+        milliseconds_per_image(fitted.detector, backbone, run.features, device, size, run.categories[0])
+        for size in (1, 16)
+    ]
+    state = fitted.detector.state()
+    return CostEntry(
+        feature_seconds=fitted.feature_seconds,
+        fit_seconds=fitted.fit_seconds,
+        score_seconds=score_seconds,
+        ms_per_image_batch_1=timings[0],
+        ms_per_image_batch_16=timings[1],
+        parameters=fitted.detector.trainable_parameters(),
+        state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
+        peak_rss_bytes=peak,
+        jobs=execution.jobs,
+    )
+
+
+def _identity(run: Run, detector: Detector | None) -> dict[str, Any]:
+    method = run.method
+    if detector is not None:
+        badges = method.badges + detector.badges()
+        method = method.model_copy(update={"sizes": detector.sizes(), "badges": badges})
+    return {
+        "fit_id": run.fit_id,
+        "score_id": run.score_id,
+        "dataset": run.dataset,
+        "setting": run.setting,
+        "categories": run.categories,
+        "seed": run.seed,
+        "method": method,
+        "backbone": run.backbone_entry,
+        "protocol": run.protocol.as_dict(),
+    }
+
+
+def _provenance(run: Run, execution: Execution, started: str) -> ProvenanceEntry:
+    commit, dirty = git_state()
+    return ProvenanceEntry(
+        git_commit=commit,
+        git_dirty=dirty,
+        versions=versions(),
+        device=device_name(torch.device(run.device)),
+        threads=run.threads,
+        started_utc=started,
+        finished_utc=utc_now(),
+        command=execution.command,
+    )
+
+
+def _failed(run: Run, execution: Execution, error: Exception, started: str) -> RunRecord:
+    lines = "".join(traceback.format_exception(error)).strip().splitlines()
+    return RunRecord(
+        status="failed",
+        **_identity(run, None),
+        failure=FailureEntry(
+            error_type=type(error).__name__,
+            message=str(error) or type(error).__name__,
+            traceback="\n".join(lines[-TRACEBACK_LINES:]),
+        ),
+        provenance=_provenance(run, execution, started),
+    )
+
+
+def thin_curve(curve: list[tuple[int, float]], points: int = CURVE_POINTS) -> tuple[tuple[int, float], ...]:
+    """At most ``points`` (step, loss) pairs, each the mean of its stretch, rounded to six digits."""
+    if not curve:
+        return ()
+    chunks = np.array_split(np.array(curve, dtype=np.float64), min(points, len(curve)))
+    return tuple((int(chunk[-1, 0]), float(f"{chunk[:, 1].mean():.6g}")) for chunk in chunks)

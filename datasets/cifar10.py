@@ -1,0 +1,213 @@
+"""CIFAR-10 in the protocol of UniAD (You et al., NeurIPS 2022): five classes together are "normal".
+
+Four tasks, each a dataset of its own. A task trains on all training images of its five normal classes and
+is tested on all 10,000 test images, those of the other five classes being anomalous. There is one category,
+because the protocol reports one image AUROC over all of them, and the image score is the mean of the map.
+The published code enlarges 32 to 224 pixels by Lanczos; here every dataset is resized by the same bilinear
+filter.
+
+The batches are read once and written, as one array, to ``uniboard-cifar10.npy`` beside them, or to the
+user's cache directory where that can't be written to. Samples are rows of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pooch
+from numpy.typing import NDArray
+
+from datasets.download import Archive, check_sha256, obtain
+from datasets.errors import DatasetError
+from datasets.pickled_batch import read_batch
+from datasets.registry import DatasetInfo, register
+from datasets.sample import GOOD, DatasetIndex, Sample
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TASKS = ("01234", "56789", "02468", "13579")
+"""Numbers of the normal classes, in the order of UniAD's table."""
+
+ARRAY = "uniboard-cifar10.npy"
+LABELS = "uniboard-cifar10-labels.npz"
+
+_DIRECTORY = "cifar-10-batches-py"
+_TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+_BATCHES = (*_TRAIN, "test_batch")
+_BATCH_LIMIT = 64 * 2**20  # bytes; a batch of 10,000 images has 31 MB
+
+ARCHIVE = Archive(
+    file="cifar-10-python.tar.gz",
+    # The publisher states the MD5 c58f30108f718f92721af3b95e74349a; this is the same file's sha256.
+    sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    unpacked_limit=512 * 2**20,
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    instructions=(
+        f"CIFAR-10 (170 MB) is fetched on request by the download command. Or put cifar-10-python.tar.gz, or "
+        f"the directory {_DIRECTORY} that is in it, into this directory."
+    ),
+)
+
+
+def build_cifar10(root: Path, task: str) -> DatasetIndex:
+    """Index of one task.
+
+    Args:
+        root: Directory that holds ``cifar-10-batches-py`` or the archive, or is the former itself.
+        task: Numbers of the normal classes, e.g. ``01234``.
+
+    Returns:
+        The index. Its ``root`` is the directory of the array file.
+
+    Raises:
+        DatasetError: If the batches are missing or damaged.
+    """
+    home, labels, trained = _arrays(root)
+    normal = {int(number) for number in task}
+    samples = []
+    for row, label in enumerate(labels.tolist()):
+        path = f"{ARRAY}#{row:05d}"
+        if row >= trained:
+            samples.append(Sample(task, "test", path, GOOD if label in normal else CLASSES[label]))
+        elif label in normal:
+            samples.append(Sample(task, "train", path))
+    return DatasetIndex(
+        name=f"cifar10-{task}",
+        root=home,
+        samples=tuple(samples),
+        has_masks=False,
+        image_score="map_mean",
+        settings=("unified",),
+    )
+
+
+def download_cifar10(root: Path) -> None:
+    """Fetch CIFAR-10, check and unpack it."""
+    obtain(ARCHIVE, root)
+
+
+def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
+    """(directory of the array file, labels of its rows, number of training rows), written if need be."""
+    source, state = _source(root)
+    beside = source if source.is_dir() else source.parent
+    cache = pooch.os_cache("uniboard") / f"cifar10-{hashlib.sha256(bytes(root.resolve())).hexdigest()[:12]}"
+    for home in (beside, cache):
+        known = _known_labels(home, state)
+        if known is not None:
+            return home, *known
+    batches = _read_batches(source)
+    images = np.concatenate([images for images, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    trained = sum(len(labels) for _, labels in batches[:-1])
+    reasons = []
+    for home in (beside, cache):
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            _write(home / ARRAY, partial(np.save, arr=images))
+            # Last: with the labels in place, the array is complete.
+            _write(home / LABELS, partial(np.savez, labels=labels, trained=trained, source=state))
+        except OSError as error:
+            reasons.append(f"{home}: {error.strerror or error}")
+        else:
+            return home, labels, trained
+    raise DatasetError(
+        f"{root}: the array of all images could not be written ({'; '.join(reasons)}). Make one of these "
+        "directories writable; 200 MB are needed."
+    )
+
+
+def _source(root: Path) -> tuple[Path, str]:
+    """The directory of batches or the archive, and the state of its files, by which a change is noticed."""
+    for directory in (root / _DIRECTORY, root):
+        if (directory / _BATCHES[-1]).is_file():
+            missing = [name for name in _BATCHES if not (directory / name).is_file()]
+            if missing:
+                raise DatasetError(f"{directory}: {', '.join(missing)} is missing. Unpack the archive again.")
+            return directory, _state([directory / name for name in _BATCHES])
+    archive = root / ARCHIVE.file
+    if archive.is_file():
+        return archive, _state([archive])
+    raise DatasetError(f"{root}: neither {_DIRECTORY} nor {ARCHIVE.file} is there. {ARCHIVE.instructions}")
+
+
+def _state(files: list[Path]) -> str:
+    stats = [(file.name, file.stat()) for file in files]
+    return " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
+
+
+def _known_labels(home: Path, state: str) -> tuple[NDArray[np.uint8], int] | None:
+    """(labels, number of training rows) of an array written earlier from the same files, or None."""
+    try:
+        with np.load(home / LABELS, allow_pickle=False) as known:
+            labels, trained, source = known["labels"], int(known["trained"]), str(known["source"])
+        shape = np.load(home / ARRAY, mmap_mode="r", allow_pickle=False).shape
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return (labels, trained) if source == state and shape == (len(labels), 32, 32, 3) else None
+
+
+def _read_batches(source: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    batches = []
+    for name, content in zip(_BATCHES, _contents(source), strict=True):
+        try:
+            batches.append(read_batch(content))
+        except ValueError as error:
+            raise DatasetError(
+                f"{source / name}: {error}. Nothing in it was executed. Fetch CIFAR-10 again."
+            ) from error
+    return batches
+
+
+def _contents(source: Path) -> list[bytes]:
+    """Bytes of the six batch files, from a directory or from the archive."""
+    try:
+        if source.is_dir():
+            sizes = {name: (source / name).stat().st_size for name in _BATCHES}
+            _refuse_large(source, sizes)
+            return [(source / name).read_bytes() for name in _BATCHES]
+        check_sha256(source, ARCHIVE.sha256)
+        with tarfile.open(source) as tar:
+            members = [tar.getmember(f"{_DIRECTORY}/{name}") for name in _BATCHES]
+            _refuse_large(source, {member.name: member.size for member in members})
+            files = [tar.extractfile(member) for member in members]
+            return [file.read() if file else b"" for file in files]
+    except (OSError, EOFError, KeyError, tarfile.TarError) as error:
+        raise DatasetError(f"{source}: can't be read ({error}). Fetch CIFAR-10 again.") from error
+
+
+def _refuse_large(source: Path, sizes: dict[str, int]) -> None:
+    for name, size in sizes.items():
+        if size > _BATCH_LIMIT:
+            raise DatasetError(f"{source}: {name} has {size} bytes: too many. Fetch CIFAR-10 again.")
+
+
+def _write(file: Path, save: Callable[..., None]) -> None:
+    """Write a file under another name first, so that a reader never sees half of it."""
+    unfinished = file.with_name(f".{os.getpid()}-{file.name}")
+    try:
+        with unfinished.open("wb") as handle:
+            save(file=handle)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+for _task in TASKS:
+    register(
+        DatasetInfo(
+            name=f"cifar10-{_task}",
+            title=f"CIFAR-10 ({', '.join(CLASSES[int(number)] for number in _task)} normal)",
+            licence="not stated; for research",
+            instructions=ARCHIVE.instructions,
+            build=partial(build_cifar10, task=_task),
+            counts={_task: (25000, 5000, 5000)},
+            directory="cifar10",
+            download=download_cifar10,
+        )
+    )

@@ -1,0 +1,36 @@
+"""Errors that are written for the person at the keyboard: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UniBoardError(Exception):
+    """Base of every error that the command line prints as a message instead of a traceback."""
+
+
+class DatasetError(UniBoardError):
+    """A dataset is missing, incomplete, or holds a file that can't be used. The message names the file."""
+
+
+class UnknownNameError(UniBoardError):
+    """A name that is not registered. The message lists the nearest right ones."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Build the error for a wrong name, with "did you mean".
+
+    Args:
+        kind: What the name should have named, e.g. ``"method"``.
+        name: The name as given.
+        known: All right names.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
+    nearest = [n for n in names if n.lower() in near]
+    hint = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
+    return UnknownNameError(f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names) or 'none'}.")

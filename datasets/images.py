@@ -1,0 +1,296 @@
+"""From a file to pixels: decoding, masks, and the one way in which this project resizes images.
+
+Every image becomes RGB uint8, upright (EXIF orientation applied), and is resized by Pillow's antialiased
+bilinear filter on uint8 to exactly ``size x size``: the aspect ratio is not kept and nothing is cropped,
+because a crop may cut defects away. The protocol of UniAD (You et al. 2022) resizes in the same way.
+
+Masks are binarised at the resolution of the file, any value above zero being defect (VisA counts its
+regions 1..n, other sets write 0/1 or 0/255), and resized afterwards by nearest neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from datasets.errors import DatasetError
+from datasets.rows import array_row, split_row
+from datasets.sample import Sample
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes, in lower case, of the files that count as images."""
+
+# Only formats of still images: Pillow would otherwise hand a file that merely claims to be a PNG to any of
+# its readers, and the one for PostScript starts another program.
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_TURNED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
+_DEEP_MAXIMUM = 65535  # 16 bit
+_DEEP_STEP = 257  # 65535 / 255: the step that maps full scale to full scale
+
+
+class _UnknownScaleError(ValueError):
+    """The pixels can be read, but nothing says which value is white."""
+
+
+def decode(root: Path, path: str) -> Image.Image:
+    """Decode one image to upright RGB.
+
+    Greyscale, palette, CMYK and images with an alpha channel are converted (alpha is dropped); 16-bit
+    greyscale is scaled so that 65535 becomes 255.
+
+    Args:
+        root: Directory that ``path`` is relative to.
+        path: As in ``Sample.path``: an image file, or ``name.npy#17``.
+
+    Returns:
+        The image, mode ``RGB``.
+
+    Raises:
+        DatasetError: If the file is missing, empty, truncated, not an image, or implausibly large.
+    """
+    file, row = split_row(path)
+    if row is not None:
+        pixels = array_row(root, file, row)
+        if pixels.ndim != 3 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
+            raise DatasetError(
+                f"{root / file}: holds {pixels.dtype} rows of the shape {pixels.shape}, but images are rows "
+                "of uint8 of the shape (H, W, 3). Write the array in that form."
+            )
+        return Image.fromarray(pixels)
+    with _opened(root / path) as image:
+        return _to_rgb(_upright(image))
+
+
+def load_image(root: Path, path: str, size: int) -> NDArray[np.uint8]:
+    """Decode and resize one image.
+
+    Args:
+        root: Directory that ``path`` is relative to.
+        path: As in ``Sample.path``.
+        size: Height and width wanted, in pixels.
+
+    Returns:
+        ``(size, size, 3)`` uint8, RGB.
+
+    Raises:
+        DatasetError: As ``decode``.
+    """
+    image = decode(root, path).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(image, dtype=np.uint8)
+
+
+def load_images(root: Path, samples: Sequence[Sample], size: int, threads: int = 1) -> NDArray[np.uint8]:
+    """Decode and resize a batch of images.
+
+    Args:
+        root: Directory that the samples' paths are relative to.
+        samples: The images, B of them.
+        size: Height and width wanted, in pixels.
+        threads: Images decoded at a time; Pillow lets other threads run while it decodes.
+
+    Returns:
+        ``(B, size, size, 3)`` uint8, RGB, in the order of ``samples``.
+
+    Raises:
+        DatasetError: As ``decode``, for the first image that can't be read.
+    """
+    batch = np.empty((len(samples), size, size, 3), dtype=np.uint8)
+
+    def load(position: int) -> None:
+        batch[position] = load_image(root, samples[position].path, size)
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(load, range(len(samples))))
+    else:
+        for position in range(len(samples)):
+            load(position)
+    return batch
+
+
+def image_size(root: Path, path: str) -> tuple[int, int]:
+    """(height, width) of the upright image, in pixels, from the file's header alone.
+
+    Raises:
+        DatasetError: If the header can't be read.
+    """
+    file, row = split_row(path)
+    if row is not None:
+        height, width = array_row(root, file, row).shape[:2]
+        return int(height), int(width)
+    with _opened(root / path) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) in _TURNED else (height, width)
+
+
+def load_mask(root: Path, sample: Sample) -> NDArray[np.bool_]:
+    """The defective pixels of one sample, at the resolution of its mask files.
+
+    Args:
+        root: Directory that the sample's paths are relative to.
+        sample: The sample. Several masks are united; none means that no pixel is defective.
+
+    Returns:
+        ``(H, W)`` bool. Without masks, H and W are those of the upright image.
+
+    Raises:
+        DatasetError: If a mask can't be read, masks of one image differ in size, or the shape of a mask
+            can't be that of its image, so that resizing it would move the defect.
+    """
+    height, width = image_size(root, sample.path)
+    if not sample.masks:
+        return np.zeros((height, width), dtype=np.bool_)
+    masks = [decode_mask(root, path) for path in sample.masks]
+    if len({mask.shape for mask in masks}) > 1:
+        sizes = ", ".join(
+            f"{path} {mask.shape[1]}x{mask.shape[0]}" for path, mask in zip(sample.masks, masks, strict=True)
+        )
+        raise DatasetError(
+            f"{root / sample.path}: its masks differ in size ({sizes}). Masks of one image are united, so "
+            "write them all in the size of the image."
+        )
+    united: NDArray[np.bool_] = np.logical_or.reduce(masks)
+    if not same_shape_up_to_scale(united.shape, (height, width)):
+        raise DatasetError(
+            f"{root / sample.masks[0]}: the mask is {united.shape[1]}x{united.shape[0]}, but its image "
+            f"{sample.path} is {width}x{height}, which is another aspect ratio. Write the mask in the size "
+            "of the upright image (EXIF orientation applied)."
+        )
+    return united
+
+
+def same_shape_up_to_scale(mask: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether two (H, W) shapes show the same view, one being a scaled version of the other.
+
+    A side of the smaller one may be off by one pixel, as rounding does it.
+    """
+    (small_height, small_width), (height, width) = sorted((mask, image))
+    return (
+        abs(small_height - height * small_width / width) <= 1
+        or abs(small_width - width * small_height / height) <= 1
+    )
+
+
+def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Resize a binary mask by nearest neighbour (the centre of each target pixel decides).
+
+    Args:
+        mask: ``(H, W)`` bool.
+        size: Height and width wanted, in pixels.
+
+    Returns:
+        ``(size, size)`` bool. A region thinner than a target pixel may vanish: count regions on both sides.
+    """
+    image = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0)
+
+
+def decode_mask(root: Path, path: str) -> NDArray[np.bool_]:
+    """One mask file as ``(H, W)`` bool: every value above zero is defect.
+
+    A palette is looked up, as image viewers do it; where it is black throughout, the stored numbers count.
+    Transparent pixels are no defect, whatever colour they hide.
+
+    Args:
+        root: Directory that ``path`` is relative to.
+        path: As in ``Sample.masks``: an image file, or ``name.npy#17`` with rows ``(H, W)``.
+
+    Raises:
+        DatasetError: If the file can't be read.
+    """
+    file, row = split_row(path)
+    if row is not None:
+        values = array_row(root, file, row)
+        if values.ndim != 2:
+            raise DatasetError(f"{root / file}: rows of masks have the shape (H, W), not {values.shape}.")
+        return np.asarray(values > 0)
+    with _opened(root / path) as image:
+        return _defective(_upright(image))
+
+
+def _defective(image: Image.Image) -> NDArray[np.bool_]:
+    if image.mode in {"P", "PA"}:
+        coloured = _defective(image.convert("RGBA"))
+        indices = np.asarray(image)
+        return coloured if coloured.any() or indices.ndim > 2 else np.asarray(indices > 0)
+    if image.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:  # black is not zero in these
+        image = image.convert("RGB")
+    values = np.asarray(image)
+    if values.ndim == 2:
+        return np.asarray(values > 0)
+    if image.mode in {"RGBA", "LA", "RGBa", "La"}:
+        return np.asarray((values[..., :-1] > 0).any(axis=-1) & (values[..., -1] > 0))
+    return np.asarray((values > 0).any(axis=-1))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # I;16 and its byte orders, or I where the format has no 16-bit type
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > _DEEP_MAXIMUM:
+            raise _UnknownScaleError("32-bit values outside 0..65535")
+        scaled = (values.astype(np.uint32) + _DEEP_STEP // 2) // _DEEP_STEP
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise _UnknownScaleError("floating-point pixels")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")  # the way that Pillow asks for, and warns otherwise
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    # Read before the pixels are: a PNG without EXIF in front of its pixels would be decoded to look behind
+    # them. Decoding and `image_size` share this rule, so image and mask agree.
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, their size included
+    if image.format == "PNG" and not {"exif", "Raw profile type exif", "xmp"} & image.info.keys():
+        return 1
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turned = _orientation(image) != 1
+    image.load()
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Open an image file; whatever goes wrong with it becomes a ``DatasetError`` that names it."""
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            yield image
+    except (DatasetError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DatasetError(
+            f"{file}: refused, because it claims an implausible number of pixels ({error}). If it is really "
+            "that large, cut it into tiles."
+        ) from error
+    # A damaged file makes Pillow raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
+    except Exception as error:
+        raise DatasetError(f"{file}: {_diagnosis(file, error)}") from error
+
+
+def _diagnosis(file: Path, error: Exception) -> str:
+    """What is wrong with a file that could not be decoded, and the cure."""
+    again = "Fetch or copy it again, or remove it from the dataset."
+    try:
+        start = file.read_bytes() if file.stat().st_size < 1024 else b""
+    except OSError as unreadable:
+        reason = unreadable.strerror or str(unreadable)
+        return f"can't be read ({reason}). {again}"
+    if file.stat().st_size == 0:
+        return f"the file is empty (0 bytes). {again}"
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer instead of the image. Run 'git lfs pull' where it came from."
+    if isinstance(error, _UnknownScaleError):
+        return f"{error} have no known scale. Save it with 8 bits per channel, or 16 bits for greyscale."
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"not an image that can be read (formats: {', '.join(_FORMATS)}). {again}"
+    return f"can't be decoded, probably damaged or truncated ({error}). {again}"

@@ -1,0 +1,120 @@
+"""What a dataset is to this project: a sorted list of samples and a fingerprint of their bytes.
+
+A dataset module only says which files belong to which category, split and defect type; decoding,
+resizing, hashing and everything after it is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from datasets.errors import DatasetError, unknown_name
+from datasets.fingerprint import content_fingerprint
+
+Split = Literal["train", "test"]
+GOOD = "good"
+
+
+@dataclass(frozen=True, order=True)
+class Sample:
+    """One image of a dataset.
+
+    Attributes:
+        category: The kind of object or texture, e.g. ``bottle``.
+        split: ``train`` (normal images only) or ``test``.
+        path: Path of the image relative to the dataset's root, with ``/``. ``name.npy#17`` is row 17
+            of an array of images, shape ``(n, H, W, 3)``, uint8.
+        defect: ``good``, or the name of the defect type. The image label comes from here, never from a mask.
+        masks: Paths of the mask files relative to the root. Several masks are united. Empty for normal
+            images, and for defective images of datasets without pixel labels.
+    """
+
+    category: str
+    split: Split
+    path: str
+    defect: str = GOOD
+    masks: tuple[str, ...] = ()
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether the image shows a defect, as its folder or list file says."""
+        return self.defect != GOOD
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """The sorted samples of a dataset and where its files lie.
+
+    Attributes:
+        name: Name on the command line and in records, e.g. ``mvtec``.
+        root: Directory that all sample paths are relative to.
+        samples: Sorted by (category, split, path), whatever the order of the directory listing.
+        has_masks: False for datasets without pixel labels: pixel metrics are then blank, with that reason.
+        image_score: ``own`` lets each detector use its own image score; ``map_mean`` replaces it by the
+            mean of the anomaly map (the rule of the CIFAR-10 protocol).
+        settings: Settings that the dataset's protocol knows.
+        textures: Categories that are textures (all others are objects), for the paper's means.
+    """
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    has_masks: bool = True
+    image_score: Literal["own", "map_mean"] = "own"
+    settings: tuple[str, ...] = ("unified", "separate")
+    textures: tuple[str, ...] = ()
+    _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", tuple(sorted(self.samples)))
+        for sample in self.samples:
+            if sample.split == "train" and sample.is_anomalous:
+                raise DatasetError(
+                    f"{self.root / sample.path}: a training image is marked as '{sample.defect}'. "
+                    "Only normal images are trained on: make it a test image."
+                )
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """All categories, sorted."""
+        return tuple(sorted({sample.category for sample in self.samples}))
+
+    def select(self, categories: Iterable[str]) -> DatasetIndex:
+        """The same dataset with fewer categories.
+
+        Raises:
+            UnknownNameError: For a category that the dataset does not have, with the nearest right names.
+        """
+        wanted = set(categories)
+        for name in sorted(wanted):
+            if name not in self.categories:
+                raise unknown_name(f"category of {self.name}", name, self.categories)
+        return replace(self, samples=tuple(s for s in self.samples if s.category in wanted))
+
+    def has_pixel_labels(self, category: str) -> bool:
+        """Whether the category's defective images have masks; if not, pixel metrics are blank for it."""
+        return self.has_masks and any(s.masks for s in self.samples if s.category == category)
+
+    def split(self, split: Split, category: str | None = None) -> tuple[Sample, ...]:
+        """Samples of one split, of one category or of all, in index order."""
+        return tuple(
+            s for s in self.samples if s.split == split and (category is None or s.category == category)
+        )
+
+    def fingerprint(self, category: str, split: Split) -> str:
+        """sha256 over relative paths, labels and bytes of one category's split (images and masks).
+
+        Independent of the order in which the file system lists the files, and of where the root lies.
+
+        Raises:
+            DatasetError: If a file can't be read.
+        """
+        key = (category, split)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = content_fingerprint(
+                self.root, [(s.path, s.defect, s.masks) for s in self.split(split, category)]
+            )
+        return self._fingerprints[key]

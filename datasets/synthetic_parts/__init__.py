@@ -1,0 +1,1 @@
+"""How the synthetic dataset is drawn: a canvas, marks that damage leaves, one module per product."""

@@ -1,0 +1,185 @@
+"""The canvas: signed distances and noise on a square grid of pixels, as float32 arrays.
+
+All shapes are drawn from signed distances (negative inside, in pixels), so edges are antialiased
+analytically and a render costs a few milliseconds. Colours are display values in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Field = npt.NDArray[np.float32]
+"""One value per pixel, ``(SIZE, SIZE)`` float32; with a last axis of 3 it is a picture."""
+Region = npt.NDArray[np.bool_]
+Point = tuple[float, float]
+
+SIZE = 256
+"""Edge length of every image in pixels."""
+
+
+@cache
+def pixel_grid() -> tuple[Field, Field]:
+    """Centres of the pixels: x to the right and y downwards, each ``(SIZE, SIZE)`` float32, read-only."""
+    axis = np.arange(SIZE, dtype=np.float32) + np.float32(0.5)
+    x, y = (np.ascontiguousarray(a) for a in np.meshgrid(axis, axis))
+    x.setflags(write=False)
+    y.setflags(write=False)
+    return x, y
+
+
+def local_frame(centre: Point, angle: float) -> tuple[Field, Field]:
+    """Coordinates along (u) and across (v) an axis through ``centre``, turned by ``angle`` radians."""
+    x, y = pixel_grid()
+    cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+def to_image(centre: Point, angle: float, u: float, v: float) -> Point:
+    """The pixel position of local coordinates: the inverse of ``local_frame`` for one point."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return centre[0] + cos * u - sin * v, centre[1] + sin * u + cos * v
+
+
+def coverage(distance: Field, softness: float = 1.0) -> Field:
+    """How much of each pixel lies inside a shape, 0 to 1, from its signed distance.
+
+    Args:
+        distance: Signed distance in pixels, negative inside.
+        softness: Width of the edge in pixels: 1 antialiases, more blurs.
+    """
+    return np.clip(np.float32(0.5) - distance / np.float32(softness), 0.0, 1.0)
+
+
+def paint(picture: Field, colour: Sequence[float] | Field, amount: Field | float) -> Field:
+    """Lay a colour, or another picture, over a picture.
+
+    Args:
+        picture: ``(SIZE, SIZE, 3)``.
+        colour: Three values, or a picture of the same shape.
+        amount: ``(SIZE, SIZE)`` or one number: 0 keeps the picture, 1 covers it.
+
+    Returns:
+        A new picture.
+    """
+    top = np.asarray(colour, dtype=np.float32)
+    share = np.asarray(amount, dtype=np.float32)
+    return picture + (top - picture) * (share[..., None] if share.ndim else share)
+
+
+def tinted(grey: Field, colour: Sequence[float] | Field) -> Field:
+    """A grey field times a colour: ``(SIZE, SIZE, 3)``."""
+    return grey[..., None] * np.asarray(colour, dtype=np.float32)
+
+
+def smooth_noise(rng: np.random.Generator, cells_y: int, cells_x: int) -> Field:
+    """Noise of unit deviation on a coarse grid, brought to the canvas bicubically.
+
+    Unequal numbers of cells stretch it: few cells along the grain of wood, many across.
+    """
+    coarse = rng.standard_normal((cells_y + 3, cells_x + 3), dtype=np.float32)
+    box = (1.0, 1.0, cells_x + 2.0, cells_y + 2.0)
+    image = Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(image, dtype=np.float32)
+
+
+def line_noise(rng: np.random.Generator, position: Field, step: float, count: int = 512) -> Field:
+    """One-dimensional noise of unit deviation read at ``position``: tool marks, threads, growth rings.
+
+    Args:
+        rng: Source of the ``count`` random values.
+        position: Where each pixel lies on the line, in pixels.
+        step: Distance of neighbouring random values in pixels. The line repeats after ``count`` of them.
+        count: Number of random values.
+    """
+    values = rng.standard_normal(count, dtype=np.float32)
+    scaled = position / np.float32(step)
+    below = np.floor(scaled)
+    share = scaled - below
+    left = below.astype(np.int64) % count
+    return values[left] * (1 - share) + values[(left + 1) % count] * share
+
+
+def segment_distance(start: Point, end: Point) -> tuple[Field, Field]:
+    """Distance of each pixel to a segment, and the position 0..1 of the nearest point on it."""
+    x, y = pixel_grid()
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = max(dx * dx + dy * dy, 1e-6)
+    px, py = x - np.float32(start[0]), y - np.float32(start[1])
+    along = np.clip((px * np.float32(dx) + py * np.float32(dy)) / np.float32(length), 0.0, 1.0)
+    distance = np.hypot(px - along * np.float32(dx), py - along * np.float32(dy))
+    return distance, along.astype(np.float32, copy=False)
+
+
+def path_distance(points: Sequence[Point], widths: Sequence[float] | float = 0.0) -> Field:
+    """Signed distance to a polyline whose half-width goes linearly from point to point.
+
+    Args:
+        points: At least two points.
+        widths: Half-width at each point, or one for all, in pixels.
+    """
+    halves = [float(widths)] * len(points) if isinstance(widths, (int, float)) else list(widths)
+    nearest = np.full((SIZE, SIZE), np.float32(1e6))
+    for start, end, first, last in zip(points, points[1:], halves, halves[1:], strict=False):
+        distance, along = segment_distance(start, end)
+        np.minimum(nearest, distance - np.float32(first) - along * np.float32(last - first), out=nearest)
+    return nearest
+
+
+def blob_distance(rng: np.random.Generator, centre: Point, radius: float, roughness: float) -> Field:
+    """Roughly the signed distance to an irregular round patch.
+
+    Args:
+        rng: Source of the outline.
+        centre: Its centre in pixels.
+        radius: Mean radius in pixels.
+        roughness: Relative deviation of the outline from a circle: 0.1 is smooth, 0.4 ragged.
+    """
+    x, y = pixel_grid()
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    angle = np.arctan2(dy, dx)
+    outline = np.ones_like(angle)
+    for wave in range(2, 8):
+        size = 1.6 * roughness * float(rng.uniform(0.3, 1.0)) / wave**1.4
+        outline += np.float32(size) * np.cos(wave * angle + np.float32(rng.uniform(0, 2 * math.pi)))
+    return np.hypot(dx, dy) - np.float32(radius) * np.maximum(outline, np.float32(0.25))
+
+
+def wander(rng: np.random.Generator, start: Point, angle: float, length: float, turn: float) -> list[Point]:
+    """A path that keeps its direction but trembles: scratches, cracks and loose fibres.
+
+    Args:
+        rng: Source of the turns.
+        start: First point.
+        angle: First direction, radians.
+        length: Length in pixels, walked in steps of about 6 px.
+        turn: Standard deviation of the change of direction at each step, radians.
+    """
+    steps = max(2, round(length / 6))
+    points = [start]
+    for _ in range(steps):
+        x, y = points[-1]
+        points.append((x + math.cos(angle) * length / steps, y + math.sin(angle) * length / steps))
+        angle += float(rng.normal(0.0, turn))
+    return points
+
+
+def pick(rng: np.random.Generator, allowed: Region, margin: int = 8) -> Point:
+    """A random pixel centre where ``allowed`` is true, ``margin`` pixels off the border of the canvas.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    inner = np.zeros_like(allowed)
+    inner[margin:-margin, margin:-margin] = allowed[margin:-margin, margin:-margin]
+    candidates = np.flatnonzero(inner)
+    if not candidates.size:
+        raise ValueError("no pixel is allowed here")
+    row, column = divmod(int(candidates[int(rng.integers(candidates.size))]), SIZE)
+    return column + 0.5, row + 0.5

@@ -1,0 +1,93 @@
+"""All products of the synthetic dataset, their defects, and which of them are easily taken for one another.
+
+Adding a product = one new module with a ``draw`` function and one entry in ``LOOKS``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from datasets.synthetic_parts import capsule, circuit, discs, fabrics, screw, wood
+from datasets.synthetic_parts.photograph import Drawing
+
+
+class Draw(Protocol):
+    """How a product is drawn."""
+
+    def __call__(
+        self, scene: np.random.Generator, defect: str | None, damage: np.random.Generator
+    ) -> Drawing:
+        """Draw one scene.
+
+        Args:
+            scene: Source of the normal variation: pose, light, material. What it yields never depends on
+                the defect, so the same state gives the same product with and without it.
+            defect: One of the look's defects, or None for a normal product.
+            damage: Source of the defect's place, size and shape.
+
+        Raises:
+            ValueError: For a defect that the product can't have.
+        """
+
+
+@dataclass(frozen=True)
+class Look:
+    """One category.
+
+    Attributes:
+        category: Name of its directory.
+        is_texture: Whether it fills the image (a texture) or lies in it (an object).
+        defects: Names of its defect types.
+        draw: Draws it.
+    """
+
+    category: str
+    is_texture: bool
+    defects: tuple[str, ...]
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A defect of one category that is the normal look of another.
+
+    Inside the mask the defective product shows, pixel by pixel, what the other category shows when it is
+    normal. A detector that knows which category it looks at can find it; one that has learned all
+    categories together has seen this very pattern on normal images.
+
+    Attributes:
+        category: Where it is a defect.
+        defect: Which.
+        normal_of: The category where it is normal.
+    """
+
+    category: str
+    defect: str
+    normal_of: str
+
+
+LOOKS: dict[str, Look] = {
+    look.category: look
+    for look in (
+        Look("capsule", False, capsule.CAPSULE_DEFECTS, capsule.draw_capsule),
+        Look("circuit", False, circuit.CIRCUIT_DEFECTS, circuit.draw_circuit),
+        Look("flange", False, discs.FLANGE_DEFECTS, discs.draw_flange),
+        Look("linen", True, fabrics.LINEN_DEFECTS, fabrics.draw_linen),
+        Look("oak", True, wood.OAK_DEFECTS, wood.draw_oak),
+        Look("screw", False, screw.SCREW_DEFECTS, screw.draw_screw),
+        Look("twill", True, fabrics.TWILL_DEFECTS, fabrics.draw_twill),
+        Look("washer", False, discs.WASHER_DEFECTS, discs.draw_washer),
+    )
+}
+"""Every category by name, sorted."""
+
+CONFUSIONS: tuple[Confusion, ...] = (
+    Confusion("flange", "missing_hole", normal_of="washer"),
+    Confusion("washer", "extra_hole", normal_of="flange"),
+    Confusion("twill", "plain_weave", normal_of="linen"),
+    Confusion("linen", "twill_weave", normal_of="twill"),
+)
+"""What makes the unified setting of this dataset harder than the separate one."""

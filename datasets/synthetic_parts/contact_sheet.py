@@ -1,0 +1,90 @@
+"""``docs/synthetic_contact_sheet.png``: two normal and all kinds of defective images of each category.
+
+``python -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from datasets.sample import GOOD
+from datasets.synthetic_parts.canvas import Region
+from datasets.synthetic_parts.catalogue import LOOKS, Look
+from datasets.synthetic_parts.sample_image import sample_image
+
+TILE, GAP, CAPTION = 104, 4, 15
+NORMALS = 2
+CONTOUR = (255, 0, 170)
+_PAPER, _INK, _FAINT = (255, 255, 255), (30, 32, 36), (110, 114, 122)
+_COLOURS, _COLOURS_OF_A_TILE = 200, 24  # a palette makes the file a third of the size of full colour
+
+
+def outlined(image: npt.NDArray[np.uint8], mask: Region, size: int) -> Image.Image:
+    """The image reduced to ``size`` with the contour of its mask, one pixel wide, around the defect.
+
+    Args:
+        image: ``(H, W, 3)``.
+        mask: ``(H, W)``, true on the defect.
+        size: Edge length of the result in pixels.
+    """
+    small = np.array(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+    share = Image.fromarray(mask.astype(np.uint8) * 255).resize((size, size), Image.Resampling.BOX)
+    near = ndimage.binary_dilation(np.asarray(share) > 0, iterations=2)
+    small[ndimage.binary_dilation(near) & ~near] = CONTOUR
+    return Image.fromarray(small)
+
+
+def _row(look: Look, seed: int) -> list[tuple[Image.Image, str]]:
+    """Tiles of one category with their captions."""
+    tiles = []
+    for number in range(NORMALS):
+        shot = sample_image(look, seed, "train", GOOD, number)
+        tiles.append((outlined(shot.image, shot.mask, TILE), "normal"))
+    for number, defect in enumerate(look.defects):
+        shot = sample_image(look, seed, "test", defect, number)
+        tiles.append((outlined(shot.image, shot.mask, TILE), defect.replace("_", " ")))
+    return tiles
+
+
+def _palette(tiles: list[Image.Image]) -> Image.Image:
+    """One palette for all tiles, in which the small rust patch counts as much as the wide background."""
+    colours = []
+    for tile in tiles:
+        own = tile.quantize(_COLOURS_OF_A_TILE, Image.Quantize.MAXCOVERAGE).convert("RGB")
+        colours.append(np.unique(np.asarray(own).reshape(-1, 3), axis=0))
+    swatches = Image.fromarray(np.concatenate(colours)[None])
+    chosen = swatches.quantize(_COLOURS, Image.Quantize.MEDIANCUT, kmeans=2).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    exact = [channel for colour in (_PAPER, _INK, _FAINT, CONTOUR) for channel in colour]
+    palette.putpalette(exact + chosen[: 3 * _COLOURS])
+    return palette
+
+
+def contact_sheet(seed: int = 0) -> Image.Image:
+    """The sheet: one row per category, with a palette, so that the file stays small."""
+    rows = {category: _row(look, seed) for category, look in LOOKS.items()}
+    columns, step = max(len(row) for row in rows.values()), TILE + GAP + CAPTION
+    left = 62
+    sheet = Image.new("RGB", (left + columns * (TILE + GAP), len(rows) * step + GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title, caption = ImageFont.load_default(13), ImageFont.load_default(10.5)
+    for line, (category, tiles) in enumerate(rows.items()):
+        top = GAP + line * step
+        draw.text((GAP, top + TILE / 2), category, fill=_INK, font=title, anchor="lm")
+        for column, (tile, name) in enumerate(tiles):
+            x = left + column * (TILE + GAP)
+            sheet.paste(tile, (x, top))
+            colour = _FAINT if name == "normal" else _INK
+            draw.text((x + TILE / 2, top + TILE + CAPTION / 2), name, fill=colour, font=caption, anchor="mm")
+    palette = _palette([tile for tiles in rows.values() for tile, _ in tiles])
+    return sheet.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+if __name__ == "__main__":
+    contact_sheet().save(Path(sys.argv[1]), optimize=True)

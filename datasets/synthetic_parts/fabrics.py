@@ -1,0 +1,217 @@
+"""Two cloths of the same yarn that differ only in their weave: twill and plain-woven linen.
+
+A patch of plain weave is the fault of a twill, and a patch of twill the fault of a linen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from datasets.synthetic_parts import marks
+from datasets.synthetic_parts.canvas import (
+    SIZE,
+    Field,
+    Region,
+    blob_distance,
+    coverage,
+    line_noise,
+    local_frame,
+    paint,
+    path_distance,
+    pick,
+    smooth_noise,
+    tinted,
+    to_image,
+    wander,
+)
+from datasets.synthetic_parts.photograph import Drawing
+
+Threads = npt.NDArray[np.int64]
+Weave = Callable[[Threads, Threads], Region]
+"""From the numbers of warp and weft thread to whether the warp lies on top."""
+
+TWILL_DEFECTS = ("plain_weave", "broken_thread", "stain", "hole")
+LINEN_DEFECTS = ("twill_weave", "slub", "foreign_fibre", "hole")
+
+
+def twill_weave(warp: Threads, weft: Threads) -> Region:
+    """2/2 twill: each thread passes over two and under two, stepping by one: diagonal ribs."""
+    return (warp - weft) % 4 < 2
+
+
+def plain_weave(warp: Threads, weft: Threads) -> Region:
+    """Plain weave: over one, under one."""
+    return (warp + weft) % 2 == 0
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """A piece of cloth under the camera.
+
+    Attributes:
+        u: Position across the warp threads in threads, ``(SIZE, SIZE)``.
+        v: Position across the weft threads in threads.
+        pitch: Distance of threads in pixels.
+        turn: Rotation of the cloth, radians.
+        warp_tone: Brightness of each pixel's warp thread.
+        weft_tone: The same for its weft thread.
+        fibre: Fine noise of the yarn's surface.
+        warp_colour: Colour of the warp, ``(3,)``.
+        weft_colour: Colour of the weft.
+    """
+
+    u: Field
+    v: Field
+    pitch: float
+    turn: float
+    warp_tone: Field
+    weft_tone: Field
+    fibre: Field
+    warp_colour: Field
+    weft_colour: Field
+
+
+_BEIGE, _SLATE = np.array([0.74, 0.68, 0.58]), np.array([0.50, 0.58, 0.68])
+
+
+def _cloth(rng: np.random.Generator) -> Cloth:
+    turn, pitch = float(rng.normal(0, 0.04)), float(rng.uniform(7.2, 7.8))
+    u, v = local_frame((SIZE / 2, SIZE / 2), turn)
+    first_warp, first_weft = (float(phase) for phase in rng.uniform(50, 54, 2))  # far from thread number 0
+    drape = np.float32(1.8)  # pixels that the cloth is pulled out of line
+    u = ((u + drape * smooth_noise(rng, 3, 3)) / pitch + first_warp).astype(np.float32)
+    v = ((v + drape * smooth_noise(rng, 3, 3)) / pitch + first_weft).astype(np.float32)
+    warp_tone = 1 + 0.05 * line_noise(rng, np.floor(u), 1.0) + 0.02 * smooth_noise(rng, 6, 30)
+    weft_tone = 1 + 0.05 * line_noise(rng, np.floor(v), 1.0) + 0.02 * smooth_noise(rng, 30, 6)
+    fibre = 0.7 * smooth_noise(rng, 128, 128) + 0.5 * smooth_noise(rng, 60, 60)
+    dye = float(np.clip(rng.normal(0.5, 0.22), 0, 1))
+    base = _BEIGE + (_SLATE - _BEIGE) * dye
+    colours = (base * 1.13).astype(np.float32), (base * 0.86).astype(np.float32)
+    return Cloth(u, v, pitch, turn, warp_tone, weft_tone, fibre, *colours)
+
+
+def _render(cloth: Cloth, weave: Weave, missing: Field | None = None) -> Field:
+    """The cloth; where ``missing`` is 1 the weft thread is gone and the warp lies over a dark gap."""
+    warp_number, weft_number = np.floor(cloth.u).astype(np.int64), np.floor(cloth.v).astype(np.int64)
+    on_top = weave(warp_number, weft_number)
+    pi = np.float32(math.pi)
+    across_warp, across_weft = np.sin(pi * (cloth.u % 1)), np.sin(pi * (cloth.v % 1))
+    # A thread is a cylinder across its width, and arched along its length where it lies on top.
+    across = np.where(on_top, across_warp, across_weft)
+    along = np.where(on_top, across_weft, across_warp)
+    round_shade = 0.42 + 0.58 * across ** np.float32(0.7)
+    arch = 0.78 + 0.22 * along
+    ply = np.where(on_top, cloth.v + 0.55 * cloth.u, cloth.u + 0.55 * cloth.v)  # yarn is twisted from plies
+    twist = 1 + 0.055 * np.sin(np.float32(2 * math.pi * 2.6) * ply)
+    tone = np.where(on_top, cloth.warp_tone, cloth.weft_tone)
+    shade = round_shade * arch * twist * tone + 0.045 * cloth.fibre
+    colour = np.where(on_top[..., None], cloth.warp_colour, cloth.weft_colour)
+    sharp = (shade[..., None] * colour).astype(np.float32)
+    picture = ndimage.gaussian_filter(sharp, (0.6, 0.6, 0))  # threads have no hard edges
+    if missing is not None:
+        bare = np.float32(0.22) + np.float32(0.40) * across_warp ** np.float32(1.5)
+        picture = paint(picture, tinted(bare, cloth.warp_colour), missing)
+    return picture
+
+
+def _everywhere() -> Region:
+    return np.ones((SIZE, SIZE), dtype=bool)
+
+
+def _patch_of(rng: np.random.Generator, cloth: Cloth, normal: Field, other: Weave) -> tuple[Field, Region]:
+    """A patch woven the other way, ending between threads as a faulty loom would leave it."""
+    centre = pick(rng, _everywhere(), margin=40)
+    blob = blob_distance(rng, centre, float(rng.uniform(20, 34)), 0.2)
+    warp_number, weft_number = np.floor(cloth.u).astype(np.int64), np.floor(cloth.v).astype(np.int64)
+    crossing = (warp_number - warp_number.min()) * 1000 + (weft_number - weft_number.min())
+    inside = np.bincount(crossing.ravel(), weights=(blob < 0).ravel().astype(np.float64))
+    total = np.maximum(np.bincount(crossing.ravel()), 1)
+    region = ((inside / total) > 0.5)[crossing]
+    return np.where(region[..., None], _render(cloth, other), normal), np.asarray(region, dtype=bool)
+
+
+def _missing_thread(rng: np.random.Generator, cloth: Cloth) -> Field:
+    """Share of each pixel that lies on a stretch of one weft thread."""
+    row = math.floor(float(cloth.v[int(rng.integers(40, 216)), 128]))
+    middle, half = float(rng.uniform(60, 196)), float(rng.uniform(26, 60))
+    x = np.arange(SIZE, dtype=np.float32)[None, :]
+    on_row = (np.floor(cloth.v) == row) & (np.abs(x - middle) < half)
+    return on_row.astype(np.float32)
+
+
+def _torn_hole(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
+    centre = pick(rng, _everywhere(), margin=20)
+    radius = float(rng.uniform(6, 12))
+    distance = blob_distance(rng, centre, radius, 0.3)
+    picture = paint(normal, (0.07, 0.07, 0.08), coverage(distance, 2.0))
+    for _ in range(int(rng.integers(3, 6))):  # loose ends reach in from the edge
+        angle = float(rng.uniform(0, 2 * math.pi))
+        start = to_image(centre, angle, radius * 1.2, 0.0)
+        end = wander(rng, start, angle + math.pi + float(rng.normal(0, 0.5)), radius * 1.1, 0.3)
+        picture = paint(picture, cloth.warp_colour, coverage(path_distance(end, 0.5)) * np.float32(0.7))
+    return picture
+
+
+def _slub(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
+    """A thick place of a weft thread."""
+    centre = pick(rng, _everywhere(), margin=30)
+    half = float(rng.uniform(14, 30))
+    first, last = to_image(centre, cloth.turn, -half, 0.0), to_image(centre, cloth.turn, half, 0.0)
+    middle = to_image(centre, cloth.turn, 0.0, float(rng.normal(0, 1)))
+    thick = float(rng.uniform(0.55, 0.85)) * cloth.pitch
+    distance = path_distance([first, middle, last], [1.0, thick, 1.0])
+    _, v = local_frame(centre, cloth.turn)
+    roundness = np.sqrt(np.clip(1 - (v / np.float32(thick * 1.15)) ** 2, 0.05, 1))
+    body = tinted((roundness * (1.08 + 0.05 * cloth.fibre)).astype(np.float32), cloth.weft_colour)
+    shadowed = paint(normal, normal * 0.6, coverage(distance - 1.5, 4.0))
+    return paint(shadowed, body, coverage(distance, 1.5))
+
+
+def _fibre(rng: np.random.Generator, normal: Field) -> Field:
+    """A coloured fibre that was woven in."""
+    start = pick(rng, _everywhere(), margin=40)
+    path = wander(rng, start, float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(40, 90)), 0.35)
+    colour = ((0.62, 0.16, 0.14), (0.12, 0.13, 0.20), (0.15, 0.35, 0.20))[int(rng.integers(3))]
+    below = path_distance([(x + 1, y + 1.4) for x, y in path], 1.1)
+    shadowed = paint(normal, normal * 0.7, coverage(below, 1.6))
+    return paint(shadowed, colour, coverage(path_distance(path, 0.9), 1.2) * np.float32(0.9))
+
+
+def _draw(
+    scene: np.random.Generator, defect: str | None, damage: np.random.Generator, weave: Weave, other: Weave
+) -> Drawing:
+    cloth = _cloth(scene)
+    normal = _render(cloth, weave)
+    if defect is None:
+        return Drawing(normal)
+    if defect in ("plain_weave", "twill_weave"):
+        defective, region = _patch_of(damage, cloth, normal, other)
+        return Drawing(normal, defective, region)
+    if defect == "broken_thread":
+        return Drawing(normal, _render(cloth, weave, _missing_thread(damage, cloth)))
+    if defect == "stain":
+        centre, radius = pick(damage, _everywhere(), margin=36), float(damage.uniform(16, 34))
+        return Drawing(normal, marks.stain(damage, normal, centre, radius, (0.66, 0.60, 0.50), 0.75))
+    if defect == "slub":
+        return Drawing(normal, _slub(damage, cloth, normal))
+    if defect == "foreign_fibre":
+        return Drawing(normal, _fibre(damage, normal))
+    if defect == "hole":
+        return Drawing(normal, _torn_hole(damage, cloth, normal))
+    raise ValueError(f"cloth has no defect '{defect}'")
+
+
+def draw_twill(scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+    """Twill: see ``Look.draw``."""
+    return _draw(scene, defect, damage, twill_weave, plain_weave)
+
+
+def draw_linen(scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+    """Plain-woven linen: see ``Look.draw``."""
+    return _draw(scene, defect, damage, plain_weave, twill_weave)

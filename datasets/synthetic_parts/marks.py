@@ -1,0 +1,164 @@
+"""Marks that damage leaves on any surface: scratches, cracks, stains, holes, dents.
+
+Each function takes a picture and returns a new one; where on the product it happens is the caller's
+business, through an allowed region.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets.synthetic_parts.canvas import (
+    Field,
+    Point,
+    Region,
+    blob_distance,
+    coverage,
+    paint,
+    path_distance,
+    pick,
+    pixel_grid,
+    smooth_noise,
+    wander,
+)
+
+
+def _tapered(count: int, half_width: float) -> list[float]:
+    """Half-widths along a path of ``count`` points: thin ends, full middle."""
+    return [half_width * (0.35 + 0.65 * math.sin(math.pi * k / (count - 1))) for k in range(count)]
+
+
+def scratch(
+    rng: np.random.Generator,
+    picture: Field,
+    allowed: Region,
+    length: tuple[float, float],
+    half_width: float,
+    angle: float | None = None,
+    depth: float = 0.3,
+) -> Field:
+    """A bright furrow with a dark lip, cut by something hard.
+
+    Args:
+        rng: Source of position, length and direction.
+        picture: ``(SIZE, SIZE, 3)``.
+        allowed: Where the surface is. The scratch starts there and is clipped to it.
+        length: Shortest and longest length in pixels.
+        half_width: Half-width in the middle, pixels.
+        angle: Direction in radians; None draws one.
+        depth: Change of brightness in the furrow.
+    """
+    size = float(rng.uniform(*length))
+    direction = float(rng.uniform(0, 2 * math.pi)) if angle is None else angle
+    x, y = pick(rng, allowed)
+    start = (x - math.cos(direction) * size / 2, y - math.sin(direction) * size / 2)
+    path = wander(rng, start, direction, size, 0.04)
+    inside = allowed.astype(np.float32)
+    widths = _tapered(len(path), half_width)
+    furrow = coverage(path_distance(path, widths), 1.2) * inside
+    lip = coverage(path_distance([(px + 1.3, py + 1.3) for px, py in path], widths), 1.4) * inside
+    return paint(paint(picture, picture - depth * 0.8, lip), picture + depth, furrow)
+
+
+def crack(
+    rng: np.random.Generator,
+    picture: Field,
+    path: Sequence[Point],
+    allowed: Region,
+    half_width: float,
+    colour: Sequence[float],
+    jag: float = 1.4,
+) -> Field:
+    """A dark jagged line with a bright broken edge beside it."""
+    jagged = [
+        (px + float(rng.normal(0, jag)), py + float(rng.normal(0, jag))) if k > 0 else (px, py)
+        for k, (px, py) in enumerate(path)
+    ]
+    widths = [half_width * float(rng.uniform(0.55, 1.25)) for _ in jagged]
+    inside = allowed.astype(np.float32)
+    edge = coverage(path_distance([(px - 1.1, py - 1.1) for px, py in jagged], widths), 1.5) * inside
+    line = coverage(path_distance(jagged, widths), 1.0) * inside
+    return paint(paint(picture, picture * 0.75 + 0.25, edge * 0.7), colour, line)
+
+
+def stain(
+    rng: np.random.Generator,
+    picture: Field,
+    centre: Point,
+    radius: float,
+    colour: Sequence[float],
+    strength: float,
+    allowed: Region | None = None,
+    roughness: float = 0.2,
+) -> Field:
+    """A liquid that has dried: the surface shines through, with a darker rim.
+
+    Args:
+        rng: Source of outline and mottling.
+        picture: ``(SIZE, SIZE, 3)``.
+        centre: Centre in pixels.
+        radius: Mean radius in pixels.
+        colour: Factor on the surface's colour.
+        strength: 0 leaves the surface, 1 multiplies fully.
+        allowed: Where the surface is; None is everywhere.
+        roughness: How ragged the outline is.
+    """
+    distance = blob_distance(rng, centre, radius, roughness) + np.float32(0.8) * smooth_noise(rng, 50, 50)
+    mottled = 0.85 + 0.12 * smooth_noise(rng, 24, 24)
+    rim = np.exp(-(((distance + 2.0) / 2.2) ** 2)) * np.float32(0.35)
+    amount = coverage(distance, 2.0) * np.clip(mottled + rim, 0.0, 1.25) * np.float32(strength)
+    if allowed is not None:
+        amount = amount * allowed
+    return paint(picture, picture * np.asarray(colour, dtype=np.float32), amount)
+
+
+def rust(rng: np.random.Generator, picture: Field, centre: Point, radius: float, allowed: Region) -> Field:
+    """Corrosion: brown blisters of two tones that eat into a ragged patch."""
+    ragged = blob_distance(rng, centre, radius, 0.35) + 2.2 * smooth_noise(rng, 40, 40)
+    grain = smooth_noise(rng, 90, 90)
+    shade = np.float32(0.9) + np.float32(0.16) * grain
+    brown = shade[..., None] * np.array([0.47, 0.26, 0.13], dtype=np.float32)
+    share = coverage(ragged, 2.5) * allowed * np.float32(0.9)
+    return paint(picture, 0.25 * picture + 0.75 * brown, share)
+
+
+def pit(
+    rng: np.random.Generator,
+    picture: Field,
+    centre: Point,
+    radius: float,
+    dark: Sequence[float],
+    light: float,
+) -> Field:
+    """A hole of irregular outline: dark inside, lit on the edge that faces away from the light.
+
+    Args:
+        rng: Source of the outline.
+        picture: ``(SIZE, SIZE, 3)``.
+        centre: Centre in pixels.
+        radius: Mean radius in pixels.
+        dark: Colour of the ground.
+        light: Direction that the light comes from, radians.
+    """
+    distance = blob_distance(rng, centre, radius, 0.12)
+    x, y = pixel_grid()
+    facing = math.cos(light) * (x - centre[0]) + math.sin(light) * (y - centre[1])
+    edge = np.exp(-((distance / 1.4) ** 2)) * np.clip(-facing / radius, 0.0, 1.0)
+    hollow = paint(picture, dark, coverage(distance, 1.5) * np.float32(0.95))
+    return paint(hollow, picture * 0.6 + 0.4, edge.astype(np.float32) * np.float32(0.7))
+
+
+def dent(
+    picture: Field, centre: Point, radius: float, light: float, strength: float, allowed: Region
+) -> Field:
+    """A smooth dimple: dark on the side towards the light, bright on the other."""
+    x, y = pixel_grid()
+    dx, dy = (x - np.float32(centre[0])) / radius, (y - np.float32(centre[1])) / radius
+    square = dx * dx + dy * dy
+    bowl = np.clip(1 - square, 0.0, None) ** np.float32(0.7)
+    slope = (math.cos(light) * dx + math.sin(light) * dy) * bowl * np.float32(2.2 * strength)
+    change = (-slope - np.float32(0.35 * strength) * bowl) * allowed
+    return picture + change[..., None].astype(np.float32)

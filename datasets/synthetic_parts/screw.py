@@ -1,0 +1,172 @@
+"""A wood screw on a light plate, roughly aligned by a feeder, either end first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from datasets.synthetic_parts import marks
+from datasets.synthetic_parts.canvas import (
+    Field,
+    Point,
+    Region,
+    coverage,
+    line_noise,
+    local_frame,
+    paint,
+    pick,
+    smooth_noise,
+    tinted,
+)
+from datasets.synthetic_parts.photograph import Drawing
+
+SCREW_DEFECTS = ("stripped_thread", "blunt_tip", "bent", "rust", "scratch")
+
+_HEAD, _NECK, _THREAD, _CONE, _TIP = -98.0, -78.0, -50.0, 68.0, 98.0  # along the axis, pixels
+_HEAD_HALF, _CORE_HALF = 31.0, 12.0
+_CREST = 4.2  # height of the thread
+_PITCH = 10.0
+_CONE_RANGE = _TIP - _CONE
+_SPREAD = 0.6  # the feeder aligns the screws to about 35 degrees, either end first
+
+
+@dataclass(frozen=True)
+class Screw:
+    """One screw under the camera.
+
+    Attributes:
+        centre: Middle in pixels.
+        turn: Direction from head to tip, radians.
+        phase: Rotation about its own axis, turns.
+        light: Direction the light comes from, radians.
+        tone: Brightness of the zinc.
+        plate: ``(SIZE, SIZE, 3)`` what it lies on.
+        patina: Fine variation of the zinc.
+        stripped: Start and end of a stretch without thread, along the axis; equal for none.
+        tip: Where the screw ends.
+        bend: Displacement across the axis at the tip, pixels.
+    """
+
+    centre: Point
+    turn: float
+    phase: float
+    light: float
+    tone: float
+    plate: Field
+    patina: Field
+    stripped: tuple[float, float] = (0.0, 0.0)
+    tip: float = _TIP
+    bend: float = 0.0
+
+
+def _screw(rng: np.random.Generator) -> Screw:
+    turn = float(rng.uniform(-_SPREAD, _SPREAD)) + (math.pi if rng.random() < 0.5 else 0.0)
+    speckle = 0.6 * smooth_noise(rng, 4, 4) + 0.5 * smooth_noise(rng, 100, 100)
+    centre = (128 + float(rng.normal(0, 4)), 128 + float(rng.normal(0, 4)))
+    u, _ = local_frame(centre, turn)
+    return Screw(
+        centre=centre,
+        turn=turn,
+        phase=float(rng.uniform(0, 1)),
+        light=-2.0 + float(rng.normal(0, 0.15)),
+        tone=0.60 + float(rng.normal(0, 0.025)),
+        plate=tinted((0.78 + 0.012 * speckle).astype(np.float32), (1.0, 0.995, 0.97)),
+        patina=(0.7 * smooth_noise(rng, 60, 60) + 0.5 * line_noise(rng, u, 1.5)).astype(np.float32),
+    )
+
+
+def _frame(screw: Screw) -> tuple[Field, Field]:
+    """Coordinates along and across the screw's axis, which may be bent near the tip."""
+    u, v = local_frame(screw.centre, screw.turn)
+    from_bend = np.clip(u - 5, 0, None) / (_TIP - 5)
+    return u, v - np.float32(screw.bend) * from_bend**2
+
+
+def _profile(screw: Screw, u: Field, v: Field) -> tuple[Field, Field, Field]:
+    """Half-width of the screw at each u, its slope along u, and where there is thread."""
+    head = _HEAD_HALF + (_CORE_HALF - _HEAD_HALF) * np.clip((u - _HEAD - 5) / (_NECK - _HEAD - 5), 0, 1)
+    cone = np.clip((_TIP - u) / _CONE_RANGE, 0, 1)
+    body = np.float32(_CORE_HALF) * np.where(u > _CONE, cone**0.8, 1)
+    smooth = np.where(u < _NECK, head, body)
+    threaded = (u > _THREAD) & (u < _TIP - 5)
+    threaded &= ~((u > screw.stripped[0]) & (u < screw.stripped[1]))
+    swell = np.clip((u - _THREAD) / 6, 0, 1) * np.clip((_TIP - 3 - u) / 18, 0, 1) * threaded
+    turns = (u - 0.28 * v) / np.float32(_PITCH) + np.float32(screw.phase)
+    ridge = np.abs(2 * (turns % 1) - 1)
+    crest = np.clip(ridge * 2.2 - 1.1, 0, 1)
+    slope = np.where(crest > 0, np.where(turns % 1 < 0.5, -1.0, 1.0), 0.0) * swell
+    height = (crest * swell).astype(np.float32)
+    return (smooth + _CREST * height).astype(np.float32), slope.astype(np.float32), height
+
+
+def _outline(screw: Screw) -> Field:
+    """Roughly the signed distance to the silhouette, in pixels."""
+    u, v = _frame(screw)
+    half, _, _ = _profile(screw, u, v)
+    return np.maximum(np.abs(v) - half, np.maximum(_HEAD - u, u - np.float32(screw.tip)))
+
+
+def _render(screw: Screw) -> Field:
+    u, v = _frame(screw)
+    half, slope, crest = _profile(screw, u, v)
+    nv = np.clip(v / np.maximum(half, 1), -1, 1)
+    nu = np.where(u < _NECK, 0.55, 0.0) + 0.75 * slope
+    nu = np.where(u < _HEAD + 5, 0.0, nu)
+    nz = np.sqrt(np.clip(1 - nv * nv, 0.02, 1))
+    length = np.sqrt(nu * nu + nv * nv + nz * nz)
+    angle = screw.light - screw.turn
+    lu, lv, lz = 0.5 * math.cos(angle), 0.5 * math.sin(angle), 0.866
+    lit = (lu * nu + lv * nv + lz * nz) / length
+    half_way = (0.27 * math.cos(angle) * nu + 0.27 * math.sin(angle) * nv + 0.963 * nz) / length
+    shade = screw.tone * (0.28 + 0.72 * np.clip(lit, 0, 1)) + 0.42 * np.clip(half_way, 0, 1) ** 22
+    shade = shade + 0.10 * np.exp(-(((nv - 0.55) / 0.16) ** 2)) - 0.18 * np.exp(-(((nv + 0.62) / 0.2) ** 2))
+    root = (u > _THREAD) & (u < _TIP - 6) & (crest <= 0)
+    bare = (u > screw.stripped[0]) & (u < screw.stripped[1])  # rubbed off: no dark root, no zinc
+    shade = shade * np.where(bare, 1.14, np.where(root, 0.80, 1.0)) + 0.025 * screw.patina
+    rim = np.exp(-(((u - _HEAD - 5) / 1.0) ** 2)) * np.float32(0.12)
+    metal = tinted((shade + rim).astype(np.float32), (1.0, 0.985, 0.95))
+
+    away = (-7 * math.cos(angle), -7 * math.sin(angle))
+    su, sv = u - away[0], v - away[1]
+    taper = np.clip((su - _HEAD) / (_NECK - _HEAD), 0, 1)
+    wide = np.abs(sv) - (26 - 15 * taper)
+    beyond = np.maximum(_HEAD + 4 - su, su - np.float32(screw.tip - 12))
+    under = np.hypot(np.clip(wide, 0, None), np.clip(beyond, 0, None))
+    under = under + np.clip(np.maximum(wide, beyond), None, 0)
+    plate = screw.plate * (1 - 0.40 * coverage(under.astype(np.float32), 12.0))[..., None]
+    return paint(plate.astype(np.float32), metal, coverage(_outline(screw)))
+
+
+def _strip(rng: np.random.Generator, screw: Screw) -> tuple[Field, Region]:
+    """The thread is gone over a stretch; the whole stretch is the defect, not each missing turn."""
+    start = float(rng.uniform(_THREAD + 8, _CONE - 42))
+    end = start + float(rng.uniform(26, 44))
+    u, _ = _frame(screw)
+    return _render(replace(screw, stripped=(start, end))), (u > start) & (u < end) & (_outline(screw) < 0.5)
+
+
+def _damage(rng: np.random.Generator, screw: Screw, normal: Field, defect: str) -> Field:
+    inside: Region = _outline(screw) < -2.5
+    u, _ = _frame(screw)
+    if defect == "blunt_tip":
+        return _render(replace(screw, tip=_TIP - float(rng.uniform(11, 22))))
+    if defect == "bent":
+        return _render(replace(screw, bend=float(rng.choice([-1, 1])) * float(rng.uniform(9, 17))))
+    if defect == "rust":
+        return marks.rust(rng, normal, pick(rng, inside), float(rng.uniform(8, 16)), _outline(screw) < -0.5)
+    if defect == "scratch":
+        return marks.scratch(rng, normal, inside & (u < _THREAD - 2), (18, 36), 1.5, depth=0.36)
+    raise ValueError(f"a screw has no defect '{defect}'")
+
+
+def draw_screw(scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+    """A wood screw: see ``Look.draw``."""
+    screw = _screw(scene)
+    normal = _render(screw)
+    if defect is None:
+        return Drawing(normal)
+    if defect == "stripped_thread":
+        return Drawing(normal, *_strip(damage, screw))
+    return Drawing(normal, _damage(damage, screw, normal, defect))

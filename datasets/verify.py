@@ -1,0 +1,254 @@
+"""Is this copy of a dataset complete and sound? Every problem at once, and never an exception.
+
+Errors make results wrong or runs fail: missing or damaged files, counts that are not the published ones,
+masks that belong to other images. Warnings are worth a look: masks that seem inverted, that no image uses,
+or that were compressed with loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from datasets.download import read_manifest
+from datasets.errors import DatasetError
+from datasets.folder import GOOD_NAMES, image_files, same_name, sorted_entries
+from datasets.images import decode, decode_mask, image_size, same_shape_up_to_scale
+from datasets.problem import IndexingError, Problem
+from datasets.registry import DatasetInfo
+from datasets.rows import split_row
+from datasets.sample import DatasetIndex, Sample
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+_MASK_DIRECTORIES = ("ground_truth", "Data/Masks")
+_LOSSY = {".jpg", ".jpeg"}
+
+
+def verify_root(
+    root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None
+) -> list[Problem]:
+    """Check a directory, even one that does not make an index.
+
+    Args:
+        root: Directory of the dataset.
+        info: What the dataset should be.
+        threads: Images decoded at a time.
+        progress: Told how far it got.
+
+    Returns:
+        All problems, sorted; empty if all is well.
+    """
+    problems = _changed_files(root)
+    index: DatasetIndex | None = None
+    try:
+        index = info.build(root)
+    except IndexingError as error:
+        problems += error.problems
+        index = error.partial
+    except DatasetError as error:
+        problems.append(Problem(".", str(error), info.instructions))
+    except OSError as error:
+        problems.append(Problem(".", f"can't be read ({error.strerror or error}).", info.instructions))
+    if index is not None:
+        known = {problem.path for problem in problems}
+        problems += [p for p in verify(index, info, threads, progress) if p.path not in known]
+    return sorted(problems)
+
+
+def verify(
+    index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: Progress | None = None
+) -> list[Problem]:
+    """Check every file of an index.
+
+    Args:
+        index: The index.
+        info: What the dataset should be.
+        threads: Images decoded at a time.
+        progress: Told how far it got.
+
+    Returns:
+        All problems, sorted; empty if all is well.
+    """
+    problems = count_problems(index, info) + _orphans(index)
+    check = partial(_check_sample, index)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for done, found in enumerate(pool.map(check, index.samples), start=1):
+            problems += found
+            if progress is not None:
+                progress(done, len(index.samples))
+    return sorted(set(problems))
+
+
+def count_problems(
+    index: DatasetIndex, info: DatasetInfo, categories: tuple[str, ...] | None = None
+) -> list[Problem]:
+    """Compare the number of images per category with the published ones.
+
+    Args:
+        index: The index.
+        info: Its ``counts`` are expected; nothing is checked if it has none.
+        categories: Categories to check. If not given, all published ones have to be there, and no others.
+
+    Returns:
+        One problem per category that differs.
+    """
+    if not info.counts:
+        return []
+    found = dict.fromkeys([*info.counts, *index.categories], (0, 0, 0))
+    for sample in index.samples:
+        train, good, anomalous = found[sample.category]
+        if sample.split == "train":
+            train += 1
+        elif sample.is_anomalous:
+            anomalous += 1
+        else:
+            good += 1
+        found[sample.category] = (train, good, anomalous)
+    problems = []
+    for category in sorted(found if categories is None else categories):
+        expected = info.counts.get(category)
+        if expected is None:
+            what = f"is not a category of {info.title}."
+            problems.append(Problem(category, what, "Move it away, or use the dataset 'folder'."))
+        elif found[category] == (0, 0, 0):
+            what = "the category is missing."
+            problems.append(Problem(category, what, "Unpack the dataset again, or select the others."))
+        elif found[category] != tuple(expected):
+            what = f"{_counted(found[category])}; {info.title} has {_counted(tuple(expected))}."
+            problems.append(Problem(category, what, "Unpack the dataset again."))
+    return problems
+
+
+def _counted(counts: tuple[int, ...]) -> str:
+    train, good, anomalous = counts
+    return f"{train} training, {good} good and {anomalous} anomalous test images"
+
+
+def _changed_files(root: Path) -> list[Problem]:
+    """Files that are not as the download left them."""
+    problems = []
+    for path, size in (read_manifest(root) or {}).items():
+        try:
+            actual = (root / path).stat().st_size
+        except OSError:
+            problems.append(Problem(path, "was downloaded, but is gone.", "Download the dataset again."))
+            continue
+        if actual != size:
+            what = f"has {actual} bytes, but {size} were downloaded."
+            problems.append(Problem(path, what, "Download the dataset again."))
+    return problems
+
+
+def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
+    """Problems of one image and its masks."""
+    root = index.root
+    try:
+        decode(root, sample.path)
+        image_shape = image_size(root, sample.path)
+    except DatasetError as error:
+        return [Problem(sample.path, _without_path(error, root, sample.path), "")]
+    if not sample.is_anomalous:
+        return []
+    problems = []
+    if not sample.masks and index.has_pixel_labels(sample.category):
+        what = "defective, but it has no mask, though other images of its category do."
+        problems.append(Problem(sample.path, what, "Add the mask, or remove the image."))
+    shapes = set()
+    for path in sample.masks:
+        if not _named_alike(sample.path, path):
+            what = f"is the mask of {sample.path}, but is not named like it."
+            problems.append(Problem(path, what, "Check that image and mask show the same."))
+        found, shape = _check_mask(root, path, image_shape)
+        problems += found
+        shapes.add(shape)
+    if len(shapes - {None}) > 1:
+        what = "its masks differ in size."
+        problems.append(Problem(sample.path, what, "Write them all in the size of the image."))
+    return problems
+
+
+def _check_mask(
+    root: Path, path: str, image_shape: tuple[int, int]
+) -> tuple[list[Problem], tuple[int, ...] | None]:
+    """(problems of one mask file, its (H, W))."""
+    try:
+        mask = decode_mask(root, path)
+    except DatasetError as error:
+        return [Problem(path, _without_path(error, root, path), "")], None
+    problems = []
+    share = float(mask.mean())
+    if share == 0:
+        what = "the mask of a defective image is empty."
+        problems.append(Problem(path, what, "Any value above 0 is defect. Draw it, or call the image good."))
+    elif share > 0.5:
+        what = f"{share:.0%} of the mask is defect: it may be inverted."
+        problems.append(Problem(path, what, "Any value above 0 is defect. Invert it if need be.", "warning"))
+    if mask.shape != image_shape:
+        sizes = f"{mask.shape[1]}x{mask.shape[0]}, but its image is {image_shape[1]}x{image_shape[0]}"
+        if same_shape_up_to_scale(mask.shape, image_shape):
+            cure = "It can be used, but regions may be lost: write it in the size of the image."
+            problems.append(Problem(path, f"the mask is {sizes}.", cure, "warning"))
+        else:
+            cure = "Write the mask in the size of the upright image (EXIF orientation applied)."
+            problems.append(Problem(path, f"the mask is {sizes}, another aspect ratio.", cure))
+    if PurePosixPath(path).suffix.lower() in _LOSSY:
+        what = "the mask is a JPEG: compression puts small values around every defect."
+        problems.append(Problem(path, what, "Write masks as PNG.", "warning"))
+    return problems, mask.shape
+
+
+def _named_alike(image: str, mask: str) -> bool:
+    """Whether a mask is called as its image: ``NNN``, ``NNN_mask``, or any name in a directory ``NNN``."""
+    if split_row(mask)[1] is not None:
+        return True
+    stem = same_name(PurePosixPath(image).stem)
+    name = PurePosixPath(mask)
+    own = same_name(name.stem)
+    return stem in {own, own.removesuffix("_mask"), same_name(name.parent.name)}
+
+
+def _orphans(index: DatasetIndex) -> list[Problem]:
+    """Mask files that no image uses, and masks of normal images that mark a defect."""
+    used = {mask for sample in index.samples for mask in sample.masks}
+    problems = []
+    for category in index.categories:
+        tested = index.split("test", category)
+        normal = {same_name(PurePosixPath(s.path).stem) for s in tested if not s.is_anomalous}
+        for path in sorted(set(_mask_files(index.root, category)) - used):
+            name = PurePosixPath(path)
+            stem = same_name(name.stem)
+            if name.parent.name.lower() in GOOD_NAMES and {stem, stem.removesuffix("_mask")} & normal:
+                problems += _marked_normal(index.root, path)
+            else:
+                cure = "Check its name, or remove it."
+                problems.append(Problem(path, "a mask without an image.", cure, "warning"))
+    return problems
+
+
+def _marked_normal(root: Path, path: str) -> list[Problem]:
+    try:
+        marked = bool(decode_mask(root, path).any())
+    except DatasetError as error:
+        return [Problem(path, _without_path(error, root, path), "")]
+    cure = "Decide which is right: the directory of the image counts, and this mask is not used."
+    return [Problem(path, "the mask of a normal image marks a defect.", cure)] if marked else []
+
+
+def _mask_files(root: Path, category: str) -> list[str]:
+    """All image files in a category's directories of masks, at most two levels down, relative to the root."""
+    files: list[Path] = []
+    for name in _MASK_DIRECTORIES:
+        level = [root / category / name]
+        for _ in range(3):  # a fixed depth: a loop of symbolic links ends too
+            level = [directory for directory in level if directory.is_dir()]
+            files += [file for directory in level for file in image_files(directory)]
+            level = [entry for directory in level for entry in sorted_entries(directory)]
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def _without_path(error: DatasetError, root: Path, path: str) -> str:
+    return str(error).removeprefix(f"{root / split_row(path)[0]}: ")

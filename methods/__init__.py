@@ -1,0 +1,1 @@
+"""Detectors for the unified setting, and the rooms that all detectors share."""

@@ -1,0 +1,192 @@
+"""Frozen backbones: timm models cut after the stage in use, with weights that are named and hashed.
+
+Weights come from timm (``pretrained``), from a directory of the user's (``WEIGHTS_DIR``: the file
+``<timm name>.safetensors``, never the network), or are random on explicit request (flagged on every row).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from datasets.errors import unknown_name
+from datasets.fingerprint import file_digest
+from methods.errors import BackboneError
+
+WeightsKind = Literal["pretrained", "file", "random"]
+RANDOM_SEED = 0
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """Which backbone with which weights; small and picklable, so that worker processes can build it.
+
+    Attributes:
+        name: timm name, e.g. ``tf_efficientnet_b4``.
+        weights: ``pretrained``, ``file`` or ``random``.
+        weights_dir: Directory of ``<name>.safetensors`` for ``file``.
+    """
+
+    name: str
+    weights: WeightsKind
+    weights_dir: str = ""
+
+    @property
+    def file(self) -> Path:
+        """The weights file of ``weights="file"``."""
+        return Path(self.weights_dir) / f"{self.name}.safetensors"
+
+
+class Backbone(nn.Module):
+    """A frozen feature extractor: (B, 3, H, W) uint8 images to one map per stride.
+
+    Attributes:
+        sha256: Of the weights file, or of the weights in use where there is no file.
+        channels: By stride.
+    """
+
+    def __init__(self, choice: BackboneChoice) -> None:
+        super().__init__()
+        self.choice = choice
+        if not timm.is_model(choice.name):
+            raise unknown_name("backbone", choice.name, timm.list_models())
+        strides = _strides_of(choice.name)
+        usable = [index for index, stride in enumerate(strides) if stride <= 16]  # noqa: PLR2004
+        if len({strides[index] for index in usable}) != len(usable):
+            raise BackboneError(
+                f"Backbone '{choice.name}' gives several feature maps of one stride ({strides}), as vision "
+                "transformers do; the detectors here tap by stride. Choose a convolutional backbone, "
+                "e.g. tf_efficientnet_b4, resnet18 or wide_resnet50_2."
+            )
+        self.model = _create(choice, tuple(usable))
+        info = self.model.feature_info
+        self.channels: dict[int, int] = dict(zip(info.reduction(), info.channels(), strict=True))
+        self.sha256 = _weights_hash(choice, self.model)
+        config = timm.get_pretrained_cfg(choice.name, allow_unregistered=True)
+        mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255.0, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255.0, persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in eval mode: batch norm and drop-connect of a frozen backbone never train."""
+        return super().train(False)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Features by stride.
+
+        Args:
+            images: (B, 3, H, W) uint8, RGB.
+
+        Returns:
+            (B, C, H / stride, W / stride) float32 by stride.
+        """
+        normalised = (images.float() - self.mean) / self.std
+        maps = self.model(normalised.contiguous(memory_format=torch.channels_last))
+        return {stride: m.contiguous() for stride, m in zip(self.channels, maps, strict=True)}
+
+    def identity(self) -> dict[str, Any]:
+        """What changes features: goes into the feature bank's keys."""
+        return {
+            "backbone": self.choice.name,
+            "weights": self.sha256,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "timm": timm.__version__,
+        }
+
+
+@lru_cache(maxsize=64)
+def _strides_of(name: str) -> tuple[int, ...]:
+    """Strides of all feature maps of a timm model, without allocating its weights."""
+    with torch.device("meta"):
+        try:
+            model = timm.create_model(name, pretrained=False, features_only=True)
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            raise BackboneError(f"timm can't cut '{name}' into feature maps ({error}). Choose another backbone.") from error
+    return tuple(model.feature_info.reduction())
+
+
+def _create(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
+    options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
+    if choice.weights == "pretrained":
+        try:
+            return _cut(timm.create_model(choice.name, pretrained=True, **options))
+        except Exception as error:  # every hub client has its own error types
+            raise BackboneError(
+                f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "
+                f"timm downloads them once. Without: put {choice.name}.safetensors (timm's key names) into a directory "
+                "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on every row)."
+            ) from error
+    state = torch.random.get_rng_state()
+    torch.manual_seed(RANDOM_SEED)  # the same random backbone for every run: the feature bank is shared
+    model = timm.create_model(choice.name, pretrained=False, **options)
+    torch.random.set_rng_state(state)
+    model = _cut(model)
+    if choice.weights == "file":
+        _load(model, choice.file)
+    return model
+
+
+def _cut(model: nn.Module) -> nn.Module:
+    """Drop the blocks behind the last stage in use: timm keeps, and computes, them for some architectures.
+
+    A weight that gets no gradient from the features does not act on them.
+    """
+    model.eval()
+    sum(feature.float().sum() for feature in model(torch.zeros(1, 3, 64, 64))).backward()
+    for child in model.children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            while len(child) and all(p.grad is None for p in child[-1].parameters()) and list(child[-1].parameters()):
+                del child[-1]
+    model.zero_grad(set_to_none=True)
+    return model
+
+
+def _load(model: nn.Module, file: Path) -> None:
+    """Fill the model from a file; keys outside the stages in use are ignored, a missing one inside is an error."""
+    if not file.is_file():
+        present = sorted(p.name for p in file.parent.glob("*.safetensors")) if file.parent.is_dir() else []
+        raise BackboneError(
+            f"{file}: no such weights file. "
+            + (f"The directory has {', '.join(present)}; choose with BACKBONE=..." if present else "The directory has none.")
+        )
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise BackboneError(f"{file}: not a safetensors file ({error}).") from error
+    wanted = model.state_dict()
+    # A counter of training batches: no weight, and many files leave it out.
+    missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise BackboneError(
+            f"{file}: lacks {len(missing)} of the {len(wanted)} tensors of the stages in use, first '{missing[0]}'."
+        )
+    for key, tensor in wanted.items():
+        if key in weights and weights[key].shape != tensor.shape:
+            raise BackboneError(
+                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, the model wants {tuple(tensor.shape)}."
+            )
+    model.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)
+
+
+def _weights_hash(choice: BackboneChoice, model: nn.Module) -> str:
+    if choice.weights == "file":
+        return file_digest(choice.file).hex()
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(json.dumps([key, list(tensor.shape), str(tensor.dtype)]).encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

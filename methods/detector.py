@@ -1,0 +1,205 @@
+"""What every detector is: frozen description, frozen configuration, ``fit`` on normal images, anomaly maps out.
+
+A method is one file with a ``Detector`` subclass decorated by ``@detector``; nothing else is edited, and the
+contract tests find it. Shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = H*W`` tokens, ``D`` width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from methods.features import FeatureLayout, FeatureSpec
+
+Progress = Callable[[int, int, str], None]
+"""Called as ``progress(done, total, what)`` now and then while fitting."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of configuration values.
+
+    Attributes:
+        config: Fields that differ from the configuration's defaults (the paper's values).
+        backbone: timm name of the backbone that the preset's source uses.
+        source: Where the values come from.
+    """
+
+    config: Mapping[str, Any]
+    backbone: str
+    source: str
+
+
+@dataclass(frozen=True)
+class DetectorInfo:
+    """What the page says of a detector, and what its records are checked against.
+
+    Attributes:
+        name: Name on the command line, e.g. ``uniad``.
+        title: Name as the field writes it, e.g. ``UniAD``.
+        family: E.g. ``feature reconstruction``, ``memory bank``.
+        designed_for: The setting that the method was published for. It runs in both.
+        paper: Authors, title, venue.
+        year: Year of publication.
+        url: Link to the paper.
+        version: Raised at any change of the code that changes numbers; older records are then stale.
+        presets: By name; ``quick`` and ``paper`` must be among them.
+        class_aware: The detector is told the category at test time.
+        deterministic: ``fit`` draws no random numbers.
+        deviations: What differs from the paper, in words for the page; empty if nothing.
+    """
+
+    name: str
+    title: str
+    family: str
+    designed_for: Literal["unified", "separate"]
+    paper: str
+    year: int
+    url: str
+    version: int
+    presets: Mapping[str, Preset]
+    class_aware: bool = False
+    deterministic: bool = False
+    deviations: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of images as a detector sees it: features, never labels.
+
+    Attributes:
+        features: One (B, C, h, w) float32 tensor per tap of the detector's ``FeatureSpec``, or one of all
+            taps concatenated where the spec names a grid.
+        categories: Category names, only for class-aware detectors; None for all others.
+    """
+
+    features: tuple[Tensor, ...]
+    categories: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return int(self.features[0].shape[0])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a detector says of a batch; higher is more anomalous.
+
+    Attributes:
+        maps: (B, H, W) float32 anomaly maps, after the method's own upsampling and smoothing.
+        image_scores: (B,) float32.
+    """
+
+    maps: Tensor
+    image_scores: Tensor
+
+
+class TrainingSet(Protocol):
+    """Normal images to fit on. There is no way from here to the test images."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images of these positions."""
+
+
+@dataclass
+class FitReport:
+    """What ``fit`` did.
+
+    Attributes:
+        steps: Optimiser steps; 0 for memory banks and Gaussians.
+        presentations_per_image: How often each training image was shown, on average.
+        batch_size: Images per optimiser step.
+        loss_curve: (step, training loss) pairs.
+    """
+
+    steps: int = 0
+    presentations_per_image: float = 1.0
+    batch_size: int = 0
+    loss_curve: list[tuple[int, float]] = field(default_factory=list)
+
+
+class Observer(Protocol):
+    """Watches a fit, e.g. to draw learning curves. It must leave no trace in the fitted detector."""
+
+    def __call__(self, step: int, detector: Detector) -> None:
+        """Called after the optimiser step ``step``; RNG and train/eval state are restored by the loop."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """Everything that ``fit`` gets besides the images.
+
+    Attributes:
+        seed: Seed of this run; all random numbers of the fit derive from it.
+        device: Where to compute.
+        progress: Told how far the fit is.
+        observer: See ``Observer``.
+        checkpoint: File for mid-training checkpoints (path without suffix), or None.
+    """
+
+    seed: int
+    device: torch.device
+    progress: Progress = lambda done, total, what: None
+    observer: Observer | None = None
+    checkpoint: Any = None
+
+
+class Detector(ABC):
+    """Fitted on normal images, turns images into anomaly maps.
+
+    Args of ``__init__``:
+        config: Instance of ``config_type``: a frozen dataclass. Fields with ``metadata={"score": True}`` act at
+            test time only and never cause a new fit.
+        layout: Channels and grids of the features that it will get.
+    """
+
+    info: ClassVar[DetectorInfo]
+    config_type: ClassVar[type]
+
+    def __init__(self, config: Any, layout: FeatureLayout) -> None:
+        self.config = config
+        self.layout = layout
+
+    @classmethod
+    @abstractmethod
+    def features(cls, config: Any) -> FeatureSpec:
+        """Which frozen features the detector needs under this configuration."""
+
+    @abstractmethod
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Fit on normal images.
+
+        Raises:
+            FitError: If the training diverges or the images can't be fitted; the run is recorded as failed.
+        """
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> Prediction:
+        """Anomaly maps at the method's published output size, and image scores by the method's own rule."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Fitted state: contiguous tensors by name, fit for a safetensors file."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore what ``state`` gave."""
+
+    @abstractmethod
+    def sizes(self) -> str:
+        """The sizes that matter, for the row: e.g. ``224 px, 14x14 tokens, width 256``."""
+
+    def trainable_parameters(self) -> int:
+        """Number of parameters that the fit trains (0 where nothing is trained by gradient)."""
+        return 0
+
+    def badges(self) -> tuple[str, ...]:
+        """Short remarks about the fitted detector that must stand on its row."""
+        return ()

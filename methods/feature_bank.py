@@ -1,0 +1,299 @@
+"""The feature bank: frozen features of a dataset, computed once, shared by every run and every process.
+
+One unit of the bank is one tap of one category's split: an ``.npy`` file (n, C, h, w), memory-mapped when read.
+Its key hashes all that changes the features: the files' fingerprint, image size and resize filter, backbone,
+weights, normalisation, stride, resampling rule, grid, number format and device type. A manifest written last
+says that the unit is complete and how long the pass took.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datasets.images import load_images
+from datasets.sample import DatasetIndex, Split
+from methods.backbone import Backbone
+from methods.detector import Batch
+from methods.errors import BackboneError
+from methods.features import FeatureLayout, FeatureSpec
+from results.canonical import short_id
+
+PASS_BATCH = 16
+BankProgress = Callable[[int, int, str], None]
+
+
+def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
+    """The taps of ``spec``, each (B, C, h, w), resampled by its rule but not yet concatenated."""
+    taps = [maps[stride] for stride in spec.strides]
+    if spec.resampling == "native":
+        return taps
+    size = (spec.grid, spec.grid)
+    return [F.interpolate(tap, size=size, mode="bilinear", align_corners=True) for tap in taps]
+
+
+def to_batch(taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, ...] | None) -> Batch:
+    """A detector's batch from resampled taps: concatenated along channels where the spec names a grid."""
+    features = (torch.cat(list(taps), dim=1),) if spec.grid else tuple(taps)
+    return Batch(features=features, categories=categories)
+
+
+def layout_of(spec: FeatureSpec, backbone: Backbone) -> FeatureLayout:
+    """Shapes of the features that ``backbone`` gives under ``spec``.
+
+    Raises:
+        BackboneError: If the backbone has no feature map at one of the strides.
+    """
+    for stride in spec.strides:
+        if stride not in backbone.channels:
+            raise BackboneError(
+                f"Backbone '{backbone.choice.name}' has no features at stride {stride} "
+                f"(it has {', '.join(map(str, backbone.channels))}). Choose another with BACKBONE=..."
+            )
+    grids = tuple(spec.grid or -(-spec.image_size // stride) for stride in spec.strides)
+    return FeatureLayout(spec.image_size, tuple(backbone.channels[s] for s in spec.strides), grids)
+
+
+@dataclass(frozen=True)
+class BankSettings:
+    """Where and how the bank is kept.
+
+    Attributes:
+        directory: Root of the bank.
+        dtype: ``float16`` or ``float32``.
+        device: Device of the backbone pass.
+        limit_bytes: Categories whose units would exceed this are streamed: computed anew at every reading.
+    """
+
+    directory: Path
+    dtype: str = "float16"
+    device: str = "cpu"
+    limit_bytes: int = 200 << 30
+
+
+@dataclass
+class _Unit:
+    """One (category, split) of a feature set: mapped arrays, or None where it is streamed."""
+
+    category: str
+    split: Split
+    length: int
+    arrays: list[NDArray] | None
+
+
+@dataclass
+class FeatureSet:
+    """The features of some categories' split: a ``TrainingSet``, and the same for test images.
+
+    Attributes:
+        seconds: Duration of the backbone passes that computed these features, whenever that was.
+    """
+
+    bank: FeatureBank
+    spec: FeatureSpec
+    units: list[_Unit]
+    with_categories: bool
+    seconds: float
+    _offsets: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._offsets = np.cumsum([0, *(unit.length for unit in self.units)])
+
+    def __len__(self) -> int:
+        return int(self._offsets[-1])
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Features of the images at these positions, as float32 on the CPU."""
+        rows = np.asarray(indices, dtype=np.int64)
+        owners = np.searchsorted(self._offsets, rows, side="right") - 1
+        pieces: list[list[Tensor]] = []
+        for owner, row in zip(owners, rows, strict=True):
+            pieces.append(self._row(self.units[owner], int(row - self._offsets[owner])))
+        taps = [torch.stack(tap) for tap in zip(*pieces, strict=True)]
+        names = tuple(self.units[owner].category for owner in owners) if self.with_categories else None
+        return to_batch(taps, self.spec, names)
+
+    def _row(self, unit: _Unit, row: int) -> list[Tensor]:
+        if unit.arrays is None:
+            return self.bank.compute_row(self.spec, unit.category, unit.split, row)
+        return [torch.from_numpy(np.asarray(array[row], dtype=np.float32)) for array in unit.arrays]
+
+
+class FeatureBank:
+    """Frozen features of one dataset under one backbone.
+
+    Args:
+        index: The dataset.
+        backbone: Makes the backbone when it is first needed: a full bank needs none.
+        identity: ``Backbone.identity()``, known without the backbone.
+        settings: Where and how.
+    """
+
+    def __init__(
+        self, index: DatasetIndex, backbone: Callable[[], Backbone], identity: dict[str, Any], settings: BankSettings
+    ) -> None:
+        self.index = index
+        self.identity = identity
+        self.settings = settings
+        self._make_backbone = backbone
+        self._backbone: Backbone | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone on the bank's device."""
+        if self._backbone is None:
+            self._backbone = self._make_backbone().to(self.settings.device)
+        return self._backbone
+
+    def fill(
+        self, specs: Sequence[FeatureSpec], categories: Sequence[str], split: Split, progress: BankProgress | None = None
+    ) -> float:
+        """Compute what is absent, in one pass per category and image size.
+
+        Returns:
+            Seconds spent.
+        """
+        started = time.perf_counter()
+        for category in categories:
+            for size in sorted({spec.image_size for spec in specs}):
+                same_size = [spec for spec in specs if spec.image_size == size]
+                absent = self._absent(same_size, category, split)
+                if absent:
+                    lock = self.settings.directory / f"{short_id([category, split, size, self.identity])}.lock"
+                    lock.parent.mkdir(parents=True, exist_ok=True)
+                    with FileLock(lock):
+                        absent = self._absent(same_size, category, split)  # another process may have been faster
+                        if absent:
+                            self._pass(absent, category, split, progress)
+        return time.perf_counter() - started
+
+    def open(
+        self, spec: FeatureSpec, categories: Sequence[str], split: Split, *, with_categories: bool = False
+    ) -> FeatureSet:
+        """The features of these categories, computing what is absent.
+
+        Args:
+            spec: Taps and image size.
+            categories: Whose images, in this order.
+            split: ``train`` or ``test``.
+            with_categories: Whether batches carry category names (class-aware detectors only).
+        """
+        self.fill([spec], categories, split)
+        units, seconds = [], 0.0
+        for category in categories:
+            length = len(self.index.split(split, category))
+            if self._streamed(spec, length):
+                units.append(_Unit(category, split, length, None))
+                continue
+            stems = [self._stem(spec, stride, category, split) for stride in spec.strides]
+            arrays = [np.load(self._file(stem, ".npy"), mmap_mode="r") for stem in stems]
+            seconds += max(json.loads(self._file(stem, ".json").read_text())["seconds"] for stem in stems)
+            units.append(_Unit(category, split, length, arrays))
+        return FeatureSet(self, spec, units, with_categories, seconds)
+
+    def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
+        """One image's taps straight from the backbone, each (C, h, w) float32: the streaming path."""
+        samples = self.index.split(split, category)[row : row + 1]
+        taps = resample(self._run(load_images(self.index.root, samples, spec.image_size)), spec)
+        return [tap[0].to(getattr(torch, self.settings.dtype)).float().cpu() for tap in taps]
+
+    def _run(self, images: NDArray[np.uint8]) -> dict[int, Tensor]:
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.settings.device)
+        maps: dict[int, Tensor] = self.backbone(batch)
+        return maps
+
+    def _streamed(self, spec: FeatureSpec, length: int) -> bool:
+        layout = layout_of(spec, self.backbone) if self._backbone else None
+        if layout is None:
+            return False  # the manifests tell: a unit that was banked once stays banked
+        width = np.dtype(self.settings.dtype).itemsize
+        size = sum(c * g * g for c, g in zip(layout.channels, layout.grids, strict=True)) * length * width
+        return size > self.settings.limit_bytes
+
+    def _absent(self, specs: Sequence[FeatureSpec], category: str, split: Split) -> list[FeatureSpec]:
+        absent = []
+        for spec in specs:
+            stems = [self._stem(spec, stride, category, split) for stride in spec.strides]
+            if not all(self._file(stem, ".json").exists() for stem in stems):
+                _ = self.backbone
+                if not self._streamed(spec, len(self.index.split(split, category))):
+                    absent.append(spec)
+        return absent
+
+    def _stem(self, spec: FeatureSpec, stride: int, category: str, split: Split) -> str:
+        return short_id(
+            {
+                "images": self.index.fingerprint(category, split),
+                "image_size": spec.image_size,
+                "resize": "pillow-bilinear-uint8",
+                "stride": stride,
+                "resampling": spec.resampling,
+                "grid": spec.grid,
+                "dtype": self.settings.dtype,
+                "device": torch.device(self.settings.device).type,
+                **self.identity,
+            }
+        )
+
+    def _file(self, stem: str, suffix: str) -> Path:
+        return self.settings.directory / stem[:2] / f"{stem}{suffix}"
+
+    def _pass(
+        self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None
+    ) -> None:
+        """One pass of the backbone over a category's split, writing every absent unit of the specs."""
+        samples = self.index.split(split, category)
+        started = time.perf_counter()
+        targets: dict[str, tuple[Path, NDArray]] = {}
+        layouts = {spec: layout_of(spec, self.backbone) for spec in specs}
+        for spec in specs:
+            shapes = zip(layouts[spec].channels, layouts[spec].grids, strict=True)
+            for stride, (channels, grid) in zip(spec.strides, shapes, strict=True):
+                stem = self._stem(spec, stride, category, split)
+                if stem in targets or self._file(stem, ".json").exists():
+                    continue
+                temporary = self._file(stem, f".{uuid.uuid4().hex}.tmp")
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                shape = (len(samples), channels, grid, grid)
+                targets[stem] = temporary, np.lib.format.open_memmap(
+                    temporary, mode="w+", dtype=self.settings.dtype, shape=shape
+                )
+        for start in range(0, len(samples), PASS_BATCH):
+            chunk = samples[start : start + PASS_BATCH]
+            maps = self._run(load_images(self.index.root, chunk, specs[0].image_size))
+            for spec in specs:
+                for stride, tap in zip(spec.strides, resample(maps, spec), strict=True):
+                    stem = self._stem(spec, stride, category, split)
+                    if stem in targets:
+                        targets[stem][1][start : start + len(chunk)] = self._narrow(tap)
+            if progress:
+                progress(start + len(chunk), len(samples), f"features of {category} ({split})")
+        seconds = time.perf_counter() - started
+        for stem, (temporary, array) in targets.items():
+            array.flush()
+            temporary.replace(self._file(stem, ".npy"))
+            manifest = {"images": len(samples), "seconds": seconds, "shape": list(array.shape)}
+            partial = self._file(stem, f".{uuid.uuid4().hex}.tmp")
+            partial.write_text(json.dumps(manifest))
+            partial.replace(self._file(stem, ".json"))
+
+    def _narrow(self, tap: Tensor) -> NDArray:
+        array: NDArray = tap.to(getattr(torch, self.settings.dtype)).cpu().numpy()
+        if not np.isfinite(array).all():
+            raise BackboneError(
+                f"Features of '{self.identity['backbone']}' are not finite as {self.settings.dtype}. "
+                "Use BANK_DTYPE=float32, or other weights."
+            )
+        return array

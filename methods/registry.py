@@ -1,0 +1,55 @@
+"""Detectors find themselves: every class in ``methods/`` or ``baselines/`` that is decorated by ``@detector``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import TypeVar
+
+from datasets.errors import unknown_name
+from methods.detector import Detector
+
+_REGISTRY: dict[str, type[Detector]] = {}
+DetectorClass = TypeVar("DetectorClass", bound=type[Detector])
+
+
+def detector(cls: DetectorClass) -> DetectorClass:
+    """Class decorator: make a detector known under ``cls.info.name``.
+
+    Raises:
+        ValueError: If the name is taken, or the class lacks a required preset.
+    """
+    name = cls.info.name
+    known = _REGISTRY.get(name)
+    if known is not None and known.__qualname__ != cls.__qualname__:
+        raise ValueError(f"two detectors are called '{name}'")
+    for preset in ("quick", "paper"):
+        if preset not in cls.info.presets:
+            raise ValueError(f"detector '{name}' has no '{preset}' preset")
+    _REGISTRY[name] = cls
+    return cls
+
+
+def known_detectors(packages: tuple[str, ...] = ("methods", "baselines")) -> dict[str, type[Detector]]:
+    """All detectors by name, sorted.
+
+    Args:
+        packages: Packages whose modules are imported to find detectors.
+    """
+    for package_name in packages:
+        package = importlib.import_module(package_name)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package_name}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def find_detector(name: str) -> type[Detector]:
+    """The detector of that name.
+
+    Raises:
+        UnknownNameError: With the nearest right names.
+    """
+    detectors = known_detectors()
+    if name not in detectors:
+        raise unknown_name("method", name, detectors)
+    return detectors[name]

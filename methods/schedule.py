@@ -1,0 +1,40 @@
+"""Learning rates as plain functions of the step, so that a resumed training needs no scheduler state."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+ScheduleName = Literal["constant", "step", "one_cycle"]
+
+
+def learning_rate(
+    name: ScheduleName, step: int, total: int, peak: float, *, drop_at: float = 0.8, drop_factor: float = 0.1
+) -> float:
+    """Learning rate of optimiser step ``step`` (counted from 0) out of ``total``.
+
+    Args:
+        name: ``constant``; ``step``: times ``drop_factor`` after the fraction ``drop_at`` of the training;
+            ``one_cycle``: cosine from peak / 25 up to the peak over the first 30 % of the steps, then cosine down to
+            peak / 250,000 (Smith and Topin 2018, with the customary defaults).
+        step: The step.
+        total: Number of steps.
+        peak: Highest learning rate.
+        drop_at: For ``step``.
+        drop_factor: For ``step``.
+
+    Example:
+        >>> learning_rate("step", 79, 100, 1.0), learning_rate("step", 80, 100, 1.0)
+        (1.0, 0.1)
+    """
+    if name == "constant":
+        return peak
+    if name == "step":
+        return peak * drop_factor if step >= drop_at * total else peak
+    start, end = peak / 25, peak / 250_000
+    rise = 0.3 * total
+    if step < rise:
+        low, high, phase = start, peak, step / rise
+    else:
+        low, high, phase = end, peak, 1 - (step - rise) / max(total - 1 - rise, 1)
+    return low + (high - low) * (1 - math.cos(math.pi * min(max(phase, 0.0), 1.0))) / 2

@@ -1,0 +1,396 @@
+"""UniAD: reconstruct frozen features with a layer-wise query decoder and neighbour-masked attention.
+
+You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, https://arxiv.org/abs/2206.03687.
+Sizes, initialisation and schedule follow the official code; every factor that the paper ablates is a field.
+
+Four stages of EfficientNet-b4 at 224 px, brought to 14x14 and concatenated (272 channels): 196 tokens; linear
+272 -> 256; 4 encoder and 4 decoder layers, post-norm, 8 heads, feed-forward 1024; linear 256 -> 272; mean
+squared error against the clean features. Trainable parameters at these sizes: 7,717,392, of which
+ in/out projection 272*256 + 256 + 256*272 + 272, position tables 2 * 14*128,
+ each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
+ each decoder layer 8 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 3 * 512 + 196*256, final norm 512.
+
+Deviations: images are resized by Pillow bilinear on uint8 and pass timm's ``tf_efficientnet_b4``, whose "same"
+padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout
+masks come from 16 random bits an element. Seeds are set once per run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.attention import Attention, Dropout, DropoutSource, neighbour_mask
+from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.errors import ConfigError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.reconstruction import Precision, Training, train_reconstruction
+from methods.registry import detector
+from methods.schedule import ScheduleName
+
+Query = Literal["none", "first", "all"]
+
+
+@dataclass(frozen=True)
+class UniADConfig:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: Taps of the backbone.
+        width: D, width of the tokens.
+        heads: Attention heads.
+        feedforward: Width of the feed-forward layers.
+        encoder_layers: Number of encoder layers.
+        decoder_layers: Number of decoder layers.
+        dropout: On attention weights, inside the feed-forward layers and on every residual branch.
+        query: Learned query tables: in every decoder layer (``all``, the paper), in the first only (``first``;
+            later layers start from the previous output), or nowhere (``none``: the first starts from the encoder).
+        mask_encoder: Neighbour mask in the encoder's self-attention.
+        mask_decoder_cross: Neighbour mask in the decoder's attention to the encoder output.
+        mask_decoder_self: Neighbour mask in the decoder's attention to the previous layer's output.
+        neighbour_size: Side of the hidden window in tokens.
+        jitter_scale: Strength alpha of the feature jitter: noise of standard deviation alpha * norm / C per token.
+        jitter_probability: Probability that a batch is jittered.
+        position: ``learned`` row and column tables, or ``sine``.
+        epochs: Passes over the training images.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        clip: Largest norm of the gradient.
+        precision: Of the training's matrix products.
+        score_window: Side in pixels of the mean filter before the maximum that is the image score.
+    """
+
+    image_size: int = 224
+    strides: tuple[int, ...] = (2, 4, 8, 16)
+    width: int = 256
+    heads: int = 8
+    feedforward: int = 1024
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    dropout: float = 0.1
+    query: Query = "all"
+    mask_encoder: bool = True
+    mask_decoder_cross: bool = True
+    mask_decoder_self: bool = True
+    neighbour_size: int = 7
+    jitter_scale: float = 20.0
+    jitter_probability: float = 1.0
+    position: Literal["learned", "sine"] = "learned"
+    epochs: int = 1000
+    steps: int = 0
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    schedule: ScheduleName = "step"
+    clip: float = 0.1
+    precision: Precision = "float32"
+    score_window: int = field(default=16, metadata={"score": True})
+
+    @property
+    def grid(self) -> int:
+        """Side of the token grid: the deepest tap's."""
+        return self.image_size // max(self.strides)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with ReLU and dropout between them (names as in the official checkpoints)."""
+
+    def __init__(self, width: int, hidden: int, dropout: float, source: DropoutSource) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, hidden)
+        self.linear2 = nn.Linear(hidden, width)
+        self.dropout = Dropout(dropout, source)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) to (B, N, D)."""
+        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+
+
+class EncoderLayer(FeedForward):
+    """Self-attention and feed-forward, each with residual and post-norm."""
+
+    def __init__(self, config: UniADConfig, source: DropoutSource) -> None:
+        super().__init__(config.width, config.feedforward, config.dropout, source)
+        self.self_attn = Attention(config.width, config.heads, config.dropout, source)
+        self.norm1 = nn.LayerNorm(config.width)
+        self.norm2 = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, N, D) tokens, (1, N, D) position code, (N, N) mask to (B, N, D)."""
+        asking = x + position
+        x = self.norm1(x + self.dropout(self.self_attn(asking, asking, x, mask)))
+        return self.norm2(x + self.dropout(super().forward(x)))
+
+
+class DecoderLayer(FeedForward):
+    """Attention from the query to the encoder output, then to the previous layer's output (paper, figure 3)."""
+
+    def __init__(self, config: UniADConfig, tokens: int, source: DropoutSource, *, query: bool) -> None:
+        super().__init__(config.width, config.feedforward, config.dropout, source)
+        self.learned_embed = nn.Embedding(tokens, config.width) if query else None
+        self.self_attn = Attention(config.width, config.heads, config.dropout, source)
+        self.multihead_attn = Attention(config.width, config.heads, config.dropout, source)
+        self.norm1 = nn.LayerNorm(config.width)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.norm3 = nn.LayerNorm(config.width)
+
+    def forward(
+        self, previous: Tensor, memory: Tensor, position: Tensor, cross_mask: Tensor | None, self_mask: Tensor | None
+    ) -> Tensor:
+        """One layer.
+
+        Args:
+            previous: (B, N, D) output y of the previous layer; of the first layer: the encoder output.
+            memory: (B, N, D) encoder output E.
+            position: (1, N, D).
+            cross_mask: (N, N) mask of the attention to E.
+            self_mask: (N, N) mask of the attention to y.
+
+        Returns:
+            (B, N, D). With a query table there is no residual path from y or E to it.
+        """
+        # A table is the same for every image, so it is projected once: (1, N, D).
+        query = previous if self.learned_embed is None else self.learned_embed.weight[None]
+        attended = self.self_attn(query + position, memory + position, memory, cross_mask)
+        t = self.norm1(query + self.dropout(attended))
+        t = self.norm2(t + self.dropout(self.multihead_attn(t + position, previous + position, previous, self_mask)))
+        return self.norm3(t + self.dropout(super().forward(t)))
+
+
+class LearnedPosition(nn.Module):
+    """Row and column tables of half the width each; (r, c) is concat(column[c], row[r])."""
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        self.row_embed = nn.Embedding(grid, width // 2)
+        self.col_embed = nn.Embedding(grid, width // 2)
+        nn.init.uniform_(self.row_embed.weight)
+        nn.init.uniform_(self.col_embed.weight)
+
+    def forward(self) -> Tensor:
+        """(1, N, D)."""
+        rows, columns = self.row_embed.weight, self.col_embed.weight
+        grid = rows.shape[0]
+        code = torch.cat([columns[None].expand(grid, -1, -1), rows[:, None].expand(-1, grid, -1)], dim=-1)
+        return code.reshape(1, grid * grid, -1)
+
+
+class SinePosition(nn.Module):
+    """Fixed sine and cosine code of row and column, normalised to 2 pi (Carion et al. 2020)."""
+
+    def __init__(self, grid: int, width: int) -> None:
+        super().__init__()
+        place = (torch.arange(grid) + 1) / (grid + 1e-6) * 2 * torch.pi
+        half = width // 2
+        frequency = 10000 ** (2 * (torch.arange(half) // 2) / half)
+        angle = place[:, None] / frequency
+        code = torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=-1).flatten(1)  # (grid, D / 2)
+        full = torch.cat([code[:, None].expand(-1, grid, -1), code[None].expand(grid, -1, -1)], dim=-1)
+        self.register_buffer("code", full.reshape(1, grid * grid, width), persistent=False)
+
+    def forward(self) -> Tensor:
+        """(1, N, D)."""
+        code: Tensor = self.code
+        return code
+
+
+class _Stack(nn.Module):
+    """A list of layers under the name that the official checkpoints give it."""
+
+    def __init__(self, layers: list[nn.Module], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+
+class UniADNetwork(nn.Module):
+    """(B, C, h, w) features to their reconstruction. Parameter names are those of the official checkpoints."""
+
+    def __init__(self, config: UniADConfig, channels: int, source: DropoutSource) -> None:
+        super().__init__()
+        tokens = config.grid**2
+        self.config = config
+        self.pos_embed = (
+            LearnedPosition(config.grid, config.width)
+            if config.position == "learned"
+            else SinePosition(config.grid, config.width)
+        )
+        self.transformer = nn.Module()
+        # Layers are made by copying, as the official code does: query tables and attention in-projections of all
+        # layers start equal, linear layers are initialised one by one below.
+        encoder = EncoderLayer(config, source)
+        decoder = DecoderLayer(config, tokens, source, query=config.query != "none")
+        self.transformer.encoder = _Stack([_copy(encoder, source) for _ in range(config.encoder_layers)])
+        decoders: list[nn.Module] = [_copy(decoder, source) for _ in range(config.decoder_layers)]
+        if config.query == "first":
+            for layer in decoders[1:]:
+                layer.learned_embed = None
+        self.transformer.decoder = _Stack(decoders, nn.LayerNorm(config.width))
+        self.input_proj = nn.Linear(channels, config.width)
+        self.output_proj = nn.Linear(config.width, channels)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        self.register_buffer("mask", neighbour_mask(config.grid, config.neighbour_size), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Reconstruct (B, C, h, w) features."""
+        B, C, H, W = features.shape
+        config = self.config
+        mask: Tensor = self.mask
+        x = self.input_proj(features.flatten(2).transpose(1, 2))  # (B, N, D)
+        position = self.pos_embed()
+        for layer in self.transformer.encoder.layers:
+            x = layer(x, position, mask if config.mask_encoder else None)
+        memory = x
+        cross_mask = mask if config.mask_decoder_cross else None
+        self_mask = mask if config.mask_decoder_self else None
+        for layer in self.transformer.decoder.layers:
+            x = layer(x, memory, position, cross_mask, self_mask)
+        x = self.output_proj(self.transformer.decoder.norm(x))
+        return x.transpose(1, 2).reshape(B, C, H, W)
+
+
+def _copy(layer: nn.Module, source: DropoutSource) -> nn.Module:
+    """A deep copy that still draws its dropout bits from the one source."""
+    return copy.deepcopy(layer, {id(source): source})
+
+
+def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
+    """Feature jitter (paper, section 3.4): one draw per call decides; noise is independent per token and channel.
+
+    Args:
+        features: (B, C, h, w).
+        scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
+        probability: Of jittering at all.
+
+    Returns:
+        (B, C, h, w).
+    """
+    if scale == 0 or float(torch.rand(())) >= probability:
+        return features
+    deviation = features.norm(dim=1, keepdim=True) * (scale / features.shape[1])
+    return features + torch.randn_like(features) * deviation
+
+
+@detector
+class UniAD(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="uniad",
+        title="UniAD",
+        family="feature reconstruction",
+        designed_for="unified",
+        paper="You, Cui, Shen, Yang, Lu, Zheng, Le: A Unified Model for Multi-class Anomaly Detection. NeurIPS 2022",
+        year=2022,
+        url="https://arxiv.org/abs/2206.03687",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 128,
+                    "width": 128,
+                    "feedforward": 512,
+                    "neighbour_size": 3,
+                    "steps": 300,
+                    "batch_size": 8,
+                    "learning_rate": 1e-3,
+                    "schedule": "one_cycle",
+                },
+                "tf_efficientnet_b4",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "tf_efficientnet_b4", "the paper and its 8-GPU runs (batch 64)"),
+            "official": Preset({"batch_size": 8}, "tf_efficientnet_b4", "the released single-GPU checkpoint (batch 8)"),
+        },
+        deviations=(
+            "timm's tf_efficientnet_b4 pads one convolution differently from the official backbone; images are "
+            "resized by Pillow on uint8; dropout masks use 16 random bits an element."
+        ),
+    )
+    config_type = UniADConfig
+    config: UniADConfig
+
+    def __init__(self, config: UniADConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        if config.image_size % max(config.strides):
+            raise ConfigError(f"uniad: image_size {config.image_size} is not divisible by {max(config.strides)}.")
+        self.dropout = DropoutSource()
+        try:
+            self.network = UniADNetwork(config, layout.total_channels, self.dropout)
+        except ValueError as error:
+            raise ConfigError(f"uniad: {error}.") from error
+        self.network.eval()
+
+    @classmethod
+    def features(cls, config: UniADConfig) -> FeatureSpec:
+        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train on jittered features against clean ones."""
+        config = self.config
+        self.network.to(context.device)
+
+        def loss_of(batch: Batch) -> Tensor:
+            (clean,) = batch.features
+            rebuilt = self.network(jitter(clean, config.jitter_scale, config.jitter_probability))
+            return F.mse_loss(rebuilt.float(), clean)
+
+        training = Training(
+            config.epochs,
+            config.steps,
+            config.batch_size,
+            config.learning_rate,
+            config.weight_decay,
+            config.schedule,
+            config.clip,
+            config.precision,
+        )
+        return train_reconstruction(self, self.network, loss_of, train, context, training, self.dropout)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Norm over channels of the reconstruction error, bilinear with aligned corners to the image size.
+
+        Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
+        """
+        features = batch.features[0].to(next(self.network.parameters()).device)
+        error = (self.network(features) - features).norm(dim=1, keepdim=True)
+        size = (self.config.image_size, self.config.image_size)
+        maps = F.interpolate(error, size=size, mode="bilinear", align_corners=True)
+        scores = F.avg_pool2d(maps, self.config.score_window, stride=1).amax(dim=(1, 2, 3))
+        return Prediction(maps[:, 0], scores)
+
+    def state(self) -> dict[str, Tensor]:
+        """The network's weights under the names of the official checkpoints."""
+        return self.network.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the network's weights."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of the transformer and its projections."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input, tokens, width and depth."""
+        config = self.config
+        return (
+            f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}, "
+            f"{config.encoder_layers}+{config.decoder_layers} layers, neighbour window {config.neighbour_size}"
+        )

@@ -1,0 +1,67 @@
+"""Renders the page from the store alone: same store, same bytes. Opens from ``file://``, needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.page import make_page
+from results.rows import leaderboard
+from results.store import Store, write_atomically
+from results.tables import table
+from results.tidy import tidy
+
+HOME = Path(__file__).resolve().parent
+SITE = HOME / "site"
+PAGE = "index.html"
+
+
+def build(store: Store, out: Path = SITE) -> Path:
+    """Write the page and its downloads.
+
+    Args:
+        store: The records. Nothing else is read, nothing depends on when or where the page is built.
+        out: Directory of the site; made if need be.
+
+    Returns:
+        Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv`` and
+        ``headline.md``, ``categories.csv``.
+
+    Raises:
+        RecordError: If the directory can't be written.
+    """
+    records = store.records()
+    rows = leaderboard(records).rows
+    downloads = {
+        "results.csv": tidy(records).to_csv(index=False).encode(),
+        "headline.csv": table(store, "csv", rows=rows),
+        "headline.md": table(store, "md", rows=rows),
+        "headline.tex": table(store, "latex", rows=rows),
+        "categories.csv": table(store, "csv", "categories", rows=rows),
+    }
+    for name, content in downloads.items():
+        write_atomically(out / name, content)
+    html = _environment().get_template("page.html.j2").render(page=make_page(store, records))
+    path = out / PAGE
+    write_atomically(path, html.encode())
+    return path
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HOME / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["style"] = Markup(_static("report.css"))  # noqa: S704 - a file of this package
+    environment.globals["script"] = Markup(_static("report.js"))  # noqa: S704 - a file of this package
+    return environment
+
+
+def _static(name: str) -> str:
+    return (HOME / "static" / name).read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""The cost table: what a method needs to be trained and to answer, in both settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from reports.sentences import Labels, label_of
+from reports.tables import badges
+from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from results.cells import BLANK
+from results.costs import Cost, cost_of
+from results.rows import SETTINGS, Row
+
+_GROUPS: tuple[tuple[str, str], ...] = (
+    (
+        "Training time",
+        "backbone pass over the training images plus fit, mean over seeds; separate: all detectors",
+    ),
+    ("ms per image, batch 1", "from decoded image to anomaly map, backbone included, measured alone"),
+    ("ms per image, batch 16", "from decoded image to anomaly map, backbone included, measured alone"),
+    ("Parameters", "trainable parameters, backbone not counted; separate: all detectors"),
+    ("Fitted state", "weights, Gaussians or memory bank, backbone not counted; separate: all detectors"),
+    ("Peak memory", "largest resident memory of a run's process, interpreter and libraries included"),
+)
+
+
+def cost_table(rows: Sequence[Row], named: Labels, key: str) -> TableView:
+    """Cost of every row, unified and separate side by side."""
+    settings = [setting for setting in SETTINGS if any(row.runs(setting) for row in rows)]
+    costs = {(row.row_id, setting): cost_of(row, setting) for row in rows for setting in settings}
+    detectors = len(rows[0].dataset.set_categories)
+    titles = {"unified": "one detector", "separate": f"{detectors} detectors together"}
+    shared = [cost for cost in costs.values() if cost.jobs > 1]
+    notes = [
+        "Training time counts the backbone's pass over the training images, even where a cache spared it."
+    ]
+    if shared:
+        notes.append(
+            f"Times marked † were measured with up to {max(cost.jobs for cost in shared)} runs at the "
+            "same time on the machine: not comparable, and not to be quoted."
+        )
+    return TableView(
+        key=key,
+        caption=f"{rows[0].dataset.title}: cost",
+        corner="Method",
+        groups=tuple(GroupView(label, len(settings), title) for label, title in _GROUPS),
+        columns=tuple(ColumnView(setting, titles[setting]) for _ in _GROUPS for setting in settings),
+        rows=tuple(
+            RowView(
+                name=label_of(row, named),
+                cells=tuple(make(costs[row.row_id, setting]) for make in _CELLS for setting in settings),
+                badges=badges(row)[:1],
+            )
+            for row in rows
+        ),
+        notes=tuple(notes),
+    )
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that people would use."""
+    if value < 100:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
+
+
+def amount(value: float) -> str:
+    """A count as 1.8 M, 950 k or 0."""
+    if value >= 1e6:
+        return f"{value / 1e6:.1f} M"
+    return f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.0f}"
+
+
+def megabytes(value: float) -> str:
+    """Bytes in MB (10^6 bytes)."""
+    return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e6:,.0f} MB"
+
+
+def _view(
+    cost: Cost, value: float | None, text: Callable[[float], str], timed: bool, below: str = ""
+) -> CellView:
+    if value is None:
+        return CellView(main=BLANK, title=cost.reason or "not measured", classes="blank")
+    flag = " †" if timed and cost.jobs > 1 else ""
+    return CellView(main=text(value) + flag, value=repr(value), below=below)
+
+
+def _training(cost: Cost) -> CellView:
+    parts = ""
+    if cost.feature_seconds is not None and cost.fit_seconds is not None:
+        parts = f"{seconds(cost.feature_seconds)} features + {seconds(cost.fit_seconds)} fit"
+    return _view(cost, cost.train_seconds, seconds, True, parts)
+
+
+_CELLS: tuple[Callable[[Cost], CellView], ...] = (
+    _training,
+    lambda cost: _view(cost, cost.ms_per_image_batch_1, lambda value: f"{value:.1f}", True),
+    lambda cost: _view(cost, cost.ms_per_image_batch_16, lambda value: f"{value:.1f}", True),
+    lambda cost: _view(cost, cost.parameters, amount, False),
+    lambda cost: _view(cost, cost.state_bytes, megabytes, False),
+    lambda cost: _view(cost, cost.peak_rss_bytes, megabytes, False),
+)

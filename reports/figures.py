@@ -1,0 +1,189 @@
+"""Figures as inline SVG: same rows, same bytes. Colours follow the page's theme through CSS variables."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+from reports.sentences import Labels, label_of
+from results.rows import SETTINGS, Row
+
+_INK, _MUTED, _FAINT, _PAGE = "#010203", "#040506", "#070809", "#fafbfc"
+_UNIFIED, _SEPARATE = "#0072b2", "#d55e00"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--rule-strong)",
+    _FAINT: "var(--rule)",
+    _PAGE: "var(--page)",
+    _UNIFIED: "var(--unified)",
+    _SEPARATE: "var(--separate)",
+}
+"""Stand-in colours that the page replaces, so that a figure follows its theme."""
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "uniboard",
+    "font.size": 9,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.frameon": False,
+    "text.parse_math": False,
+}
+_ACROSS = 3
+_WIDTH = 12.4
+
+
+def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
+    """Unified against separate per category, one panel per row: I-AUROC in percent, mean over seeds.
+
+    Args:
+        rows: Rows of one table.
+        named: Their labels.
+        key: Makes the ids in the SVG unique on the page.
+
+    Returns:
+        The ``<svg>`` element, or nothing where no row has run in both settings.
+    """
+    shown = [row for row in rows if row.runs("unified") and row.runs("separate")]
+    if not shown:
+        return ""
+    places = [*rows[0].dataset.set_categories, None]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _panels(len(shown), 0.7 + 0.21 * len(places))
+        for ax, row in zip(axes, shown, strict=False):
+            for place, category in enumerate(places):
+                _dumbbell(ax, row, category, place)
+            ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
+            ax.grid(visible=False, axis="y")
+            ax.axhline(len(places) - 1.5, color=_FAINT, linewidth=0.8)
+            ax.set_yticks(range(len(places)), [category or "mean" for category in places])
+            ax.set_ylim(len(places) - 0.4, -0.6)
+            ax.set_xlabel("I-AUROC (%)")
+        limits = [ax.get_xlim() for ax in axes[: len(shown)]]
+        for number, ax in enumerate(axes[: len(shown)]):
+            ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+            ax.tick_params(labelleft=number % _ACROSS == 0)
+        handles = [
+            _handle("o", _UNIFIED, _UNIFIED, "unified: one detector for all"),
+            _handle("D", _SEPARATE, "none", "separate: one detector per category"),
+            _handle("|", _MUTED, _MUTED, "single seeds"),
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=3, handletextpad=0.2)
+        return _svg(figure, key)
+
+
+def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
+    """Training loss against optimiser step, one panel per row with steps: every run is a line.
+
+    Returns:
+        The ``<svg>`` element, or nothing where no run recorded a loss.
+    """
+    shown = [row for row in rows if any(record.loss_curve for record in row.records)]
+    if not shown:
+        return ""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _panels(len(shown), 2.5)
+        for ax, row in zip(axes, shown, strict=False):
+            for setting, colour, width in (("separate", _SEPARATE, 0.6), ("unified", _UNIFIED, 1.5)):
+                for record in row.records:
+                    if record.setting == setting and record.loss_curve:
+                        steps, losses = zip(*record.loss_curve, strict=True)
+                        ax.plot(steps, losses, color=colour, linewidth=width)
+            ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
+            ax.set_xlabel("optimiser step")
+            ax.set_ylabel("training loss")
+            if all(loss > 0 for record in row.records for _, loss in record.loss_curve):
+                ax.set_yscale("log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                ax.yaxis.set_minor_locator(NullLocator())
+        handles = [
+            Line2D([], [], color=_UNIFIED, linewidth=1.5, label="unified, a line per seed"),
+            Line2D([], [], color=_SEPARATE, linewidth=0.6, label="separate, a line per category and seed"),
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=2)
+        return _svg(figure, key)
+
+
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels of that height in inches; places without a panel stay empty."""
+    down = -(-count // _ACROSS)
+    figure = Figure(figsize=(_WIDTH, 0.3 + height * down), layout="constrained")
+    axes = list(figure.subplots(down, _ACROSS, squeeze=False).ravel())
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, axes
+
+
+def _dumbbell(ax: Axes, row: Row, category: str | None, place: int) -> None:
+    """One line of a panel; of a blank cell only the seeds that exist are drawn, faintly."""
+    cells = {
+        s: row.category_cell(s, "I-AUROC", category) if category else row.cell(s, "I-AUROC") for s in SETTINGS
+    }
+    unified, separate = cells["unified"], cells["separate"]
+    for cell, colour in ((separate, _SEPARATE), (unified, _UNIFIED)):
+        if cell.n > 1:
+            values = [100 * value for _, value in cell.seeds]
+            ax.plot(
+                values, [place] * cell.n, "|", color=colour, markersize=5, markeredgewidth=0.7, alpha=0.55
+            )
+    if unified.mean is not None and separate.mean is not None:
+        ends = [100 * separate.mean, 100 * unified.mean]
+        ax.plot(ends, [place, place], color=_MUTED, linewidth=1.1, zorder=1.5)
+    if separate.mean is not None:
+        ax.plot(100 * separate.mean, place, "D", color=_SEPARATE, markerfacecolor=_PAGE, markersize=4.6)
+    if unified.mean is not None:
+        ax.plot(100 * unified.mean, place, "o", color=_UNIFIED, markersize=5)
+
+
+def _handle(marker: str, edge: str, face: str, label: str) -> Line2D:
+    return Line2D(
+        [], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=5, label=label
+    )
+
+
+def _svg(figure: Figure, key: str) -> str:
+    """The figure as an element for the page: no date, unique ids, colours and fonts from the page."""
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(
+        buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"[^a-zA-Z0-9-]", "-", key)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    text = re.sub(r'xlink:href="#', f'href="#{prefix}-', text)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
+    width, height = figure.get_size_inches() * 96
+    text = re.sub(r'<svg width="[^"]*"|<svg height="[^"]*"', "<svg", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text, count=1)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text.replace(
+        "<svg", f'<svg style="width: {width:.0f}px; aspect-ratio: {width:.0f} / {height:.0f}"', 1
+    )

@@ -1,0 +1,141 @@
+"""The page's content as plain values: head, one section per dataset and set of categories, appendix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from reports.costs import cost_table
+from reports.figures import dumbbells, loss_curves
+from reports.metrics import DEFINITIONS, OTHER_DEFINITIONS, knobs, one_line
+from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
+from reports.sentences import Labels, answer, completeness, mixing
+from reports.tables import category_tables, further_table, headline_table, source_line
+from reports.views import TableView
+from results.labels import labels, table_key
+from results.record import RunRecord
+from results.reported import all_reported, matches
+from results.rows import SETTINGS, Row, leaderboard
+from results.store import Store
+from results.tables import ordered
+
+
+@dataclass(frozen=True)
+class Section:
+    """One dataset with one set of categories."""
+
+    key: str
+    title: str
+    categories: tuple[str, ...]
+    licence: str
+    answer: str
+    completeness: str
+    mixing: tuple[str, ...]
+    headline: TableView
+    further: TableView
+    by_category: tuple[tuple[str, TableView], ...]
+    dumbbells: str
+    losses: str
+    cost: TableView
+    published: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the template shows."""
+
+    sections: tuple[Section, ...]
+    runs: int
+    failed: int
+    complete_rows: int
+    rows: int
+    newest: str
+    protocol: str
+    definitions: tuple[tuple[str, str], ...]
+    protocols: tuple[tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]], ...]
+    provenance: tuple[Provenance, ...]
+    failures: tuple[Failure, ...]
+    left_out: tuple[LeftOut, ...]
+    unreadable: tuple[tuple[str, str], ...]
+    dirty: bool
+
+
+def make_page(store: Store, records: Sequence[RunRecord]) -> Page:
+    """Compute everything that the page shows.
+
+    Args:
+        store: Where per-image scores are read from, and which files could not be read.
+        records: The store's records.
+    """
+    problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
+    board = leaderboard(records)
+    rows = ordered(board.rows)
+    named = labels(rows)
+    sections = tuple(_section(store, list(group), named) for _, group in groupby(rows, key=table_key))
+    current = [record for row in rows for record in row.records]
+    used = protocols(rows, named)
+    return Page(
+        sections=sections,
+        runs=len(current),
+        failed=sum(record.status == "failed" for record in current),
+        complete_rows=sum(_complete(row) for row in rows),
+        rows=len(rows),
+        newest=max((record.provenance.finished_utc for record in current), default=""),
+        protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
+        definitions=tuple((DEFINITIONS | OTHER_DEFINITIONS).items()),
+        protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
+        provenance=tuple(provenance(row, named) for row in rows),
+        failures=tuple(failures(current)),
+        left_out=tuple(left_out(board)),
+        unreadable=problems,
+        dirty=any(record.provenance.git_dirty for record in current),
+    )
+
+
+def _section(store: Store, rows: list[Row], named: Labels) -> Section:
+    dataset = rows[0].dataset
+    key = f"{dataset.name}-{dataset.set_id}"
+    return Section(
+        key=key,
+        title=dataset.title,
+        categories=dataset.set_categories,
+        licence=dataset.licence,
+        answer=answer(rows, named),
+        completeness=completeness(rows),
+        mixing=tuple(mixing(rows)),
+        headline=headline_table(store, rows, named, key),
+        further=further_table(store, rows, named, key),
+        by_category=tuple(category_tables(store, rows, named, key)),
+        dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
+        losses=loss_curves(rows, named, f"{key}-losses"),
+        cost=cost_table(rows, named, f"{key}-cost"),
+        published=_published(rows),
+    )
+
+
+def _published(rows: list[Row]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(method, setting and metric; numbers with sources) of the published means for these rows."""
+    dataset = rows[0].dataset
+    if not matches(dataset.name, dataset.set_categories):
+        return ()
+    titles = {row.method.name: row.method.title for row in rows}
+    found: dict[str, list[str]] = {}
+    for entry in all_reported():
+        if entry.dataset == dataset.name and entry.category == "mean" and entry.method in titles:
+            what = f"{titles[entry.method]}, {entry.setting}, {entry.metric}"
+            found.setdefault(what, []).append(source_line(entry))
+    return tuple((what, tuple(lines)) for what, lines in found.items())
+
+
+def _complete(row: Row) -> bool:
+    return all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s))
+
+
+def _relative(store: Store, path: Path, reason: str) -> tuple[str, str]:
+    """File and reason of an unreadable record, without the place of the store."""
+    for root in (store.root, *store.also):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix(), reason.removeprefix(f"{path}: ")
+    return path.name, reason.removeprefix(f"{path}: ")

@@ -1,0 +1,130 @@
+"""What the numbers say, in sentences computed from the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from results.cells import Cell, number
+from results.costs import cost_of
+from results.labels import table_key
+from results.rows import SETTINGS, Row
+
+Labels = Mapping[tuple[str, str, str], str]
+_NAMED = 6
+"""Up to so many methods are all named in the answer; of more, the largest and the smallest loss."""
+
+
+def label_of(row: Row, named: Labels) -> str:
+    """The row's label."""
+    return named[(*table_key(row), row.row_id)]
+
+
+def answer(rows: Sequence[Row], named: Labels) -> str:
+    """How much one detector for all categories loses: one sentence on complete rows, largest loss first."""
+    categories = len(rows[0].dataset.set_categories)
+    several_presets = len({row.method.preset for row in rows}) > 1
+
+    def name(row: Row) -> str:
+        return label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "")
+
+    deltas = [(name(row), cell, cell.mean) for row in rows if (cell := row.delta("I-AUROC")).mean is not None]
+    ranked = sorted(((label, cell) for label, cell, mean in deltas if mean is not None), key=_loss)
+    if ranked:
+        many = len(ranked) > _NAMED
+        chosen = [ranked[0], ranked[-1]] if many else ranked
+        parts = [f"{label} {_change(cell)}" for label, cell in chosen]
+        first = f"{parts[0]} of I-AUROC when one detector serves all {categories} categories"
+        if many:
+            return f"Of {len(ranked)} rows, {first} (the most), and {parts[1]} (the least)."
+        return "; ".join([first, *[part.replace(" points", "") for part in parts[1:]]]) + "."
+    complete = [(mean, row) for row in rows if (mean := row.cell("unified", "I-AUROC").mean) is not None]
+    if complete and not any(row.runs("separate") for row in rows):
+        best = max(complete, key=lambda item: item[0])[1]
+        text = best.cell("unified", "I-AUROC").text()
+        return f"Only the unified setting has run here; {name(best)} reaches {text} % I-AUROC."
+    return f"No method has finished all its runs in both settings on these {categories} categories yet."
+
+
+def completeness(rows: Sequence[Row]) -> str:
+    """How much of the table has run, in words."""
+    complete = sum(
+        all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s)) for row in rows
+    )
+    if complete == len(rows):
+        return "All rows are complete." if len(rows) > 1 else "The row is complete."
+    return (
+        f"{complete} of {len(rows)} rows are complete. A row that lacks a run shows how many it has "
+        "(35/36) in place of the mean: nothing is averaged over what happens to be there."
+    )
+
+
+def mixing(rows: Sequence[Row]) -> list[str]:
+    """What must be said where rows of one table are not like for like."""
+    said = []
+    presets = sorted({row.method.preset for row in rows})
+    if len(presets) > 1:
+        said.append(
+            f"This table mixes the presets {_listed(presets)}, which train for different budgets: bold and "
+            "underline compare rows of the same preset only."
+        )
+    backbones = sorted(
+        {f"{row.backbone.name} ({row.backbone.weights})" for row in rows if row.backbone.weights != "none"}
+    )
+    if len(backbones) > 1:
+        said.append(f"Rows use different frozen backbones or weights: {_listed(backbones)}.")
+    if any(row.backbone.weights == "random" for row in rows):
+        said.append(
+            "Rows marked “random weights” use an untrained backbone: they test the harness, not the method."
+        )
+    if len({str(sorted(row.protocol.items())) for row in rows}) > 1:
+        said.append("Rows were scored under different protocols; see “Protocol” below for which.")
+    if any(row.method.class_aware for row in rows):
+        said.append("A class-aware detector is told the category at test time; the others are not.")
+    seeds = sorted({len(row.seeds) for row in rows})
+    if len(seeds) > 1:
+        said.append(f"Rows have different numbers of seeds ({_listed([str(n) for n in seeds])}).")
+    return said
+
+
+def budget(row: Row) -> str:
+    """Training budget in both settings, e.g. ``600 steps; each image 30× unified, 240× separate``."""
+    costs = {setting: cost_of(row, setting) for setting in SETTINGS if row.runs(setting)}
+    steps = {setting: cost.steps for setting, cost in costs.items() if cost.steps}
+    if not steps:
+        return ""
+    if all(high == 0 for _, high in steps.values()):
+        return "no optimiser steps, each image seen once"
+    written = {setting: _range(*pair) for setting, pair in steps.items()}
+    if len(set(written.values())) == 1:
+        text = f"{next(iter(written.values()))} steps"
+    else:
+        text = ", ".join(f"{pair} steps {setting}" for setting, pair in written.items())
+    shown = [
+        f"{_times(*cost.presentations)} {setting}" for setting, cost in costs.items() if cost.presentations
+    ]
+    return f"{text}; each image {', '.join(shown)}"
+
+
+def _loss(item: tuple[str, Cell]) -> float:
+    return item[1].mean if item[1].mean is not None else 0.0
+
+
+def _change(cell: Cell) -> str:
+    spread = "" if cell.std is None else f" ± {100 * cell.std:.1f}"
+    mean = cell.mean or 0.0
+    points = number(abs(mean))
+    if points == "0.0":
+        return f"changes by 0.0{spread} points"
+    return f"{'loses' if mean < 0 else 'gains'} {points}{spread} points"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _times(low: float, high: float) -> str:
+    return f"{low:.3g}×" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g}–{high:.3g}×"

@@ -1,0 +1,120 @@
+"""What a template needs to draw a table: plain values, already in words. No HTML in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from results.cells import BLANK, Cell, number
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell.
+
+    Attributes:
+        main: The number, e.g. ``96.5``.
+        spread: ``± 0.4``, or nothing.
+        below: A small second line, e.g. the published number.
+        below_title: Tooltip of the second line (its source).
+        value: The exact value, for sorting and for readers of the page's source; empty where blank.
+        title: Tooltip: n, seeds, or why the cell is blank.
+        classes: CSS classes: ``best``, ``second``, ``blank``, ``text``.
+        heat: Strength of the shading, 0 to 1, or None for no shading.
+        loss: Shade in the colour of losses instead of that of values.
+    """
+
+    main: str
+    spread: str = ""
+    below: str = ""
+    below_title: str = ""
+    value: str = ""
+    title: str = ""
+    classes: str = ""
+    heat: float | None = None
+    loss: bool = False
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A short remark on a row. ``kind`` is ``plain``, ``preset``, ``warn`` or ``bad``."""
+
+    text: str
+    kind: str = "plain"
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class RowView:
+    """One row: what it is about, then its cells."""
+
+    name: str
+    cells: tuple[CellView, ...]
+    badges: tuple[Badge, ...] = ()
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnView:
+    """A column: its heading, its tooltip, and whether the table starts sorted by it."""
+
+    label: str
+    title: str = ""
+    sorted: str = "none"
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A heading over several columns."""
+
+    label: str
+    span: int
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table. ``foot`` rows stay below whatever the sorting; ``spreads`` keeps room for ± in every cell."""
+
+    key: str
+    caption: str
+    corner: str
+    groups: tuple[GroupView, ...]
+    columns: tuple[ColumnView, ...]
+    rows: tuple[RowView, ...]
+    foot: tuple[RowView, ...] = ()
+    ranked: bool = False
+    filter_label: str = ""
+    spreads: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+
+def number_cell(
+    cell: Cell,
+    *,
+    signed: bool = False,
+    classes: str = "",
+    below: tuple[str, str] = ("", ""),
+    heat: float | None = None,
+    loss: bool = False,
+) -> CellView:
+    """The view of a measured number: percent with one decimal, exact fraction in ``value``."""
+    if cell.mean is None:
+        return CellView(
+            main=cell.badge or BLANK,
+            title=cell.note(),
+            classes="blank badge-cell" if cell.badge else "blank",
+            below=below[0],
+            below_title=below[1],
+        )
+    values = ", ".join(f"seed {seed}: {number(value, signed)}" for seed, value in cell.seeds)
+    return CellView(
+        main=number(cell.mean, signed),
+        spread="" if cell.std is None else f"± {100 * cell.std:.1f}",
+        below=below[0],
+        below_title=below[1],
+        value=repr(cell.mean),
+        title=f"{cell.note()} ({values})" if values else cell.note(),
+        classes=classes,
+        heat=heat,
+        loss=loss,
+    )

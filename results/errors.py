@@ -1,0 +1,15 @@
+"""Errors of the results package. Their messages are for users: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class ResultsError(Exception):
+    """Base of everything that the results package raises on purpose."""
+
+
+class MetricError(ResultsError):
+    """Scores, labels or masks that no metric can be computed from (NaN, wrong shape, wrong type)."""
+
+
+class RecordError(ResultsError):
+    """A record, or a file beside it, that can't be read or written. The message names the file."""

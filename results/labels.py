@@ -1,0 +1,75 @@
+"""What a row is called, and what must be said beside its name so that two rows are never taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from results.rows import Row
+
+
+def table_key(row: Row) -> tuple[str, str]:
+    """Rows with the same key may share a table: same dataset, same set of categories."""
+    return row.dataset.name, row.dataset.set_id
+
+
+def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
+    """The label of each row by (dataset, set id, row id): its title and what sets it apart in its table.
+
+    Overrides are always named. Where several rows of one method and preset remain, the settings in which
+    they differ are named too, whatever they are: config, backbone, weights or protocol.
+    """
+    everything = list(rows)
+    named: dict[tuple[str, str, str], str] = {}
+    for row in everything:
+        twins = [
+            other
+            for other in everything
+            if table_key(other) == table_key(row)
+            and (other.method.name, other.method.preset) == (row.method.name, row.method.preset)
+        ]
+        remarks = [f"{key}={shown(value)}" for key, value in sorted(row.method.overrides.items())]
+        remarks += [remark for remark in _differences(row, twins) if remark not in remarks]
+        named[(*table_key(row), row.row_id)] = row.method.title + (
+            f" ({', '.join(remarks)})" if remarks else ""
+        )
+    return named
+
+
+def backbone_text(row: Row) -> str:
+    """Backbone and kind of weights, e.g. ``resnet18, pretrained``; nothing for methods without a backbone."""
+    if row.backbone.weights == "none":
+        return ""
+    return f"{row.backbone.name}, {row.backbone.weights} weights"
+
+
+def shown(value: Any) -> str:
+    """A config value as people write it: no quotes, ``yes`` and ``no``, short lists."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return " ".join(f"{key}={shown(part)}" for key, part in value.items())
+    if isinstance(value, (list, tuple)):
+        return "+".join(shown(part) for part in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _differences(row: Row, twins: list[Row]) -> list[str]:
+    """``key=value`` of the row for every setting in which its twins are not all alike."""
+    mine = _settings(row)
+    others = [_settings(twin) for twin in twins]
+    return [
+        f"{key}={shown(value)}"
+        for key, value in sorted(mine.items())
+        if any(other.get(key) != value for other in others)
+    ]
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    return {
+        **row.method.fit_config,
+        **row.method.score_config,
+        **row.protocol,
+        "backbone": row.backbone.name,
+        "weights": f"{row.backbone.weights} {row.backbone.sha256[:8]}".strip(),
+    }

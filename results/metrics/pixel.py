@@ -1,0 +1,158 @@
+"""P-AUROC, P-AP, P-F1max and PRO: does the anomaly map find the defect's pixels?
+
+All four come from one ranking of the anomalous pixels among the normal pixels of *all* test images, normal
+images included. PRO (per-region overlap) follows its definition literally: PRO(t) is the mean over all defect
+regions of the share of the region's pixels that score at least t, every region with the same weight whatever
+its size; FPR(t) is the share of all normal pixels that do. The metric is the area under PRO over FPR from 0
+to the limit, divided by the limit: the definition of the MVTec AD paper (IJCV 2021), with the 8-connected
+regions and the linear interpolation at the limit of the evaluation tool that comes with that dataset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.errors import MetricError
+from results.metrics.areas import auroc, average_precision, f1_max
+from results.metrics.curves import Curve, precision_recall_curve, rising_vertices, roc_curve, thin
+from results.metrics.ranking import Ranking, Scores, rank_scores
+from results.metrics.regions import region_of_each_pixel, require_bool_masks
+from results.metrics.result import MetricResult
+
+PIXEL_METRICS = ("P-AUROC", "P-AP", "P-F1max", "PRO")
+FPR_LIMIT = 0.3
+
+
+def pixel_metrics(maps: Scores, masks: NDArray[np.bool_], *, fpr_limit: float = FPR_LIMIT) -> MetricResult:
+    """Exact pixel metrics over every distinct threshold.
+
+    Args:
+        maps: (n, H, W) anomaly maps, float32 (float16 is widened, float64 sorted as it is), higher = more
+            anomalous. Only the order and ties of the scores count. Read, never changed: the normal pixels'
+            scores are copied once and sorted in place. Beside that copy, about 100 bytes are taken per
+            anomalous pixel.
+        masks: (n, H, W) bool, True = anomalous; all False for normal images.
+        fpr_limit: In (0, 1], where PRO's area ends.
+
+    Returns:
+        ``P-AUROC`` (ties half), ``P-AP`` (step sum), ``P-F1max`` and ``PRO`` as fractions, with the curves
+        ``roc_pixel``, ``pr_pixel`` and ``pro`` (FPR up to the limit). Without an anomalous or without a
+        normal pixel all four are blank with the reason. Constant maps tie every pixel: the curves are the
+        diagonal, P-AUROC is 0.5 and PRO is ``fpr_limit / 2`` (0.15), which is also what maps of random
+        numbers approach.
+
+    Raises:
+        MetricError: If shapes or dtypes are wrong, or a map holds NaN or infinite scores (the message names
+            the image).
+
+    Examples:
+        A map that finds both pixels of one region and half of another, whose other half ties with one normal
+        pixel:
+
+        >>> masks = np.array([[[1, 1, 0, 0, 1, 1]], [[0, 0, 0, 0, 0, 0]]], dtype=bool)
+        >>> maps = np.array([[[9, 9, 0, 0, 8, 5]], [[5, 1, 0, 0, 0, 0]]], dtype=np.float32)
+        >>> result = pixel_metrics(maps, masks)
+        >>> {name: round(value, 4) for name, value in result.values.items()}
+        {'P-AUROC': 0.9844, 'P-AP': 0.95, 'P-F1max': 0.8889, 'PRO': 0.9479}
+        >>> result.curves["pro"].astype(float).round(3).tolist()
+        [[0.0, 0.0, 0.0, 0.125, 0.3], [0.0, 0.5, 0.75, 1.0, 1.0]]
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks)
+    _validate(maps, masks, fpr_limit)
+    anomalous = int(np.count_nonzero(masks))
+    if not anomalous:
+        return MetricResult.blank(PIXEL_METRICS, "no anomalous pixel in the test masks")
+    if anomalous == masks.size:
+        return MetricResult.blank(PIXEL_METRICS, "no normal pixel in the test masks")
+    if maps.dtype == np.float16:
+        maps = maps.astype(np.float32)  # exact, and NumPy's vectorised sort knows float32
+    ranking = rank_scores(_normal_scores(maps, masks, masks.size - anomalous), maps[masks])
+    region, _ = region_of_each_pixel(masks)
+    return MetricResult(
+        values={
+            "P-AUROC": auroc(ranking),
+            "P-AP": average_precision(ranking),
+            "P-F1max": f1_max(ranking),
+            "PRO": per_region_overlap(ranking, region, fpr_limit),
+        },
+        curves={
+            "roc_pixel": roc_curve(ranking),
+            "pr_pixel": precision_recall_curve(ranking),
+            "pro": per_region_overlap_curve(ranking, region, fpr_limit),
+        },
+    )
+
+
+def per_region_overlap(ranking: Ranking, region: NDArray[np.int32], fpr_limit: float) -> float:
+    """Area under the PRO curve up to the limit, divided by the limit: a fraction in [0, 1].
+
+    The curve is the mean of the regions' own recall curves, and a region's recall curve is the mean of its
+    pixels'. One pixel's curve is 0 until the normal pixels above it have been passed (``above``), 1 once
+    those tied with it have been passed too (``reached``), and a straight ramp between. So the area is added
+    up pixel by pixel, in closed form, with the ramp cut at the limit; this equals the trapezoids with a
+    linearly interpolated last point.
+
+    Args:
+        ranking: Of P anomalous pixels.
+        region: (P,) int32, the region of each anomalous pixel in [0, R), each region at least once.
+        fpr_limit: In (0, 1].
+    """
+    limit = fpr_limit * ranking.normal
+    ramp = ranking.reached - ranking.above
+    complete = 1.0 - (ranking.above + 0.5 * ramp) / limit
+    cut = np.maximum(limit - ranking.above, 0.0) ** 2 / (2.0 * limit * np.maximum(ramp, 1))
+    area_of_step = np.where(ranking.reached <= limit, complete, cut)
+    size_of_region = np.bincount(region)
+    area_of_region = np.bincount(region, weights=area_of_step[ranking.step]) / size_of_region
+    return float(area_of_region.mean())
+
+
+def per_region_overlap_curve(ranking: Ranking, region: NDArray[np.int32], fpr_limit: float) -> Curve:
+    """FPR from 0 to the limit (x) and mean region overlap (y), thinned, float32 (2, K).
+
+    Arguments as for ``per_region_overlap``.
+    """
+    size_of_region = np.bincount(region)
+    weight_of_pixel = 1.0 / (size_of_region.size * size_of_region[region])
+    rise = np.bincount(ranking.step, weights=weight_of_pixel)
+    x, y = rising_vertices(ranking, np.minimum(np.cumsum(rise), 1.0))
+    inside = int(np.searchsorted(x, fpr_limit, side="right"))
+    # The straight piece that the limit cuts, from the last vertex at or before it to the first one beyond.
+    piece = slice(inside - 1, inside + 1)
+    last_height = np.interp(fpr_limit, x[piece], y[piece])
+    return thin(np.append(x[:inside], fpr_limit), np.append(y[:inside], last_height))
+
+
+def _normal_scores(maps: Scores, masks: NDArray[np.bool_], count: int) -> Scores:
+    """Copy the normal pixels' scores, (N,), image by image: the whole stack's masks are never inverted."""
+    scores = np.empty(count, dtype=maps.dtype)
+    start = 0
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        chosen = anomaly_map[~mask]
+        scores[start : start + chosen.size] = chosen
+        start += chosen.size
+    return scores
+
+
+def _validate(maps: NDArray[Any], masks: NDArray[Any], fpr_limit: float) -> None:
+    """Refuse what no pixel metric can be computed from; see ``pixel_metrics``."""
+    if not 0.0 < fpr_limit <= 1.0:
+        raise MetricError(f"fpr_limit is {fpr_limit}: it must lie in (0, 1]")
+    if not np.issubdtype(maps.dtype, np.floating):
+        raise MetricError(f"anomaly maps are {maps.dtype}, expected float32")
+    require_bool_masks(masks, dimensions=3)
+    if maps.shape != masks.shape:
+        raise MetricError(
+            f"anomaly maps have shape {maps.shape} and masks {masks.shape}:"
+            " resize both to the protocol's map size first"
+        )
+    for index, anomaly_map in enumerate(maps):
+        if not np.isfinite(anomaly_map).all():
+            nan, infinite = np.isnan(anomaly_map).sum(), np.isinf(anomaly_map).sum()
+            raise MetricError(
+                f"the anomaly map of image {index} holds {nan} NaN and {infinite} infinite scores: the"
+                " detector diverged or divided by zero; no metric is computed from such maps"
+            )

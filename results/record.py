@@ -1,0 +1,173 @@
+"""The record: what one run left behind. One JSON file, validated when it is read.
+
+A run is one training: (dataset, setting, category or all categories, method, resolved config, seed).
+Numbers are fractions (an AUROC of 0.965, not 96.5), times are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from results.canonical import short_id
+
+SCHEMA_VERSION = 1
+METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "PRO")
+"""The seven metrics, image metrics with the detector's own image score."""
+COMMON_METRICS = ("I-AUROC (common)", "I-AP (common)", "I-F1max (common)")
+"""Image metrics with the harness's one rule for all detectors: maximum of the map after a 16x16 mean."""
+Setting = Literal["unified", "separate"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetEntry(_Entry):
+    """Which data. ``fingerprint`` covers train and test files of the run's categories."""
+
+    name: str
+    title: str
+    licence: str
+    fingerprint: str
+    has_masks: bool = True
+    textures: tuple[str, ...] = ()
+    set_categories: tuple[str, ...]
+    """All categories of the benchmark that the run belongs to, sorted (a separate run trains on one of them)."""
+    set_id: str
+    """Short id of ``set_categories``: results of different sets never share a table or an average."""
+
+
+class MethodEntry(_Entry):
+    """Which detector, with every hyper-parameter resolved."""
+
+    name: str
+    title: str
+    family: str
+    version: int
+    preset: str
+    overrides: dict[str, Any] = {}
+    """What the user changed with ``--set``, e.g. ``{"neighbour_size": 5}``."""
+    fit_config: dict[str, Any]
+    score_config: dict[str, Any] = {}
+    class_aware: bool = False
+    deterministic: bool = False
+    """The fit draws nothing: seeds give the same detector."""
+    badges: tuple[str, ...] = ()
+    """Short remarks that must stand on the row, e.g. ``backbone is not the paper's``."""
+    sizes: str = ""
+    """The sizes that matter in words, e.g. ``224 px, 14x14 tokens, width 256``."""
+
+
+class BackboneEntry(_Entry):
+    """Which frozen features. ``weights`` is ``random``, ``pretrained`` (timm) or ``file`` (WEIGHTS_DIR)."""
+
+    name: str
+    weights: Literal["random", "pretrained", "file", "none"]
+    sha256: str
+
+
+class BudgetEntry(_Entry):
+    """How much training. Memory-bank and Gaussian methods take no optimiser steps: 0."""
+
+    train_images: int
+    steps: int
+    presentations_per_image: FiniteFloat
+    batch_size: int = 0
+
+
+class CategoryResult(_Entry):
+    """Metrics of one category's test images. A blank metric is None and has its reason in ``reasons``."""
+
+    metrics: dict[str, FiniteFloat | None]
+    reasons: dict[str, str] = {}
+    test_normal: int
+    test_anomalous: int
+    regions: int = 0
+    regions_lost: int = 0
+    """Connected defect regions that vanished when masks were resized to the protocol's map size."""
+
+
+class CostEntry(_Entry):
+    """What the run cost. Not part of a record's identity."""
+
+    feature_seconds: FiniteFloat
+    """Backbone pass over the run's training images (0.0 is never written for a bank hit: the pass that filled it counts)."""
+    fit_seconds: FiniteFloat
+    score_seconds: FiniteFloat
+    ms_per_image_batch_1: FiniteFloat | None = None
+    ms_per_image_batch_16: FiniteFloat | None = None
+    """From decoded image to anomaly map, backbone included, measured alone."""
+    parameters: int
+    """Trainable parameters of the detector (backbone not counted)."""
+    state_bytes: int
+    """Bytes of the fitted state (weights, Gaussians, memory bank), backbone not counted."""
+    peak_rss_bytes: int
+    jobs: int = 1
+    """Runs at the same time on the machine; timings with more than one are flagged and not plotted."""
+
+
+class ProvenanceEntry(_Entry):
+    """Where a number comes from. Not part of a record's identity."""
+
+    git_commit: str
+    git_dirty: bool
+    versions: dict[str, str]
+    device: str
+    threads: int
+    started_utc: str
+    finished_utc: str
+    command: str
+
+
+class FailureEntry(_Entry):
+    """Why a run failed, for the page and for ``--retry-failed``."""
+
+    error_type: str
+    message: str
+    traceback: str
+
+
+class RunRecord(_Entry):
+    """One run. ``score_id`` is the id of the file name, ``fit_id`` names the fitted detector."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok", "failed"]
+    fit_id: str
+    score_id: str
+    dataset: DatasetEntry
+    setting: Setting
+    categories: tuple[str, ...]
+    """Categories trained on, sorted: one in the separate setting."""
+    seed: int
+    method: MethodEntry
+    backbone: BackboneEntry
+    protocol: dict[str, Any]
+    budget: BudgetEntry | None = None
+    results: dict[str, CategoryResult] = {}
+    """By category. A failed run has none."""
+    pooled: dict[str, FiniteFloat | None] = {}
+    """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
+    loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
+    """(optimiser step, training loss), thinned to at most 200 points."""
+    failure: FailureEntry | None = None
+    cost: CostEntry | None = None
+    provenance: ProvenanceEntry = Field(repr=False)
+
+    @property
+    def row_id(self) -> str:
+        """Id of the leaderboard row: everything but setting, categories and seed.
+
+        Runs with the same row id are the same method with the same config; they may be averaged over seeds
+        and compared between settings.
+        """
+        method = self.method
+        return short_id(
+            [method.name, method.version, method.preset, method.fit_config, method.score_config]
+            + [self.backbone.name, self.backbone.sha256, self.protocol]
+        )
+
+    def comparable(self) -> dict[str, Any]:
+        """The record without cost and provenance: equal for equal runs on the same machine type and threads."""
+        return self.model_dump(mode="json", exclude={"cost", "provenance"})

@@ -1,0 +1,91 @@
+"""Mean and standard deviation over seeds, and tests between the levels of a study.
+
+One place decides ddof: the spread of a few trainings is the sample standard deviation (ddof 1). Numpy's
+default is 0 and pandas' is 1, so nobody else in this project calls either of them for a spread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from results.errors import ResultsError
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (ddof 1).
+
+    Args:
+        values: (n,) numbers, n >= 1, e.g. one per seed.
+
+    Returns:
+        (mean, std). The std of a single number is None: one training says nothing about a spread.
+
+    Raises:
+        ResultsError: If ``values`` is empty or holds NaN: a missing number is never skipped.
+
+    Examples:
+        >>> mean_std([1.0, 2.0, 3.0])
+        (2.0, 1.0)
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.size == 0 or np.isnan(numbers).any():
+        raise ResultsError("a mean needs at least one number and none that is missing")
+    return float(numbers.mean()), float(numbers.std(ddof=1)) if numbers.size > 1 else None
+
+
+def difference_std(first: float | None, second: float | None) -> float | None:
+    """Spread of a difference of two independent means: ``sqrt(a² + b²)``, None if either is None."""
+    return None if first is None or second is None else math.hypot(first, second)
+
+
+def paired_interval(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Paired t test of ``first - second``, pair by pair (levels of a study share their seeds).
+
+    Args:
+        first: (n,) numbers of one level, by seed, n >= 2.
+        second: (n,) numbers of the other level, in the same order of seeds.
+        confidence: Level of the interval.
+
+    Returns:
+        (mean difference, lower bound, upper bound, two-sided p). Where all differences are equal the interval
+        has no width: p is 0 for a difference and 1 for none.
+
+    Raises:
+        ResultsError: If there are fewer than two pairs, or the lengths differ.
+
+    Source: scipy.stats.ttest_rel.
+    """
+    if len(first) != len(second) or len(first) < 2:
+        raise ResultsError("a paired interval needs the same two or more seeds on both sides")
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    mean = float(differences.mean())
+    if np.ptp(differences) == 0.0:  # t is 0/0 or infinite: scipy would warn and return NaN
+        return mean, mean, mean, float(mean == 0.0)
+    test = stats.ttest_rel(first, second)
+    interval = test.confidence_interval(confidence)
+    return mean, float(interval.low), float(interval.high), float(test.pvalue)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down correction for several comparisons.
+
+    Args:
+        p_values: By comparison, each in [0, 1].
+
+    Returns:
+        Adjusted p by comparison, in the given order: at least the raw one and at most 1.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    adjusted: dict[str, float] = {}
+    running = 0.0
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        running = max(running, min(1.0, p * (len(p_values) - rank)))
+        adjusted[name] = running
+    return {name: adjusted[name] for name in p_values}

@@ -1,0 +1,232 @@
+"""The store: one JSON file per run, written atomically, with its arrays beside it.
+
+    <root>/<dataset>/<setting>/<method>/<category | all-<set id>>/seed<k>-<score id>.json
+                                                                 seed<k>-<score id>.scores.npz
+                                                                 seed<k>-<score id>.maps.npz    (seed 0)
+
+The arrays are written first and the JSON file last, so a JSON file means a complete run. A file that can't
+be read is reported in ``problems`` and counts as absent: its run is repeated, it is never averaged.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from results.errors import RecordError
+from results.record import RunRecord
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-image outcome of a run: every image metric can be recomputed from it.
+
+    Attributes:
+        paths: (n,) path of each test image relative to the dataset's root.
+        categories: (n,) category of each image.
+        labels: (n,) bool, True for anomalous.
+        own: (n,) float32 image scores by the detector's own rule.
+        common: (n,) float32 image scores by the harness's rule for all detectors.
+        curves: By ``"<category>/<curve name>"``, each (2, at most 200) float32.
+    """
+
+    paths: NDArray[np.str_]
+    categories: NDArray[np.str_]
+    labels: NDArray[np.bool_]
+    own: NDArray[np.float32]
+    common: NDArray[np.float32]
+    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def portable(name: str) -> str:
+    """A file name that every file system takes, made of ``name``."""
+    return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees all of it or nothing.
+
+    Raises:
+        RecordError: If the directory can't be written, naming the path.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RecordError(f"{path}: can't be written ({error.strerror or error}).") from error
+
+
+def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+@dataclass
+class Store:
+    """Records under one or several root directories.
+
+    Attributes:
+        root: Where new records are written.
+        also: Further directories that are only read (e.g. the committed ``results/reference``).
+        problems: (file, reason) of every file that the last reading could not use.
+    """
+
+    root: Path
+    also: tuple[Path, ...] = ()
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+
+    def path_of(self, record: RunRecord) -> Path:
+        """Where the record's JSON file lies, or will lie, under ``root``."""
+        part = f"all-{record.dataset.set_id}" if record.setting == "unified" else record.categories[0]
+        directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
+        return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
+
+    def write(
+        self, record: RunRecord, scores: Scores | None = None, maps: NDArray[np.float16] | None = None
+    ) -> Path:
+        """Write a run: arrays first, the JSON file last, each atomically.
+
+        Args:
+            record: The record.
+            scores: Per-image scores and curves; None for a failed run.
+            maps: (n, 64, 64) float16 anomaly maps of all test images, for the gallery.
+
+        Returns:
+            Path of the JSON file.
+
+        Raises:
+            RecordError: If the directory can't be written.
+        """
+        path = self.path_of(record)
+        if scores is not None:
+            arrays = {f"curve/{name}": curve for name, curve in sorted(scores.curves.items())}
+            columns = {
+                "paths": scores.paths,
+                "categories": scores.categories,
+                "labels": scores.labels,
+                "own": scores.own,
+                "common": scores.common,
+            }
+            write_atomically(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
+        if maps is not None:
+            write_atomically(path.with_suffix(".maps.npz"), _npz({"maps": maps}))
+        write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
+        return path
+
+    def files(self) -> Iterator[Path]:
+        """All JSON files, sorted by path below their root; ``root`` wins over ``also``."""
+        seen: set[str] = set()
+        for root in (self.root, *self.also):
+            for path in sorted(root.glob("**/seed*.json")):
+                if path.name.startswith("."):
+                    continue
+                key = path.relative_to(root).as_posix()
+                if key not in seen:
+                    seen.add(key)
+                    yield path
+
+    def records(self) -> list[RunRecord]:
+        """All readable records, sorted by path. Unreadable files are left out and named in ``problems``."""
+        return [record for _, record in self.items()]
+
+    def items(self) -> list[tuple[Path, RunRecord]]:
+        """As ``records``, each with its file."""
+        self.problems.clear()
+        found = []
+        for path in self.files():
+            try:
+                found.append((path, read_record(path)))
+            except RecordError as error:
+                self.problems.append((path, str(error)))
+        return found
+
+    def scores(self, record: RunRecord) -> Scores:
+        """The per-image scores of a run.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+        arrays = self._arrays(record, ".scores.npz")
+        curves = {name.removeprefix("curve/"): a for name, a in arrays.items() if name.startswith("curve/")}
+        return Scores(
+            paths=arrays["paths"],
+            categories=arrays["categories"],
+            labels=arrays["labels"],
+            own=arrays["own"],
+            common=arrays["common"],
+            curves=curves,
+        )
+
+    def maps(self, record: RunRecord) -> NDArray[np.float16]:
+        """The (n, 64, 64) anomaly maps of a run of seed 0, in the order of its scores.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+        maps: NDArray[np.float16] = self._arrays(record, ".maps.npz")["maps"]
+        return maps
+
+    def _arrays(self, record: RunRecord, suffix: str) -> dict[str, NDArray]:
+        relative = self.path_of(record).relative_to(self.root)
+        for root in (self.root, *self.also):
+            path = (root / relative).with_suffix(suffix)
+            if path.exists():
+                try:
+                    with np.load(path, allow_pickle=False) as archive:
+                        return {name: archive[name] for name in archive.files}
+                except (OSError, ValueError, EOFError) as error:
+                    raise RecordError(
+                        f"{path}: can't be read ({error}). Repeat the run with --force."
+                    ) from error
+        raise RecordError(
+            f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force."
+        )
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and validate one record.
+
+    Raises:
+        RecordError: If the file can't be read, is cut short, or does not fit the schema, naming the file.
+    """
+    try:
+        record = RunRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(
+            f"{path}: not a valid record ({place}: {first['msg']}). Its run will be repeated."
+        ) from error
+    if record.score_id not in path.name:
+        raise RecordError(
+            f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated."
+        )
+    return record
+
+
+def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:
+    """The highest ``version`` of each method among the records: older ones are stale, never averaged."""
+    versions: dict[str, int] = {}
+    for record in records:
+        versions[record.method.name] = max(versions.get(record.method.name, 0), record.method.version)
+    return versions

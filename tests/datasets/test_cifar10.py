@@ -1,0 +1,206 @@
+import hashlib
+import pickle
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import cifar10
+from datasets.cifar10 import ARRAY, CLASSES, LABELS, TASKS, build_cifar10
+from datasets.errors import DatasetError
+from datasets.images import load_images, load_mask
+from datasets.registry import find_dataset
+from tests.miniature import pickled_as_python2, write_miniature_cifar10
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return write_miniature_cifar10(tmp_path / "cifar10")
+
+
+def pack(root: Path, monkeypatch) -> Path:
+    """Replace the directory by an archive that passes for the published one."""
+    archive = root / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
+    (root / "cifar-10-batches-py").rename(root.parent / "unpacked")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(cifar10, "ARCHIVE", replace(cifar10.ARCHIVE, sha256=digest))
+    return archive
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_one_category_tested_on_all_test_images(root, task):
+    index = find_dataset(f"cifar10-{task}").build(root)
+    assert index.name == f"cifar10-{task}"
+    assert index.categories == (task,)
+    assert index.settings == ("unified",)
+    assert index.image_score == "map_mean"
+    assert not index.has_masks
+    assert len(index.split("train")) == 25
+    test = index.split("test")
+    assert len(test) == 20
+    normal = {CLASSES[int(number)] for number in task}
+    anomalous = [s.defect for s in test if s.is_anomalous]
+    assert sorted(anomalous) == sorted(2 * [name for name in CLASSES if name not in normal])
+
+
+def test_samples_are_the_images_of_their_class(root):
+    index = build_cifar10(root, "13579")
+    with (root / "cifar-10-batches-py/test_batch").open("rb") as file:
+        batch = pickle.loads(file.read().replace(b"numpy.core", b"numpy._core"), encoding="bytes")  # noqa: S301
+    stored = batch[b"data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    test = index.split("test")
+    assert np.array_equal(load_images(index.root, test, 32), stored)
+    expected = ["good" if label % 2 else CLASSES[label] for label in batch[b"labels"]]
+    assert [s.defect for s in test] == expected
+
+
+def test_training_images_are_those_of_the_normal_classes(root):
+    index = build_cifar10(root, "01234")
+    everything = np.load(index.root / ARRAY)
+    labels = np.load(index.root / LABELS)["labels"]
+    rows = [int(s.path.partition("#")[2]) for s in index.split("train")]
+    assert everything.shape == (70, 32, 32, 3)
+    assert rows == [row for row in range(50) if labels[row] < 5]
+    assert not load_mask(index.root, index.split("test")[0]).any()
+
+
+def test_the_array_is_written_once_beside_the_batches(root):
+    first = build_cifar10(root, "01234")
+    file = root / "cifar-10-batches-py" / ARRAY
+    assert first.root == file.parent
+    written = file.stat()
+    second = build_cifar10(root, "56789")
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == (written.st_mtime_ns, written.st_ino)
+    assert second.root == first.root
+    assert not [entry for entry in file.parent.iterdir() if entry.name.startswith(".")]
+
+
+def test_the_directory_of_batches_may_be_the_root(root):
+    expected = build_cifar10(root, "01234")
+    assert build_cifar10(root / "cifar-10-batches-py", "01234").samples == expected.samples
+
+
+def test_changed_batches_are_read_again(root):
+    before = build_cifar10(root, "01234")
+    batch = {b"data": np.zeros((3, 3072), np.uint8), b"labels": [0, 1, 9]}
+    (root / "cifar-10-batches-py/test_batch").write_bytes(pickled_as_python2(batch))
+    after = build_cifar10(root, "01234")
+    assert len(before.split("test")) == 20
+    assert [s.defect for s in after.split("test")] == ["good", "good", "truck"]
+    assert load_images(after.root, after.split("test"), 32).max() == 0
+
+
+@pytest.mark.parametrize("name", [ARRAY, LABELS])
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut off"])
+def test_a_lost_or_damaged_array_is_written_again(root, name, content):
+    expected = build_cifar10(root, "01234")
+    digest = expected.fingerprint("01234", "test")
+    file = root / "cifar-10-batches-py" / name
+    file.unlink() if content is None else file.write_bytes(content)
+    again = build_cifar10(root, "01234")
+    assert again.samples == expected.samples
+    assert again.fingerprint("01234", "test") == digest
+
+
+def test_a_directory_that_can_not_be_written_to(root, tmp_path, monkeypatch):
+    expected = build_cifar10(root, "01234")
+    for name in (ARRAY, LABELS):
+        (root / "cifar-10-batches-py" / name).unlink()
+    write = cifar10._write
+
+    def refuse(file, save):
+        if root in file.parents:
+            raise PermissionError(13, "Permission denied")
+        write(file, save)
+
+    monkeypatch.setattr(cifar10, "_write", refuse)
+    index = build_cifar10(root, "01234")
+    assert tmp_path / "cache" in index.root.parents
+    assert index.samples == expected.samples
+    assert build_cifar10(root, "56789").root == index.root
+
+
+def test_nowhere_to_write_is_explained(root, monkeypatch):
+    def refuse(file, save):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cifar10, "_write", refuse)
+    with pytest.raises(
+        DatasetError, match=r"could not be written \(.*cifar-10-batches-py: Permission denied; .*cache"
+    ):
+        build_cifar10(root, "01234")
+
+
+def test_an_interrupted_write_leaves_nothing(root, monkeypatch):
+    def interrupted(file, arr):
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_cifar10(root, "01234")
+    monkeypatch.undo()
+    assert not list((root / "cifar-10-batches-py").glob("*uniboard*"))
+    assert len(build_cifar10(root, "01234").samples) == 45
+
+
+def test_the_archive_is_read_without_unpacking(root, monkeypatch):
+    expected = build_cifar10(root, "01234")
+    for name in (ARRAY, LABELS):
+        (root / "cifar-10-batches-py" / name).unlink()
+    pack(root, monkeypatch)
+    index = build_cifar10(root, "01234")
+    assert index.root == root
+    assert index.samples == expected.samples
+    assert sorted(entry.name for entry in root.iterdir()) == ["cifar-10-python.tar.gz", LABELS, ARRAY]
+
+
+def test_another_archive_is_refused(root, monkeypatch):
+    archive = pack(root, monkeypatch)
+    archive.write_bytes(archive.read_bytes() + b"x")
+    with pytest.raises(DatasetError, match=r"cifar-10-python\.tar\.gz: not the expected file"):
+        build_cifar10(root, "01234")
+
+
+class Hostile:
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+def test_a_hostile_batch_does_not_execute(root, tmp_path):
+    batch = {b"data": Hostile(tmp_path / "executed"), b"labels": [1]}
+    (root / "cifar-10-batches-py/data_batch_3").write_bytes(pickle.dumps(batch, protocol=2))
+    with pytest.raises(DatasetError, match=r"data_batch_3: .*Nothing in it was executed"):
+        build_cifar10(root, "01234")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_huge_batch_is_not_read(root):
+    with (root / "cifar-10-batches-py/data_batch_2").open("r+b") as file:
+        file.truncate(65 * 2**20)
+    with pytest.raises(DatasetError, match=r"data_batch_2 has \d+ bytes: too many"):
+        build_cifar10(root, "01234")
+
+
+def test_a_missing_batch_is_named(root):
+    (root / "cifar-10-batches-py/data_batch_4").unlink()
+    with pytest.raises(DatasetError, match="data_batch_4 is missing"):
+        build_cifar10(root, "01234")
+
+
+def test_nothing_there_is_explained(tmp_path):
+    with pytest.raises(DatasetError, match=r"neither cifar-10-batches-py nor cifar-10-python\.tar\.gz"):
+        build_cifar10(tmp_path, "01234")
+
+
+def test_counts_of_the_protocol():
+    for task in TASKS:
+        assert find_dataset(f"cifar10-{task}").counts == {task: (25000, 5000, 5000)}

@@ -1,0 +1,38 @@
+import pytest
+
+from datasets.errors import DatasetError
+from datasets.mvtec import COUNTS, TEXTURES, build_mvtec
+from datasets.registry import find_dataset
+from tests.miniature import write_miniature_folder
+
+
+def test_counts_are_the_published_ones():
+    info = find_dataset("mvtec")
+    assert [sum(column) for column in zip(*info.counts.values(), strict=True)] == [3629, 467, 1258]
+    assert len(info.counts) == 15
+
+
+def test_five_of_the_categories_are_textures():
+    assert len(TEXTURES) == 5
+    assert set(TEXTURES) < set(COUNTS)
+
+
+def test_the_index_knows_its_textures(tmp_path):
+    index = build_mvtec(write_miniature_folder(tmp_path, categories=("bottle", "carpet")))
+    assert index.name == "mvtec"
+    assert [category in index.textures for category in index.categories] == [False, True]
+
+
+def test_the_archive_has_to_be_fetched_by_a_person(tmp_path):
+    download = find_dataset("mvtec").download
+    assert download is not None
+    with pytest.raises(DatasetError, match=r"mvtec_anomaly_detection\.tar\.xz: not there.*mvtec\.com"):
+        download(tmp_path / "mvtec")
+
+
+def test_another_archive_is_not_unpacked(tmp_path):
+    (tmp_path / "mvtec_anomaly_detection.tar.xz").write_bytes(b"something else")
+    download = find_dataset("mvtec").download
+    assert download is not None
+    with pytest.raises(DatasetError, match="not the expected file"):
+        download(tmp_path)

@@ -1,0 +1,222 @@
+"""Records for tests: plausible, deterministic, and made in one line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from results.canonical import short_id
+from results.record import (
+    COMMON_METRICS,
+    METRICS,
+    BackboneEntry,
+    BudgetEntry,
+    CategoryResult,
+    CostEntry,
+    DatasetEntry,
+    FailureEntry,
+    MethodEntry,
+    ProvenanceEntry,
+    RunRecord,
+    Setting,
+)
+from results.store import Scores
+
+CATEGORIES = ("bolt", "cloth", "pipe")
+
+
+def make_record(
+    *,
+    setting: Setting = "unified",
+    category: str | None = None,
+    seed: int = 0,
+    value: float = 0.9,
+    values: dict[str, float | None] | None = None,
+    metrics: dict[str, float | None] | None = None,
+    reasons: dict[str, str] | None = None,
+    dataset: str = "toy",
+    dataset_title: str = "Toy set",
+    set_categories: Sequence[str] = CATEGORIES,
+    fingerprint: str = "f" * 64,
+    method: str = "plain",
+    title: str | None = None,
+    family: str = "reconstruction",
+    version: int = 1,
+    preset: str = "quick",
+    overrides: dict[str, Any] | None = None,
+    fit_config: dict[str, Any] | None = None,
+    score_config: dict[str, Any] | None = None,
+    class_aware: bool = False,
+    deterministic: bool = False,
+    badges: Sequence[str] = (),
+    sizes: str = "128 px, 8x8 tokens, width 128",
+    backbone: str = "resnet18",
+    weights: str = "pretrained",
+    protocol: dict[str, Any] | None = None,
+    steps: int = 0,
+    presentations: float = 1.0,
+    failed: bool = False,
+    failure: FailureEntry | None = None,
+    pooled: float | None = None,
+    jobs: int = 1,
+    finished_utc: str = "2025-01-01T00:00:00Z",
+    loss_curve: Sequence[tuple[int, float]] = (),
+    git_dirty: bool = False,
+    cost: dict[str, Any] | None = None,
+) -> RunRecord:
+    """One record.
+
+    Args:
+        setting: ``unified`` (categories: all of the set) or ``separate`` (``category``, default the first).
+        category: The category of a separate run.
+        seed: Seed of the run.
+        value: Every metric of every category, unless ``values`` or ``metrics`` say otherwise.
+        values: I-AUROC by category; the other metrics stay at ``value``.
+        metrics: Metrics that replace ``value`` in every category; None makes one blank.
+        reasons: Reasons of blank metrics.
+        failed: A failed run: no results.
+        pooled: Pooled I-AUROC of a unified run.
+        cost: Fields of ``CostEntry`` to replace.
+
+    The other arguments are fields of the record. Returns a valid ``RunRecord`` whose ids follow its content.
+    """
+    everything = tuple(sorted(set_categories))
+    categories = everything if setting == "unified" else (category or everything[0],)
+    entry = MethodEntry(
+        name=method,
+        title=title or method.capitalize(),
+        family=family,
+        version=version,
+        preset=preset,
+        overrides=overrides or {},
+        fit_config={"precision": "float32", **(fit_config or {}), **(overrides or {})},
+        score_config=score_config or {},
+        class_aware=class_aware,
+        deterministic=deterministic,
+        badges=tuple(badges),
+        sizes=sizes,
+    )
+    frozen = BackboneEntry(
+        name=backbone, weights=weights, sha256="" if weights == "none" else short_id(backbone) * 5
+    )
+    rules = protocol if protocol is not None else {"version": 1, "map_size": 256, "pro_limit": 0.3}
+    fit_id = short_id([entry.model_dump(mode="json"), seed, setting, categories, fingerprint, frozen.sha256])
+    results = {} if failed else {c: _result(c, value, values, metrics, reasons) for c in categories}
+    return RunRecord(
+        status="failed" if failed else "ok",
+        fit_id=fit_id,
+        score_id=short_id([fit_id, entry.score_config, rules]),
+        dataset=DatasetEntry(
+            name=dataset,
+            title=dataset_title,
+            licence="CC0-1.0",
+            fingerprint=fingerprint,
+            set_categories=everything,
+            set_id=short_id(list(everything)),
+        ),
+        setting=setting,
+        categories=categories,
+        seed=seed,
+        method=entry,
+        backbone=frozen,
+        protocol=rules,
+        budget=None
+        if failed
+        else BudgetEntry(
+            train_images=20 * len(categories), steps=steps, presentations_per_image=presentations
+        ),
+        results=results,
+        pooled={} if pooled is None else {"I-AUROC": pooled},
+        loss_curve=tuple(loss_curve),
+        failure=failure
+        or (
+            FailureEntry(error_type="MemoryError", message="out of memory", traceback="...")
+            if failed
+            else None
+        ),
+        cost=None if failed else CostEntry(**(_COST | {"jobs": jobs} | (cost or {}))),
+        provenance=ProvenanceEntry(
+            git_commit="0123456789abcdef0123456789abcdef01234567",
+            git_dirty=git_dirty,
+            versions={"python": "3.11.9", "torch": "2.5.0", "numpy": "2.1.0"},
+            device="cpu",
+            threads=2,
+            started_utc=finished_utc,
+            finished_utc=finished_utc,
+            command=f"python -m bench run --dataset {dataset} --method {method} --setting {setting}",
+        ),
+    )
+
+
+def make_row(seeds: Sequence[int] = (0, 1, 2), **fields: Any) -> list[RunRecord]:
+    """All runs of one row in both settings; ``fields`` go to ``make_record``."""
+    categories = fields.get("set_categories", CATEGORIES)
+    runs = [make_record(setting="unified", seed=seed, **fields) for seed in seeds]
+    return runs + [
+        make_record(setting="separate", seed=seed, category=category, **fields)
+        for seed in seeds
+        for category in categories
+    ]
+
+
+def make_scores(record: RunRecord, images: int = 20, shift: float = 1.5, offset: float = 0.0) -> Scores:
+    """Scores of ``images`` test images per category, half of them anomalous and ``shift`` higher on average.
+
+    Args:
+        record: The run; its categories and seed decide the draw.
+        images: Test images per category.
+        shift: How far the anomalous scores lie above the normal ones, in standard deviations.
+        offset: Added to all scores of the k-th category k times: spoils the pooled ranking only.
+    """
+    generator = np.random.default_rng([record.seed, sum(map(ord, "".join(record.categories)))])
+    labels = np.arange(images) % 2 == 1
+    places = [record.dataset.set_categories.index(category) for category in record.categories]
+    scores = [generator.normal(size=images) + shift * labels + offset * place for place in places]
+    own = np.concatenate(scores).astype(np.float32)
+    return Scores(
+        paths=np.array([f"{c}/test/{k:03d}.png" for c in record.categories for k in range(images)]),
+        categories=np.repeat(np.array(record.categories), images),
+        labels=np.tile(labels, len(record.categories)),
+        own=own,
+        common=own * 2,
+    )
+
+
+def falling_loss(steps: int, points: int = 50, level: float = 0.1) -> list[tuple[int, float]]:
+    """A loss curve that falls from 1 towards ``level``."""
+    every = max(1, steps // points)
+    return [
+        (step, level + (1 - level) * math.exp(-4 * step / steps)) for step in range(every, steps + 1, every)
+    ]
+
+
+def _result(
+    category: str,
+    value: float,
+    values: dict[str, float | None] | None,
+    metrics: dict[str, float | None] | None,
+    reasons: dict[str, str] | None,
+) -> CategoryResult:
+    numbers: dict[str, float | None] = dict.fromkeys(METRICS + COMMON_METRICS, value)
+    if values is not None and category in values:
+        numbers["I-AUROC"] = values[category]
+    numbers.update(metrics or {})
+    blank = {
+        name: (reasons or {}).get(name, "no masks") for name, number in numbers.items() if number is None
+    }
+    return CategoryResult(metrics=numbers, reasons=blank, test_normal=10, test_anomalous=10, regions=12)
+
+
+_COST: dict[str, Any] = {
+    "feature_seconds": 2.0,
+    "fit_seconds": 3.0,
+    "score_seconds": 1.0,
+    "ms_per_image_batch_1": 12.0,
+    "ms_per_image_batch_16": 8.0,
+    "parameters": 1_000_000,
+    "state_bytes": 4_000_000,
+    "peak_rss_bytes": 900_000_000,
+}

@@ -1,0 +1,140 @@
+"""The page in a real browser: sorting, filtering, the view in the URL, and no script at all."""
+
+import shutil
+
+import pytest
+
+from reports.build import build
+from results.store import Store
+from tests.records import make_row
+
+pytestmark = pytest.mark.browser
+VALUES = {"alpha": 0.7, "beta": 0.9, "gamma": 0.8}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    for method, value in VALUES.items():
+        for record in make_row(seeds=(0, 1), method=method, value=value):
+            store.write(record)
+    for record in make_row(seeds=(0, 1), method="delta", value=0.99)[2:]:
+        store.write(record)  # no unified run: blank in the column that the table starts sorted by
+    return build(store, tmp_path_factory.mktemp("site")).as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium executable on this machine")
+    with sync_api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "request", lambda request: problems.append(request.url) if request.url.startswith("http") else None
+    )
+    page.goto(url)
+    yield page
+    context.close()
+    assert problems == []
+
+
+def names(page):
+    return page.locator("table[id$=-headline] tbody tr:visible .name").all_inner_texts()
+
+
+def ranks(page):
+    return page.locator("table[id$=-headline] tbody tr:visible td.rank").all_inner_texts()
+
+
+def heading(page, text, nth=0):
+    return page.locator("table[id$=-headline] thead th[aria-sort] button", has_text=text).nth(nth)
+
+
+def test_sorting_moves_rows_ranks_and_aria_sort(page):
+    assert names(page) == ["Beta", "Gamma", "Alpha", "Delta"]
+    assert ranks(page) == ["1", "2", "3", "–"]
+    heading(page, "unified").click()
+    assert names(page) == ["Alpha", "Gamma", "Beta", "Delta"]  # blanks stay last
+    assert ranks(page) == ["1", "2", "3", "–"]
+    states = page.locator("table[id$=-headline] thead th[aria-sort]").evaluate_all(
+        "cells => cells.map(cell => cell.getAttribute('aria-sort'))"
+    )
+    assert states[1] == "ascending"
+    assert states.count("none") == len(states) - 1
+    heading(page, "separate").click()
+    assert names(page) == ["Delta", "Beta", "Gamma", "Alpha"]
+    assert ranks(page) == ["1", "2", "3", "4"]
+    heading(page, "Method").click()
+    assert names(page) == ["Alpha", "Beta", "Delta", "Gamma"]
+
+
+def test_sorting_works_from_the_keyboard(page):
+    heading(page, "unified").focus()
+    page.keyboard.press("Enter")
+    assert names(page)[0] == "Alpha"
+
+
+def test_filter_and_sorting_are_kept_in_the_url(page):
+    page.get_by_label("Filter methods").first.fill("ta")
+    heading(page, "Method").click()
+    assert names(page) == ["Beta", "Delta"]
+    kept = page.url
+    assert "filter" in kept
+    page.goto("about:blank")
+    page.goto(kept)
+    assert names(page) == ["Beta", "Delta"]
+    assert page.get_by_label("Filter methods").first.input_value() == "ta"
+    page.get_by_label("Filter methods").first.fill("")
+    assert len(names(page)) == 4
+
+
+def test_metric_switch_shows_one_table_and_is_kept_in_the_url(page):
+    assert page.locator(".panel:visible caption").all_inner_texts() == ["Toy set: I-AUROC by category"]
+    page.locator(".switch label", has_text="PRO").click()
+    assert page.locator(".panel:visible caption").all_inner_texts() == ["Toy set: PRO by category"]
+    page.reload()
+    assert page.locator(".panel:visible caption").all_inner_texts() == ["Toy set: PRO by category"]
+
+
+def test_links_of_the_contents_keep_the_view(page):
+    heading(page, "Method").click()
+    page.locator("nav a", has_text="Protocol").click()
+    assert "sort." in page.url
+    assert "at=protocol" in page.url
+    assert page.locator("#protocol h2").bounding_box()["y"] < 900
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_small_screens_scroll_tables_and_not_the_page(browser, url, width):
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(url)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_readable_without_javascript(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    assert names(page) == ["Beta", "Gamma", "Alpha", "Delta"]
+    assert (
+        page.locator("table[id$=-headline] tbody tr").first.locator("td").nth(1).inner_text() == "90.0 ± 0.0"
+    )
+    assert page.get_by_label("Filter methods").count() == 0
+    page.locator(".switch label", has_text="P-AP").click()
+    assert page.locator(".panel:visible caption").all_inner_texts() == ["Toy set: P-AP by category"]
+    context.close()
