@@ -29,7 +29,10 @@ def random_projection(features: Tensor, width: int, generator: torch.Generator) 
 
 
 def greedy_coreset(
-    features: Tensor, size: int, generator: torch.Generator, progress: Progress = lambda done, total, what: None
+    features: Tensor,
+    size: int,
+    generator: torch.Generator,
+    progress: Progress = lambda done, total, what: None,
 ) -> Tensor:
     """Indices of an approximate greedy k-centre coreset.
 

@@ -25,7 +25,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
 from methods.errors import ConfigError, FitError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import detector
@@ -97,7 +106,7 @@ class PaDiM(Detector):
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
         """Draw the subset, accumulate means and covariances in one stream, factor them in chunks."""
-        if len(train) < 2:  # noqa: PLR2004
+        if len(train) < 2:
             raise FitError(f"PaDiM needs at least two training images for a covariance, got {len(train)}.")
         generator = torch.Generator().manual_seed(context.seed)
         kept = len(self.subset)
@@ -165,7 +174,8 @@ class PaDiM(Detector):
     def sizes(self) -> str:
         """Input, grid and channels."""
         grid = self.layout.grids[0]
-        return f"{self.config.image_size} px, {grid}x{grid} positions, {len(self.subset)} of {self.layout.total_channels} channels"
+        channels = f"{len(self.subset)} of {self.layout.total_channels} channels"
+        return f"{self.config.image_size} px, {grid}x{grid} positions, {channels}"
 
 
 def _inverse_factor(product: Tensor, centre: Tensor, count: int, epsilon: float) -> Tensor:

@@ -29,7 +29,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.coreset import greedy_coreset, random_projection
-from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import detector
@@ -149,7 +158,7 @@ class PatchCore(Detector):
         """Taps (B, C, h, w) to patch features (B * H * W, target_width) on the first tap's grid."""
         config, pooled = self.config, []
         for tap in taps:
-            B, C, H, W = tap.shape
+            B, _, H, W = tap.shape
             patches = F.unfold(tap, config.patch, padding=config.patch // 2)  # (B, C * 9, H * W)
             # Pooling and interpolation are linear and act on different axes: pooling first costs less.
             narrow = F.adaptive_avg_pool1d(patches.transpose(1, 2), config.tap_width)  # (B, H * W, tap_width)
@@ -180,7 +189,7 @@ class PatchCore(Detector):
         """(B, P) distances and bank indices to (B,) scores: the worst patch's, re-weighted if configured."""
         score, worst = distance.max(dim=1)
         b = min(self.config.reweighting, len(self.bank))
-        if b < 2:  # noqa: PLR2004
+        if b < 2:
             return score
         rows = torch.arange(len(distance), device=distance.device)
         patch = patches.reshape(len(distance), -1, patches.shape[1])[rows, worst]  # (B, D)

@@ -49,9 +49,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         if dry_run:
             _print_dry_run(console, plan, todo, estimator, options.jobs)
             continue
-        execution = Execution(
-            options.results_dir, options.cache_dir, options.keep, options.jobs, options.command
-        )
+        execution = Execution(options.results_dir, options.cache_dir, options.keep, options.jobs, options.command)
         records = carry_out(todo, execution, estimator, console)
         failed += sum(record.status == "failed" for record in records)
     if dry_run:
@@ -69,7 +67,9 @@ def _say_refused_settings(console: Console, options: Options, plan: list[Run]) -
     if plan:
         for setting in options.settings:
             if setting not in plan[0].index.settings:
-                console.print(f"{plan[0].dataset.title}'s protocol has no {setting} setting: left out.", highlight=False)
+                console.print(
+                    f"{plan[0].dataset.title}'s protocol has no {setting} setting: left out.", highlight=False
+                )
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

@@ -19,7 +19,10 @@ from datasets.errors import UniBoardError
 from results.errors import ResultsError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="UniBoard: unified against separate."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="UniBoard: unified against separate.",
 )
 error_console = Console(stderr=True)
 EXIT_FAILED_RUNS = 1
@@ -47,7 +50,9 @@ def _escape(text: str) -> str:
 
 @app.command()
 def run(
-    dataset: Annotated[str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")] = "synthetic",
+    dataset: Annotated[
+        str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")
+    ] = "synthetic",
     methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "uniad,padim,patchcore",
     settings: Annotated[str, typer.Option(help="unified, separate, or both.")] = "unified,separate",
     seeds: Annotated[str, typer.Option(help="Number of seeds (3) or a list of them (0,4).")] = "3",
@@ -74,7 +79,8 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs recorded as failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run and how long it takes.")] = False,
     unchecked_counts: Annotated[
-        bool, typer.Option("--unchecked-counts", help="Accept a dataset with other image counts than published.")
+        bool,
+        typer.Option("--unchecked-counts", help="Accept a dataset with other image counts than published."),
     ] = False,
     reverse: Annotated[bool, typer.Option("--reverse", help="Carry the runs out in reverse order.")] = False,
 ) -> None:
@@ -90,15 +96,25 @@ def rescore(**options: Any) -> None:
 
 
 def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
-    from bench.benchmark import benchmark  # noqa: PLC0415  torch only here
-    from bench.options import Options, OptionError, parse_list, parse_seeds  # noqa: PLC0415
+    from bench.benchmark import benchmark
+    from bench.options import OptionError, Options, parse_list, parse_seeds
 
     for name, allowed in (("keep", ("none", "last", "all")), ("bank_dtype", ("float16", "float32"))):
         if given[name] not in allowed:
             raise OptionError(f"{name.upper()}={given[name]}: expected {', '.join(allowed)}.")
     same = ("preset", "device", "jobs", "threads", "data_dir", "root", "weights", "weights_dir", "backbone")
-    same += ("results_dir", "cache_dir", "bank_dtype", "bank_gib", "keep", "map_size", "force", "retry_failed", "reverse")
-    shared: dict[str, Any] = {name: given[name] for name in same} | {
+    more = (
+        "results_dir",
+        "cache_dir",
+        "bank_dtype",
+        "bank_gib",
+        "keep",
+        "map_size",
+        "force",
+        "retry_failed",
+        "reverse",
+    )
+    shared: dict[str, Any] = {name: given[name] for name in same + more} | {
         "methods": parse_list(given["methods"], "method"),
         "settings": parse_list(given["settings"], "setting"),
         "seeds": parse_seeds(given["seeds"]),
@@ -115,8 +131,8 @@ def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
 
 def _datasets(names: str) -> list[str]:
     """Dataset names; a name that only begins several (``cifar10``) stands for all of them."""
-    from bench.options import parse_list  # noqa: PLC0415
-    from datasets.registry import known_datasets  # noqa: PLC0415
+    from bench.options import parse_list
+    from datasets.registry import known_datasets
 
     known = known_datasets()
     chosen: list[str] = []
@@ -129,9 +145,9 @@ def _datasets(names: str) -> list[str]:
 @app.command("list")
 def list_() -> None:
     """List datasets and methods with their presets."""
-    from bench.printing import print_datasets, print_methods  # noqa: PLC0415
-    from datasets.registry import known_datasets  # noqa: PLC0415
-    from methods.registry import known_detectors  # noqa: PLC0415
+    from bench.printing import print_datasets, print_methods
+    from datasets.registry import known_datasets
+    from methods.registry import known_detectors
 
     console = Console()
     print_datasets(console, known_datasets())
@@ -141,9 +157,9 @@ def list_() -> None:
 @app.command()
 def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
     """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
-    from datasets.location import dataset_root  # noqa: PLC0415
-    from datasets.registry import find_dataset  # noqa: PLC0415
-    from datasets.verify import verify_root  # noqa: PLC0415
+    from datasets.location import dataset_root
+    from datasets.registry import find_dataset
+    from datasets.verify import verify_root
 
     info = find_dataset(dataset)
     place = dataset_root(info, data_dir, root)
@@ -160,8 +176,8 @@ def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) ->
 @app.command()
 def download(dataset: str, data_dir: DataDir = Path("data")) -> None:
     """Fetch a dataset to the data directory, on request only."""
-    from datasets.errors import DatasetError  # noqa: PLC0415
-    from datasets.registry import find_dataset  # noqa: PLC0415
+    from datasets.errors import DatasetError
+    from datasets.registry import find_dataset
 
     info = find_dataset(dataset)
     if info.download is None:
@@ -177,8 +193,8 @@ def report(
     site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
 ) -> None:
     """Render the page from the records alone."""
-    from reports.build import build  # noqa: PLC0415
-    from results.store import Store  # noqa: PLC0415
+    from reports.build import build
+    from results.store import Store
 
     store = Store(results_dir, (reference_dir,))
     page = build(store, site)
@@ -196,8 +212,8 @@ def table(
     reference_dir: ReferenceDir = REFERENCE,
 ) -> None:
     """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
-    from results.store import Store  # noqa: PLC0415
-    from results.tables import table as render  # noqa: PLC0415
+    from results.store import Store
+    from results.tables import table as render
 
     content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
     sys.stdout.buffer.write(content)

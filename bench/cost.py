@@ -17,7 +17,12 @@ REPEATS = 3
 
 @torch.inference_mode()
 def milliseconds_per_image(
-    detector: Detector, backbone: Backbone, spec: FeatureSpec, device: torch.device, batch_size: int, category: str
+    detector: Detector,
+    backbone: Backbone,
+    spec: FeatureSpec,
+    device: torch.device,
+    batch_size: int,
+    category: str,
 ) -> float:
     """Median of three timings after one warm-up, divided by the batch size.
 

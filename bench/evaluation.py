@@ -129,9 +129,7 @@ def _map_shape(index: DatasetIndex, sample: Sample, protocol: Protocol) -> tuple
     return height, width
 
 
-def _protocol_mask(
-    index: DatasetIndex, sample: Sample, shape: tuple[int, ...]
-) -> tuple[NDArray[np.bool_], int, int]:
+def _protocol_mask(index: DatasetIndex, sample: Sample, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], int, int]:
     """The mask at map resolution, the number of regions in the file, and how many of them vanished."""
     if not sample.masks:
         return np.zeros(shape, dtype=bool), 0, 0

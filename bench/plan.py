@@ -155,7 +155,17 @@ def make_plan(options: Options) -> list[Run]:
                 for categories in groups:
                     method = _method_entry(cls, options.resolved_preset, config, typed, choice)
                     runs.append(
-                        _make_run(options, index, setting, categories, method, config, seed, choice, identities[choice])
+                        _make_run(
+                            options,
+                            index,
+                            setting,
+                            categories,
+                            method,
+                            config,
+                            seed,
+                            choice,
+                            identities[choice],
+                        )
                     )
     if options.reverse:
         runs.reverse()
@@ -204,9 +214,7 @@ def _make_run(
 ) -> Run:
     info = find_dataset(options.dataset)
     device = resolve_device(options.device)
-    bank = BankSettings(
-        options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30))
-    )
+    bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
     protocol = Protocol(map_size="native" if options.map_size == "native" else int(options.map_size))
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})

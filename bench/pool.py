@@ -11,7 +11,15 @@ from pathlib import Path
 
 import joblib
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from bench.estimate import Estimator
 from bench.plan import Run
@@ -24,9 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def duration(seconds: float) -> str:
     """``75`` is ``1 min 15 s``; hours from 90 minutes on."""
-    if seconds < 90:  # noqa: PLR2004
+    if seconds < 90:
         return f"{seconds:.0f} s"
-    if seconds < 5400:  # noqa: PLR2004
+    if seconds < 5400:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds / 3600:.1f} h"
 
@@ -66,7 +74,7 @@ class Reporter:
     def stage(self, what: str, done: int, total: int, note: str = "") -> None:
         """Progress inside the present run or pass."""
         self.progress.update(self.inner, description=what, completed=done, total=total, note=note)
-        if not self.console.is_terminal and time.monotonic() - self._last_line > 20:  # noqa: PLR2004
+        if not self.console.is_terminal and time.monotonic() - self._last_line > 20:
             self.line(f"  {what}: {done}/{total} {note}")
 
     def line(self, text: str) -> None:

@@ -31,7 +31,9 @@ def print_headline(console: Console, store: Store) -> None:
         for row in rows:
             if (row.dataset, row.set_id) == (dataset, set_id):
                 cells = [
-                    row.cells[metric, group].text() for metric in HEADLINE_METRICS for group in ("unified", "separate", "delta")
+                    row.cells[metric, group].text()
+                    for metric in HEADLINE_METRICS
+                    for group in ("unified", "separate", "delta")
                 ]
                 table.add_row(escape(row.method), *cells, row.runs)
         console.print(table)

@@ -71,7 +71,10 @@ def reset_peak_memory() -> None:
         try:
             ctypes.CDLL(None).malloc_trim(0)
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except (OSError, AttributeError):  # a hardened kernel: the peak of the process's life is reported instead
+        except (
+            OSError,
+            AttributeError,
+        ):  # a hardened kernel: the peak of the process's life is reported instead
             pass
 
 

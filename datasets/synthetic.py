@@ -110,10 +110,12 @@ def generate(
         if category not in LOOKS:
             raise unknown_name(f"category of {NAME}", category, LOOKS)
     recipe = Recipe(seed, train, good, per_defect, chosen)
+    if _is_there(root, recipe):  # without a lock: the directory may be read-only
+        return root
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(root.parent / f".{root.name}.lock"):
-            if stored_recipe(root) != recipe or not _is_complete(root, recipe):
+            if not _is_there(root, recipe):
                 _refuse_foreign(root)
                 _replace(root, recipe)
     except OSError as error:
@@ -134,11 +136,11 @@ def stored_recipe(root: Path) -> Recipe | None:
     return recipe if recipe.generator == Recipe.generator else None
 
 
-def _is_complete(root: Path, recipe: Recipe) -> bool:
-    """Whether the files of a set are still there (their contents are the business of ``verify``)."""
+def _is_there(root: Path, recipe: Recipe) -> bool:
+    """Whether exactly this set lies there with all its files (their contents are checked by ``verify``)."""
     images = sum(sum(counts) for counts in recipe.counts().values())
     masks = sum(anomalous for _, _, anomalous in recipe.counts().values())
-    return sum(1 for _ in root.glob("*/*/*/*.png")) == images + masks
+    return stored_recipe(root) == recipe and sum(1 for _ in root.glob("*/*/*/*.png")) == images + masks
 
 
 def _refuse_foreign(root: Path) -> None:

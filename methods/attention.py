@@ -123,11 +123,15 @@ class Attention(nn.Module):
         Returns:
             (B, N, D).
         """
-        B, M, D = key.shape
+        B, _, D = key.shape
         q_weight, k_weight, v_weight = self.in_proj_weight.chunk(3)
         q_bias, k_bias, v_bias = self.in_proj_bias.chunk(3)
         q = F.linear(query, q_weight, q_bias) * (1 / math.sqrt(D // self.heads))
-        q, k, v = self._split(q), self._split(F.linear(key, k_weight, k_bias)), self._split(F.linear(value, v_weight, v_bias))
+        q, k, v = (
+            self._split(q),
+            self._split(F.linear(key, k_weight, k_bias)),
+            self._split(F.linear(value, v_weight, v_bias)),
+        )
         q = q.expand(B, *q.shape[1:])
         if self.dropout.p == 0 or not self.training:
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)

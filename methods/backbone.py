@@ -61,7 +61,7 @@ class Backbone(nn.Module):
         if not timm.is_model(choice.name):
             raise unknown_name("backbone", choice.name, timm.list_models())
         strides = _strides_of(choice.name)
-        usable = [index for index, stride in enumerate(strides) if stride <= 16]  # noqa: PLR2004
+        usable = [index for index, stride in enumerate(strides) if stride <= 16]
         if len({strides[index] for index in usable}) != len(usable):
             raise BackboneError(
                 f"Backbone '{choice.name}' gives several feature maps of one stride ({strides}), as vision "
@@ -115,7 +115,9 @@ def _strides_of(name: str) -> tuple[int, ...]:
         try:
             model = timm.create_model(name, pretrained=False, features_only=True)
         except (RuntimeError, AttributeError, NotImplementedError) as error:
-            raise BackboneError(f"timm can't cut '{name}' into feature maps ({error}). Choose another backbone.") from error
+            raise BackboneError(
+                f"timm can't cut '{name}' into feature maps ({error}). Choose another backbone."
+            ) from error
     return tuple(model.feature_info.reduction())
 
 
@@ -128,7 +130,7 @@ def _create(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
             raise BackboneError(
                 f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "
                 f"timm downloads them once. Without: put {choice.name}.safetensors (timm's key names) into a directory "
-                "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on every row)."
+                "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on its rows)."
             ) from error
     state = torch.random.get_rng_state()
     torch.manual_seed(RANDOM_SEED)  # the same random backbone for every run: the feature bank is shared
@@ -161,7 +163,11 @@ def _load(model: nn.Module, file: Path) -> None:
         present = sorted(p.name for p in file.parent.glob("*.safetensors")) if file.parent.is_dir() else []
         raise BackboneError(
             f"{file}: no such weights file. "
-            + (f"The directory has {', '.join(present)}; choose with BACKBONE=..." if present else "The directory has none.")
+            + (
+                f"The directory has {', '.join(present)}; choose with BACKBONE=..."
+                if present
+                else "The directory has none."
+            )
         )
     try:
         weights = load_file(file)

@@ -142,7 +142,11 @@ class FeatureBank:
     """
 
     def __init__(
-        self, index: DatasetIndex, backbone: Callable[[], Backbone], identity: dict[str, Any], settings: BankSettings
+        self,
+        index: DatasetIndex,
+        backbone: Callable[[], Backbone],
+        identity: dict[str, Any],
+        settings: BankSettings,
     ) -> None:
         self.index = index
         self.identity = identity
@@ -158,7 +162,11 @@ class FeatureBank:
         return self._backbone
 
     def fill(
-        self, specs: Sequence[FeatureSpec], categories: Sequence[str], split: Split, progress: BankProgress | None = None
+        self,
+        specs: Sequence[FeatureSpec],
+        categories: Sequence[str],
+        split: Split,
+        progress: BankProgress | None = None,
     ) -> float:
         """Compute what is absent, in one pass per category and image size.
 
@@ -250,9 +258,7 @@ class FeatureBank:
     def _file(self, stem: str, suffix: str) -> Path:
         return self.settings.directory / stem[:2] / f"{stem}{suffix}"
 
-    def _pass(
-        self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None
-    ) -> None:
+    def _pass(self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None) -> None:
         """One pass of the backbone over a category's split, writing every absent unit of the specs."""
         samples = self.index.split(split, category)
         started = time.perf_counter()
@@ -267,8 +273,9 @@ class FeatureBank:
                 temporary = self._file(stem, f".{uuid.uuid4().hex}.tmp")
                 temporary.parent.mkdir(parents=True, exist_ok=True)
                 shape = (len(samples), channels, grid, grid)
-                targets[stem] = temporary, np.lib.format.open_memmap(
-                    temporary, mode="w+", dtype=self.settings.dtype, shape=shape
+                targets[stem] = (
+                    temporary,
+                    np.lib.format.open_memmap(temporary, mode="w+", dtype=self.settings.dtype, shape=shape),
                 )
         for start in range(0, len(samples), PASS_BATCH):
             chunk = samples[start : start + PASS_BATCH]

@@ -92,9 +92,7 @@ def train_reconstruction(
     dropout.reseed(context.seed)
     report = FitReport(batch_size=min(training.batch_size, len(train)))
     start = _resume(context.checkpoint, network, optimiser, dropout, report)
-    autocast = (
-        torch.autocast(device.type, dtype=torch.bfloat16) if training.precision == "bfloat16" else nullcontext()
-    )
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16) if training.precision == "bfloat16" else nullcontext()
     saved = time.monotonic()
     network.train()
     shown = sum(min(training.batch_size, len(train) - p * training.batch_size) for p in _positions(start, per_epoch))
@@ -161,7 +159,12 @@ def _observe(context: FitContext, step: int, detector: Detector, network: nn.Mod
 
 
 def _save(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, dropout: DropoutSource, report: FitReport, step: int
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    dropout: DropoutSource,
+    report: FitReport,
+    step: int,
 ) -> None:
     """Write a checkpoint: tensors and integers only, readable with ``weights_only=True``."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +183,11 @@ def _save(
 
 
 def _resume(
-    path: Path | None, network: nn.Module, optimiser: torch.optim.Optimizer, dropout: DropoutSource, report: FitReport
+    path: Path | None,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    dropout: DropoutSource,
+    report: FitReport,
 ) -> int:
     """Go on from a checkpoint if there is one.
 

@@ -27,7 +27,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.attention import Attention, Dropout, DropoutSource, neighbour_mask
-from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.reconstruction import Precision, Training, train_reconstruction
@@ -145,7 +154,12 @@ class DecoderLayer(FeedForward):
         self.norm3 = nn.LayerNorm(config.width)
 
     def forward(
-        self, previous: Tensor, memory: Tensor, position: Tensor, cross_mask: Tensor | None, self_mask: Tensor | None
+        self,
+        previous: Tensor,
+        memory: Tensor,
+        position: Tensor,
+        cross_mask: Tensor | None,
+        self_mask: Tensor | None,
     ) -> Tensor:
         """One layer.
 

@@ -31,9 +31,7 @@ def cost_table(rows: Sequence[Row], named: Labels, key: str) -> TableView:
     detectors = len(rows[0].dataset.set_categories)
     titles = {"unified": "one detector", "separate": f"{detectors} detectors together"}
     shared = [cost for cost in costs.values() if cost.jobs > 1]
-    notes = [
-        "Training time counts the backbone's pass over the training images, even where a cache spared it."
-    ]
+    notes = ["Training time counts the backbone's pass over the training images, even where a cache spared it."]
     if shared:
         notes.append(
             f"Times marked † were measured with up to {max(cost.jobs for cost in shared)} runs at the "
@@ -76,9 +74,7 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e6:,.0f} MB"
 
 
-def _view(
-    cost: Cost, value: float | None, text: Callable[[float], str], timed: bool, below: str = ""
-) -> CellView:
+def _view(cost: Cost, value: float | None, text: Callable[[float], str], timed: bool, below: str = "") -> CellView:
     if value is None:
         return CellView(main=BLANK, title=cost.reason or "not measured", classes="blank")
     flag = " †" if timed and cost.jobs > 1 else ""

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from reports.sentences import Labels, label_of
+from results.record import Setting
 from results.rows import SETTINGS, Row
 
 _INK, _MUTED, _FAINT, _PAGE = "#010203", "#040506", "#070809", "#fafbfc"
@@ -74,8 +75,7 @@ def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
     with mpl.rc_context(_STYLE):
         figure, axes = _panels(len(shown), 0.7 + 0.21 * len(places))
         for ax, row in zip(axes, shown, strict=False):
-            for place, category in enumerate(places):
-                _dumbbell(ax, row, category, place)
+            _dumbbell(ax, row, places)
             ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
             ax.grid(visible=False, axis="y")
             ax.axhline(len(places) - 1.5, color=_FAINT, linewidth=0.8)
@@ -84,7 +84,7 @@ def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
             ax.set_xlabel("I-AUROC (%)")
         limits = [ax.get_xlim() for ax in axes[: len(shown)]]
         for number, ax in enumerate(axes[: len(shown)]):
-            ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+            ax.set_xlim(min(low for low, _ in limits), min(100.8, max(high for _, high in limits)))
             ax.tick_params(labelleft=number % _ACROSS == 0)
         handles = [
             _handle("o", _UNIFIED, _UNIFIED, "unified: one detector for all"),
@@ -110,7 +110,7 @@ def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
             for setting, colour, width in (("separate", _SEPARATE, 0.6), ("unified", _UNIFIED, 1.5)):
                 for record in row.records:
                     if record.setting == setting and record.loss_curve:
-                        steps, losses = zip(*record.loss_curve, strict=True)
+                        steps, losses = zip(*_thinned(record.loss_curve), strict=True)
                         ax.plot(steps, losses, color=colour, linewidth=width)
             ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
             ax.set_xlabel("optimiser step")
@@ -128,6 +128,11 @@ def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
         return _svg(figure, key)
 
 
+def _thinned(curve: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """At most about sixty points, the last one always: more can't be seen at this size."""
+    return [*curve[:: max(1, len(curve) // 60)], curve[-1]]
+
+
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of ``count`` panels of that height in inches; places without a panel stay empty."""
     down = -(-count // _ACROSS)
@@ -138,52 +143,52 @@ def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _dumbbell(ax: Axes, row: Row, category: str | None, place: int) -> None:
-    """One line of a panel; of a blank cell only the seeds that exist are drawn, faintly."""
+def _dumbbell(ax: Axes, row: Row, places: Sequence[str | None]) -> None:
+    """The lines of a panel from top to bottom; of a blank cell only the seeds that exist are drawn."""
     cells = {
-        s: row.category_cell(s, "I-AUROC", category) if category else row.cell(s, "I-AUROC") for s in SETTINGS
+        setting: [row.category_cell(setting, "I-AUROC", c) if c else row.cell(setting, "I-AUROC") for c in places]
+        for setting in SETTINGS
     }
-    unified, separate = cells["unified"], cells["separate"]
-    for cell, colour in ((separate, _SEPARATE), (unified, _UNIFIED)):
-        if cell.n > 1:
-            values = [100 * value for _, value in cell.seeds]
-            ax.plot(
-                values, [place] * cell.n, "|", color=colour, markersize=5, markeredgewidth=0.7, alpha=0.55
-            )
-    if unified.mean is not None and separate.mean is not None:
-        ends = [100 * separate.mean, 100 * unified.mean]
-        ax.plot(ends, [place, place], color=_MUTED, linewidth=1.1, zorder=1.5)
-    if separate.mean is not None:
-        ax.plot(100 * separate.mean, place, "D", color=_SEPARATE, markerfacecolor=_PAGE, markersize=4.6)
-    if unified.mean is not None:
-        ax.plot(100 * unified.mean, place, "o", color=_UNIFIED, markersize=5)
+    pairs = zip(cells["separate"], cells["unified"], strict=True)
+    lines = [
+        (y, 100 * s.mean, 100 * u.mean) for y, (s, u) in enumerate(pairs) if s.mean is not None and u.mean is not None
+    ]
+    if lines:
+        ax.hlines(*zip(*lines, strict=True), color=_MUTED, linewidth=1.1, zorder=1.5)
+    marks: dict[Setting, tuple[str, str, str, float]] = {
+        "separate": ("D", _SEPARATE, _PAGE, 4.6),
+        "unified": ("o", _UNIFIED, _UNIFIED, 5),
+    }
+    for setting, (marker, colour, face, size) in marks.items():
+        seeds = [(100 * value, y) for y, cell in enumerate(cells[setting]) if cell.n > 1 for _, value in cell.seeds]
+        means = [(100 * cell.mean, y) for y, cell in enumerate(cells[setting]) if cell.mean is not None]
+        if seeds:
+            ax.plot(*zip(*seeds, strict=True), "|", color=colour, markersize=5, markeredgewidth=0.7, alpha=0.55)
+        if means:
+            ax.plot(*zip(*means, strict=True), marker, color=colour, markerfacecolor=face, markersize=size)
 
 
 def _handle(marker: str, edge: str, face: str, label: str) -> Line2D:
-    return Line2D(
-        [], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=5, label=label
-    )
+    return Line2D([], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=5, label=label)
 
 
 def _svg(figure: Figure, key: str) -> str:
     """The figure as an element for the page: no date, unique ids, colours and fonts from the page."""
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(
-        buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-    )
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:xlink)?="[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?', "", text)
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # hundredths of a point
+    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text))
+    wanted = {name for pair in used for name in pair if name}
     prefix = re.sub(r"[^a-zA-Z0-9-]", "-", key)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    text = re.sub(r'xlink:href="#', f'href="#{prefix}-', text)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)
-    width, height = figure.get_size_inches() * 96
-    text = re.sub(r'<svg width="[^"]*"|<svg height="[^"]*"', "<svg", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in wanted else "", text)
+    text = text.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
+    text = re.sub(r"\s*<g/>", "", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
-    return text.replace(
-        "<svg", f'<svg style="width: {width:.0f}px; aspect-ratio: {width:.0f} / {height:.0f}"', 1
-    )
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    head = f'<svg role="img" style="width: {width}px; aspect-ratio: {width} / {height}"'
+    return re.sub(r'^<svg[^>]*?( viewBox="[^"]*")[^>]*>', rf"{head}\1>", text, count=1)

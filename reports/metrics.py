@@ -20,14 +20,13 @@ DEFINITIONS = {
     "count as much as large ones.",
 }
 OTHER_DEFINITIONS = {
-    "I-AUROC (common)": "I-AUROC with one image score for all detectors: the maximum of the map after a "
-    "16x16 mean.",
+    "I-AUROC (common)": "I-AUROC with one image score for all detectors: the maximum of the map after a 16x16 mean.",
     "I-AUROC (pooled)": "I-AUROC with one threshold for all categories: the scores of all categories ranked "
     "together. In the separate setting each image is scored by the detector of its own category, so the "
     "number there uses the known category.",
 }
 HEADLINE = ("I-AUROC", "P-AUROC", "PRO")
-FURTHER = ("I-AP", "I-F1max", "P-AP", "P-F1max", "I-AUROC (common)", "I-AUROC (pooled)")
+FURTHER = ("I-AUROC (pooled)", "I-AUROC (common)", "I-AP", "I-F1max", "P-AP", "P-F1max")
 
 _KNOBS = {
     "map_size": (
@@ -49,13 +48,8 @@ _KNOBS = {
 
 def knobs(protocol: dict[str, Any]) -> list[tuple[str, str, str]]:
     """(name, value, meaning) of every knob of a protocol; unknown ones are shown by their key."""
-    ordered = sorted(
-        protocol, key=lambda key: (list(_KNOBS).index(key) if key in _KNOBS else len(_KNOBS), key)
-    )
-    return [
-        (_KNOBS.get(key, (key, ""))[0], shown(protocol[key]), _KNOBS.get(key, (key, ""))[1])
-        for key in ordered
-    ]
+    ordered = sorted(protocol, key=lambda key: (list(_KNOBS).index(key) if key in _KNOBS else len(_KNOBS), key))
+    return [(_KNOBS.get(key, (key, ""))[0], shown(protocol[key]), _KNOBS.get(key, (key, ""))[1]) for key in ordered]
 
 
 def one_line(protocol: dict[str, Any]) -> str:
@@ -63,11 +57,7 @@ def one_line(protocol: dict[str, Any]) -> str:
     size = protocol.get("map_size")
     parts = [
         f"protocol {protocol['version']}" if "version" in protocol else "",
-        f"maps at {size}×{size} px"
-        if isinstance(size, int)
-        else f"maps at {size} resolution"
-        if size
-        else "",
+        f"maps at {size}×{size} px" if isinstance(size, int) else f"maps at {size} resolution" if size else "",
         f"masks {protocol['mask_binarisation']}" if "mask_binarisation" in protocol else "",
         f"PRO to FPR {shown(protocol['pro_limit'])}" if "pro_limit" in protocol else "",
         f"crop {protocol['crop']}" if "crop" in protocol else "",

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from reports.categories import category_tables
 from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
 from reports.metrics import DEFINITIONS, OTHER_DEFINITIONS, knobs, one_line
 from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.sentences import Labels, answer, completeness, mixing
-from reports.tables import category_tables, further_table, headline_table, source_line
+from reports.tables import further_table, headline_table, source_line
 from reports.views import TableView
 from results.labels import labels, table_key
 from results.record import RunRecord
@@ -107,7 +108,7 @@ def _section(store: Store, rows: list[Row], named: Labels) -> Section:
         mixing=tuple(mixing(rows)),
         headline=headline_table(store, rows, named, key),
         further=further_table(store, rows, named, key),
-        by_category=tuple(category_tables(store, rows, named, key)),
+        by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
         losses=loss_curves(rows, named, f"{key}-losses"),
         cost=cost_table(rows, named, f"{key}-cost"),

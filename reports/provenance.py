@@ -49,24 +49,18 @@ def provenance(row: Row, named: Labels) -> Provenance:
     commits = [f"{o.git_commit[:12]}{' with uncommitted changes' if o.git_dirty else ''}" for o in origins]
     finished = sorted(o.finished_utc for o in origins)
     names = sorted({name for o in origins for name in o.versions})
-    versions = [
-        f"{name} {_listed(o.versions[name] for o in origins if name in o.versions)}" for name in names
-    ]
+    versions = [f"{name} {_listed(o.versions[name] for o in origins if name in o.versions)}" for name in names]
     config = {**row.method.fit_config, **row.method.score_config}
     weights = (
         "none"
         if row.backbone.weights == "none"
         else (f"{row.backbone.name}, {row.backbone.weights}, sha256 {row.backbone.sha256[:12]}")
     )
-    prints = {
-        setting: _listed(record.dataset.fingerprint[:12] for record in row.runs(setting))
-        for setting in SETTINGS
-    }
+    prints = {setting: _listed(record.dataset.fingerprint[:12] for record in row.runs(setting)) for setting in SETTINGS}
     facts = (
         (
             "Method",
-            f"{row.method.name} version {row.method.version}, {row.method.family}, "
-            f"preset {row.method.preset}",
+            f"{row.method.name} version {row.method.version}, {row.method.family}, preset {row.method.preset}",
         ),
         ("Config", ", ".join(f"{key}={shown(value)}" for key, value in sorted(config.items()))),
         ("Backbone and weights", weights),
@@ -88,10 +82,9 @@ def provenance(row: Row, named: Labels) -> Provenance:
     )
     commands = tuple(dict.fromkeys(o.command for o in origins))
     more = (f"and {len(commands) - _COMMANDS} more",) if len(commands) > _COMMANDS else ()
-    title = f"{row.dataset.title} ({len(row.dataset.set_categories)} categories): {label_of(row, named)}"
-    return Provenance(
-        f"{title}, {row.method.preset}", tuple(f for f in facts if f[1]), commands[:_COMMANDS] + more
-    )
+    count = len(row.dataset.set_categories)
+    title = f"{row.dataset.title} ({count} {'category' if count == 1 else 'categories'}): {label_of(row, named)}"
+    return Provenance(f"{title}, {row.method.preset}", tuple(f for f in facts if f[1]), commands[:_COMMANDS] + more)
 
 
 def failures(records: Iterable[RunRecord]) -> list[Failure]:

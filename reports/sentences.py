@@ -20,23 +20,25 @@ def label_of(row: Row, named: Labels) -> str:
 
 
 def answer(rows: Sequence[Row], named: Labels) -> str:
-    """How much one detector for all categories loses: one sentence on complete rows, largest loss first."""
+    """How much one detector for all categories loses: one sentence, largest loss first.
+
+    Speaks of complete rows only, and of untrained backbones only where there is nothing else.
+    """
     categories = len(rows[0].dataset.set_categories)
     several_presets = len({row.method.preset for row in rows}) > 1
 
     def name(row: Row) -> str:
         return label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "")
 
-    deltas = [(name(row), cell, cell.mean) for row in rows if (cell := row.delta("I-AUROC")).mean is not None]
+    trained = [row for row in rows if row.backbone.weights != "random"] or list(rows)
+    deltas = [(name(row), cell, cell.mean) for row in trained if (cell := row.delta("I-AUROC")).mean is not None]
     ranked = sorted(((label, cell) for label, cell, mean in deltas if mean is not None), key=_loss)
     if ranked:
-        many = len(ranked) > _NAMED
-        chosen = [ranked[0], ranked[-1]] if many else ranked
-        parts = [f"{label} {_change(cell)}" for label, cell in chosen]
-        first = f"{parts[0]} of I-AUROC when one detector serves all {categories} categories"
-        if many:
-            return f"Of {len(ranked)} rows, {first} (the most), and {parts[1]} (the least)."
-        return "; ".join([first, *[part.replace(" points", "") for part in parts[1:]]]) + "."
+        parts = [f"{label} {_change(cell)}" for label, cell in ranked]
+        when = f"of I-AUROC when one detector serves all {categories} categories"
+        if len(ranked) > _NAMED:
+            return f"Of {len(ranked)} rows, {parts[0]} {when}, the largest loss; at the other end, {parts[-1]}."
+        return "; ".join([f"{parts[0]} {when}", *[part.replace(" points", "") for part in parts[1:]]]) + "."
     complete = [(mean, row) for row in rows if (mean := row.cell("unified", "I-AUROC").mean) is not None]
     if complete and not any(row.runs("separate") for row in rows):
         best = max(complete, key=lambda item: item[0])[1]
@@ -47,9 +49,7 @@ def answer(rows: Sequence[Row], named: Labels) -> str:
 
 def completeness(rows: Sequence[Row]) -> str:
     """How much of the table has run, in words."""
-    complete = sum(
-        all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s)) for row in rows
-    )
+    complete = sum(all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s)) for row in rows)
     if complete == len(rows):
         return "All rows are complete." if len(rows) > 1 else "The row is complete."
     return (
@@ -73,9 +73,7 @@ def mixing(rows: Sequence[Row]) -> list[str]:
     if len(backbones) > 1:
         said.append(f"Rows use different frozen backbones or weights: {_listed(backbones)}.")
     if any(row.backbone.weights == "random" for row in rows):
-        said.append(
-            "Rows marked “random weights” use an untrained backbone: they test the harness, not the method."
-        )
+        said.append("Rows marked “random weights” use an untrained backbone: they test the harness, not the method.")
     if len({str(sorted(row.protocol.items())) for row in rows}) > 1:
         said.append("Rows were scored under different protocols; see “Protocol” below for which.")
     if any(row.method.class_aware for row in rows):
@@ -99,9 +97,7 @@ def budget(row: Row) -> str:
         text = f"{next(iter(written.values()))} steps"
     else:
         text = ", ".join(f"{pair} steps {setting}" for setting, pair in written.items())
-    shown = [
-        f"{_times(*cost.presentations)} {setting}" for setting, cost in costs.items() if cost.presentations
-    ]
+    shown = [f"{_times(*cost.presentations)} {setting}" for setting, cost in costs.items() if cost.presentations]
     return f"{text}; each image {', '.join(shown)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from results.cells import BLANK, Cell, number
 
@@ -85,7 +85,7 @@ class TableView:
     ranked: bool = False
     filter_label: str = ""
     spreads: bool = False
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def number_cell(
@@ -106,14 +106,14 @@ def number_cell(
             below=below[0],
             below_title=below[1],
         )
-    values = ", ".join(f"seed {seed}: {number(value, signed)}" for seed, value in cell.seeds)
+    values = ", ".join(f"{number(value, signed)} (seed {seed})" for seed, value in cell.seeds)
     return CellView(
         main=number(cell.mean, signed),
         spread="" if cell.std is None else f"± {100 * cell.std:.1f}",
         below=below[0],
         below_title=below[1],
         value=repr(cell.mean),
-        title=f"{cell.note()} ({values})" if values else cell.note(),
+        title=f"{cell.note()}: {values}" if values else cell.note(),
         classes=classes,
         heat=heat,
         loss=loss,

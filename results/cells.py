@@ -59,10 +59,10 @@ class Cell:
         if self.mean is None:
             return self.reason or "no run"
         if self.deterministic:
-            return f"± 0 (deterministic): the fit draws nothing, seeds give the same detector; n = {self.n}"
+            return f"± 0 (deterministic): seeds give the same detector; n = {self.n}"
         if self.std is None:
             return "one seed: no ±"
-        return f"mean ± sample standard deviation over n = {self.n} seeds"
+        return f"n = {self.n} seeds"
 
 
 def number(fraction: float, signed: bool = False) -> str:

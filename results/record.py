@@ -93,7 +93,7 @@ class CostEntry(_Entry):
     """What the run cost. Not part of a record's identity."""
 
     feature_seconds: FiniteFloat
-    """Backbone pass over the run's training images (0.0 is never written for a bank hit: the pass that filled it counts)."""
+    """Backbone pass over the run's training images; where they were banked, of the pass that filled the bank."""
     fit_seconds: FiniteFloat
     score_seconds: FiniteFloat
     ms_per_image_batch_1: FiniteFloat | None = None
@@ -164,8 +164,11 @@ class RunRecord(_Entry):
         """
         method = self.method
         return short_id(
-            [method.name, method.version, method.preset, method.fit_config, method.score_config]
-            + [self.backbone.name, self.backbone.sha256, self.protocol]
+            {
+                "method": [method.name, method.version, method.preset, method.fit_config, method.score_config],
+                "backbone": [self.backbone.name, self.backbone.sha256],
+                "protocol": self.protocol,
+            }
         )
 
     def comparable(self) -> dict[str, Any]:

@@ -99,9 +99,7 @@ class Store:
         directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
         return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
 
-    def write(
-        self, record: RunRecord, scores: Scores | None = None, maps: NDArray[np.float16] | None = None
-    ) -> Path:
+    def write(self, record: RunRecord, scores: Scores | None = None, maps: NDArray[np.float16] | None = None) -> Path:
         """Write a run: arrays first, the JSON file last, each atomically.
 
         Args:
@@ -193,12 +191,8 @@ class Store:
                     with np.load(path, allow_pickle=False) as archive:
                         return {name: archive[name] for name in archive.files}
                 except (OSError, ValueError, EOFError) as error:
-                    raise RecordError(
-                        f"{path}: can't be read ({error}). Repeat the run with --force."
-                    ) from error
-        raise RecordError(
-            f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force."
-        )
+                    raise RecordError(f"{path}: can't be read ({error}). Repeat the run with --force.") from error
+        raise RecordError(f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force.")
 
 
 def read_record(path: Path) -> RunRecord:
@@ -214,13 +208,9 @@ def read_record(path: Path) -> RunRecord:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecordError(
-            f"{path}: not a valid record ({place}: {first['msg']}). Its run will be repeated."
-        ) from error
+        raise RecordError(f"{path}: not a valid record ({place}: {first['msg']}). Its run will be repeated.") from error
     if record.score_id not in path.name:
-        raise RecordError(
-            f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated."
-        )
+        raise RecordError(f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated.")
     return record
 
 

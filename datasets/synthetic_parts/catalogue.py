@@ -17,9 +17,7 @@ from datasets.synthetic_parts.photograph import Drawing
 class Draw(Protocol):
     """How a product is drawn."""
 
-    def __call__(
-        self, scene: np.random.Generator, defect: str | None, damage: np.random.Generator
-    ) -> Drawing:
+    def __call__(self, scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
         """Draw one scene.
 
         Args:

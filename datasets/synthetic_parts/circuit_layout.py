@@ -143,9 +143,7 @@ def bare_board() -> Image.Image:
     draw.rounded_rectangle(scaled(_LEFT, _TOP, _RIGHT, _BOTTOM), 7 * SCALE, fill=(120, 128, 92))
     draw.rounded_rectangle(scaled(_LEFT + 1, _TOP + 1, _RIGHT - 1, _BOTTOM - 1), 6 * SCALE, fill=_MASK)
     for track in TRACKS:
-        draw.line(
-            [(x * SCALE, y * SCALE) for x, y in track], fill=_TRACK, width=round(2.4 * SCALE), joint="curve"
-        )
+        draw.line([(x * SCALE, y * SCALE) for x, y in track], fill=_TRACK, width=round(2.4 * SCALE), joint="curve")
     for via in VIAS:
         disc(draw, via, 3.4, _TRACK)
         disc(draw, via, 2.6, _GOLD)

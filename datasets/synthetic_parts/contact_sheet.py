@@ -20,8 +20,10 @@ from datasets.synthetic_parts.sample_image import sample_image
 
 TILE, GAP, CAPTION = 104, 4, 15
 NORMALS = 2
+_LEFT = 62  # room for the names of the categories
 CONTOUR = (255, 0, 170)
 _PAPER, _INK, _FAINT = (255, 255, 255), (30, 32, 36), (110, 114, 122)
+_EXACT = (_PAPER, _INK, _FAINT, CONTOUR)
 _COLOURS, _COLOURS_OF_A_TILE = 200, 24  # a palette makes the file a third of the size of full colour
 
 
@@ -52,6 +54,11 @@ def _row(look: Look, seed: int) -> list[tuple[Image.Image, str]]:
     return tiles
 
 
+def tile_corner(line: int, column: int) -> tuple[int, int]:
+    """Position (x, y) in pixels of the upper left corner of a tile."""
+    return _LEFT + column * (TILE + GAP), GAP + line * (TILE + GAP + CAPTION)
+
+
 def _palette(tiles: list[Image.Image]) -> Image.Image:
     """One palette for all tiles, in which the small rust patch counts as much as the wide background."""
     colours = []
@@ -61,29 +68,32 @@ def _palette(tiles: list[Image.Image]) -> Image.Image:
     swatches = Image.fromarray(np.concatenate(colours)[None])
     chosen = swatches.quantize(_COLOURS, Image.Quantize.MEDIANCUT, kmeans=2).getpalette() or []
     palette = Image.new("P", (1, 1))
-    exact = [channel for colour in (_PAPER, _INK, _FAINT, CONTOUR) for channel in colour]
-    palette.putpalette(exact + chosen[: 3 * _COLOURS])
+    palette.putpalette([channel for colour in _EXACT for channel in colour] + chosen[: 3 * _COLOURS])
     return palette
 
 
 def contact_sheet(seed: int = 0) -> Image.Image:
     """The sheet: one row per category, with a palette, so that the file stays small."""
     rows = {category: _row(look, seed) for category, look in LOOKS.items()}
-    columns, step = max(len(row) for row in rows.values()), TILE + GAP + CAPTION
-    left = 62
-    sheet = Image.new("RGB", (left + columns * (TILE + GAP), len(rows) * step + GAP), _PAPER)
+    columns = max(len(row) for row in rows.values())
+    sheet = Image.new("RGB", tile_corner(len(rows), columns), _PAPER)
     draw = ImageDraw.Draw(sheet)
     title, caption = ImageFont.load_default(13), ImageFont.load_default(10.5)
     for line, (category, tiles) in enumerate(rows.items()):
-        top = GAP + line * step
-        draw.text((GAP, top + TILE / 2), category, fill=_INK, font=title, anchor="lm")
+        draw.text((GAP, tile_corner(line, 0)[1] + TILE / 2), category, fill=_INK, font=title, anchor="lm")
         for column, (tile, name) in enumerate(tiles):
-            x = left + column * (TILE + GAP)
+            x, top = tile_corner(line, column)
             sheet.paste(tile, (x, top))
             colour = _FAINT if name == "normal" else _INK
             draw.text((x + TILE / 2, top + TILE + CAPTION / 2), name, fill=colour, font=caption, anchor="mm")
     palette = _palette([tile for tiles in rows.values() for tile, _ in tiles])
-    return sheet.quantize(palette=palette, dither=Image.Dither.NONE)
+    reduced = sheet.quantize(palette=palette, dither=Image.Dither.NONE)
+    numbers, colours = np.array(reduced), np.asarray(sheet)
+    for number, colour in enumerate(_EXACT):  # quantize only comes close
+        numbers[(colours == colour).all(axis=2)] = number
+    exact = Image.fromarray(numbers, "P")
+    exact.putpalette(palette.getpalette() or [])
+    return exact
 
 
 if __name__ == "__main__":

@@ -33,21 +33,31 @@ from datasets.synthetic_parts.canvas import (
 from datasets.synthetic_parts.photograph import Drawing
 
 Threads = npt.NDArray[np.int64]
-Weave = Callable[[Threads, Threads], Region]
-"""From the numbers of warp and weft thread to whether the warp lies on top."""
+Weave = Callable[[Field, Field], tuple[Region, Field]]
+"""From the position across the warp and across the weft, in threads, to whether the warp lies on top there,
+and to the position 0..1 along the stretch over which the upper thread stays on top (its float)."""
 
 TWILL_DEFECTS = ("plain_weave", "broken_thread", "stain", "hole")
 LINEN_DEFECTS = ("twill_weave", "slub", "foreign_fibre", "hole")
 
 
-def twill_weave(warp: Threads, weft: Threads) -> Region:
+def thread_numbers(position: Field) -> Threads:
+    """The number of the thread at each position."""
+    return np.floor(position).astype(np.int64)
+
+
+def twill_weave(u: Field, v: Field) -> tuple[Region, Field]:
     """2/2 twill: each thread passes over two and under two, stepping by one: diagonal ribs."""
-    return (warp - weft) % 4 < 2
+    step = (thread_numbers(u) - thread_numbers(v)) % 4
+    on_top = step < 2
+    along = np.where(on_top, 1 - step + v % 1, step - 2 + u % 1) / 2
+    return on_top, along.astype(np.float32)
 
 
-def plain_weave(warp: Threads, weft: Threads) -> Region:
+def plain_weave(u: Field, v: Field) -> tuple[Region, Field]:
     """Plain weave: over one, under one."""
-    return (warp + weft) % 2 == 0
+    on_top = (thread_numbers(u) + thread_numbers(v)) % 2 == 0
+    return on_top, np.where(on_top, v % 1, u % 1)
 
 
 @dataclass(frozen=True)
@@ -98,15 +108,13 @@ def _cloth(rng: np.random.Generator) -> Cloth:
 
 def _render(cloth: Cloth, weave: Weave, missing: Field | None = None) -> Field:
     """The cloth; where ``missing`` is 1 the weft thread is gone and the warp lies over a dark gap."""
-    warp_number, weft_number = np.floor(cloth.u).astype(np.int64), np.floor(cloth.v).astype(np.int64)
-    on_top = weave(warp_number, weft_number)
+    on_top, along = weave(cloth.u, cloth.v)
     pi = np.float32(math.pi)
     across_warp, across_weft = np.sin(pi * (cloth.u % 1)), np.sin(pi * (cloth.v % 1))
     # A thread is a cylinder across its width, and arched along its length where it lies on top.
     across = np.where(on_top, across_warp, across_weft)
-    along = np.where(on_top, across_weft, across_warp)
     round_shade = 0.42 + 0.58 * across ** np.float32(0.7)
-    arch = 0.78 + 0.22 * along
+    arch = 0.70 + 0.32 * np.sin(pi * along)
     ply = np.where(on_top, cloth.v + 0.55 * cloth.u, cloth.u + 0.55 * cloth.v)  # yarn is twisted from plies
     twist = 1 + 0.055 * np.sin(np.float32(2 * math.pi * 2.6) * ply)
     tone = np.where(on_top, cloth.warp_tone, cloth.weft_tone)
@@ -128,7 +136,7 @@ def _patch_of(rng: np.random.Generator, cloth: Cloth, normal: Field, other: Weav
     """A patch woven the other way, ending between threads as a faulty loom would leave it."""
     centre = pick(rng, _everywhere(), margin=40)
     blob = blob_distance(rng, centre, float(rng.uniform(20, 34)), 0.2)
-    warp_number, weft_number = np.floor(cloth.u).astype(np.int64), np.floor(cloth.v).astype(np.int64)
+    warp_number, weft_number = thread_numbers(cloth.u), thread_numbers(cloth.v)
     crossing = (warp_number - warp_number.min()) * 1000 + (weft_number - weft_number.min())
     inside = np.bincount(crossing.ravel(), weights=(blob < 0).ravel().astype(np.float64))
     total = np.maximum(np.bincount(crossing.ravel()), 1)

@@ -151,9 +151,7 @@ def pit(
     return paint(hollow, picture * 0.6 + 0.4, edge.astype(np.float32) * np.float32(0.7))
 
 
-def dent(
-    picture: Field, centre: Point, radius: float, light: float, strength: float, allowed: Region
-) -> Field:
+def dent(picture: Field, centre: Point, radius: float, light: float, strength: float, allowed: Region) -> Field:
     """A smooth dimple: dark on the side towards the light, bright on the other."""
     x, y = pixel_grid()
     dx, dy = (x - np.float32(centre[0])) / radius, (y - np.float32(centre[1])) / radius

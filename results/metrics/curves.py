@@ -14,9 +14,7 @@ MAXIMUM_POINTS = 200
 Curve = NDArray[np.float32]
 
 
-def rising_vertices(
-    ranking: Ranking, height: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rising_vertices(ranking: Ranking, height: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """All vertices of a curve whose height rises at anomalous scores, over the false-positive rate.
 
     Each step contributes two vertices: where it starts (after the normal scores strictly above it, at the

@@ -56,9 +56,7 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> MetricResult:
 def _validated(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores as float64 (which keeps the order and ties of float32) and labels as bool, both (n,)."""
     if scores.ndim != 1 or scores.shape != labels.shape:
-        raise MetricError(
-            f"image scores have shape {scores.shape} and labels {labels.shape}: expected (n,) each"
-        )
+        raise MetricError(f"image scores have shape {scores.shape} and labels {labels.shape}: expected (n,) each")
     anomalous = labels.astype(bool) if labels.dtype.kind in "biuf" else None
     if anomalous is None or not np.array_equal(anomalous, labels):
         raise MetricError(f"image labels must be bool or 0 and 1, found {np.unique(labels)[:5].tolist()}")

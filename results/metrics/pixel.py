@@ -10,10 +10,11 @@ regions and the linear interpolation at the limit of the evaluation tool that co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from results.errors import MetricError
 from results.metrics.areas import auroc, average_precision, f1_max
@@ -26,7 +27,12 @@ PIXEL_METRICS = ("P-AUROC", "P-AP", "P-F1max", "PRO")
 FPR_LIMIT = 0.3
 
 
-def pixel_metrics(maps: Scores, masks: NDArray[np.bool_], *, fpr_limit: float = FPR_LIMIT) -> MetricResult:
+def pixel_metrics(
+    maps: Scores | Sequence[Scores],
+    masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]],
+    *,
+    fpr_limit: float = FPR_LIMIT,
+) -> MetricResult:
     """Exact pixel metrics over every distinct threshold.
 
     Args:
@@ -34,7 +40,8 @@ def pixel_metrics(maps: Scores, masks: NDArray[np.bool_], *, fpr_limit: float = 
             anomalous. Only the order and ties of the scores count. Read, never changed: the normal pixels'
             scores are copied once and sorted in place. Beside that copy, about 100 bytes are taken per
             anomalous pixel.
-        masks: (n, H, W) bool, True = anomalous; all False for normal images.
+            A sequence of n maps (H, W) may have a size each.
+        masks: (n, H, W) bool, or a sequence of n (H, W), True = anomalous; all False for normal images.
         fpr_limit: In (0, 1], where PRO's area ends.
 
     Returns:
@@ -60,16 +67,18 @@ def pixel_metrics(maps: Scores, masks: NDArray[np.bool_], *, fpr_limit: float = 
         >>> result.curves["pro"].astype(float).round(3).tolist()
         [[0.0, 0.0, 0.0, 0.125, 0.3], [0.0, 0.5, 0.75, 1.0, 1.0]]
     """
-    maps, masks = np.asarray(maps), np.asarray(masks)
+    maps, masks = [np.asarray(one) for one in maps], [np.asarray(one) for one in masks]
     _validate(maps, masks, fpr_limit)
-    anomalous = int(np.count_nonzero(masks))
+    total = sum(mask.size for mask in masks)
+    anomalous = sum(int(np.count_nonzero(mask)) for mask in masks)
     if not anomalous:
         return MetricResult.blank(PIXEL_METRICS, "no anomalous pixel in the test masks")
-    if anomalous == masks.size:
+    if anomalous == total:
         return MetricResult.blank(PIXEL_METRICS, "no normal pixel in the test masks")
-    if maps.dtype == np.float16:
-        maps = maps.astype(np.float32)  # exact, and NumPy's vectorised sort knows float32
-    ranking = rank_scores(_normal_scores(maps, masks, masks.size - anomalous), maps[masks])
+    found = np.concatenate([one[mask] for one, mask in zip(maps, masks, strict=True)])
+    dtype = np.float32 if found.dtype == np.float16 else found.dtype  # exact, and NumPy's fast sort knows float32
+    # Not bound to a name here: the copy of all normal scores is freed before the areas are computed.
+    ranking = rank_scores(_normal_scores(maps, masks, total - anomalous, dtype), found.astype(dtype, copy=False))
     region, _ = region_of_each_pixel(masks)
     return MetricResult(
         values={
@@ -126,9 +135,9 @@ def per_region_overlap_curve(ranking: Ranking, region: NDArray[np.int32], fpr_li
     return thin(np.append(x[:inside], fpr_limit), np.append(y[:inside], last_height))
 
 
-def _normal_scores(maps: Scores, masks: NDArray[np.bool_], count: int) -> Scores:
+def _normal_scores(maps: Sequence[Scores], masks: Sequence[NDArray[np.bool_]], count: int, dtype: DTypeLike) -> Scores:
     """Copy the normal pixels' scores, (N,), image by image: the whole stack's masks are never inverted."""
-    scores = np.empty(count, dtype=maps.dtype)
+    scores = np.empty(count, dtype=dtype)
     start = 0
     for anomaly_map, mask in zip(maps, masks, strict=True):
         chosen = anomaly_map[~mask]
@@ -137,19 +146,21 @@ def _normal_scores(maps: Scores, masks: NDArray[np.bool_], count: int) -> Scores
     return scores
 
 
-def _validate(maps: NDArray[Any], masks: NDArray[Any], fpr_limit: float) -> None:
+def _validate(maps: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]], fpr_limit: float) -> None:
     """Refuse what no pixel metric can be computed from; see ``pixel_metrics``."""
     if not 0.0 < fpr_limit <= 1.0:
         raise MetricError(f"fpr_limit is {fpr_limit}: it must lie in (0, 1]")
-    if not np.issubdtype(maps.dtype, np.floating):
-        raise MetricError(f"anomaly maps are {maps.dtype}, expected float32")
-    require_bool_masks(masks, dimensions=3)
-    if maps.shape != masks.shape:
-        raise MetricError(
-            f"anomaly maps have shape {maps.shape} and masks {masks.shape}:"
-            " resize both to the protocol's map size first"
-        )
-    for index, anomaly_map in enumerate(maps):
+    if len(maps) != len(masks) or not maps:
+        raise MetricError(f"there are {len(maps)} anomaly maps and {len(masks)} masks: one mask for each map is needed")
+    for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):
+        if not np.issubdtype(anomaly_map.dtype, np.floating):
+            raise MetricError(f"anomaly maps are {anomaly_map.dtype}, expected float32")
+        require_bool_masks(mask, dimensions=2)
+        if anomaly_map.shape != mask.shape:
+            raise MetricError(
+                f"the anomaly map of image {index} has shape {anomaly_map.shape} and its mask {mask.shape}:"
+                " resize both to the protocol's map size first"
+            )
         if not np.isfinite(anomaly_map).all():
             nan, infinite = np.isnan(anomaly_map).sum(), np.isinf(anomaly_map).sum()
             raise MetricError(

@@ -7,6 +7,7 @@ be another metric.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,7 @@ def require_bool_masks(masks: NDArray[Any], dimensions: int) -> None:
         MetricError: Naming the dtype or shape found.
     """
     if masks.dtype != np.bool_:
-        raise MetricError(
-            f"masks are {masks.dtype}, not bool: binarise them where they are read (above 0 is a defect)"
-        )
+        raise MetricError(f"masks are {masks.dtype}, not bool: binarise them where they are read (above 0 is a defect)")
     if masks.ndim != dimensions:
         wanted = "(H, W)" if dimensions == 2 else "(n, H, W)"
         raise MetricError(f"masks have shape {masks.shape}, expected {wanted}")
@@ -78,17 +77,17 @@ def label_regions(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
     return labels
 
 
-def region_of_each_pixel(masks: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+def region_of_each_pixel(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]]) -> tuple[NDArray[np.int32], int]:
     """The region of every anomalous pixel, without a label image for the whole stack.
 
     Args:
-        masks: (n, H, W) bool.
+        masks: (n, H, W) bool, or n masks (H, W) of a size each.
 
     Returns:
         ids: (P,) int32 in [0, R), in the order of ``scores[masks]``.
         count: R, the number of regions over all images.
     """
-    ids = np.empty(int(np.count_nonzero(masks)), dtype=np.int32)
+    ids = np.empty(sum(int(np.count_nonzero(mask)) for mask in masks), dtype=np.int32)
     regions = pixels = 0
     for mask in masks:
         in_image = int(np.count_nonzero(mask))

@@ -126,12 +126,27 @@ def test_wrong_shapes_and_types_are_refused():
     maps, masks = squares(4, 16, 4)
     with pytest.raises(MetricError, match="resize both"):
         pixel_metrics(maps[:, :8], masks)
-    with pytest.raises(MetricError, match=r"expected \(n, H, W\)"):
+    with pytest.raises(MetricError, match=r"expected \(H, W\)"):
         pixel_metrics(maps[0], masks[0])
     with pytest.raises(MetricError, match="uint8, not bool"):
         pixel_metrics(maps, masks.astype(np.uint8))
     with pytest.raises(MetricError, match="int64, expected float32"):
         pixel_metrics(maps.astype(np.int64), masks)
+
+
+def test_maps_of_a_size_each_count_as_their_pixels_do():
+    maps, masks = squares(6, 16, 4)
+    # The same pixels as two images of half the height each: only regions that a cut divides would differ.
+    masks[:, 6:10] = False
+    whole = pixel_metrics(maps, masks)
+    cut_maps = [part for one in maps for part in (one[:8], one[8:])]
+    cut_masks = [part for one in masks for part in (one[:8], one[8:])]
+    assert pixel_metrics(cut_maps, cut_masks).values == whole.values
+    uneven_maps = [part for one in maps for part in (one[:7], one[7:])]
+    uneven_masks = [part for one in masks for part in (one[:7], one[7:])]
+    assert pixel_metrics(uneven_maps, uneven_masks).values == whole.values
+    with pytest.raises(MetricError, match="5 anomaly maps and 6 masks"):
+        pixel_metrics(list(maps[:5]), list(masks))
 
 
 @pytest.mark.parametrize("limit", [0.0, -0.3, 1.5, float("nan")])

@@ -1,0 +1,88 @@
+"""The tables by category: categories by rows, methods and settings by columns, lightly shaded."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from reports.sentences import Labels, label_of
+from reports.tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
+from reports.views import CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from results.cells import Cell
+from results.record import METRICS
+from results.rows import SETTINGS, Row
+from results.tables import Group
+
+_FILTER_FROM = 9
+"""Categories that are overlooked at a glance need no filter."""
+
+
+def category_tables(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, TableView]]:
+    """(metric, table) of every metric that any row has."""
+    categories = rows[0].dataset.set_categories
+    return [
+        (metric, _category_table(rows, named, metric, f"{key}-{metric}"))
+        for metric in METRICS
+        if any(row.category_cell(s, metric, c).seeds for row in rows for s in SETTINGS for c in categories)
+    ]
+
+
+def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -> TableView:
+    groups = groups_of(rows)
+    categories = rows[0].dataset.set_categories
+    cells = {
+        (row.row_id, group, category): _cell(row, group, metric, category)
+        for row in rows
+        for group in groups
+        for category in (*categories, None)
+    }
+    inner = [(group, cell.mean) for (_, group, category), cell in cells.items() if category]
+    levels = sorted(mean for group, mean in inner if group != "delta" and mean is not None)
+    most = max((-mean for group, mean in inner if group == "delta" and mean is not None), default=0.0)
+
+    def view(row: Row, group: Group, category: str | None) -> CellView:
+        cell = cells[row.row_id, group, category]
+        heat = None
+        if category and cell.mean is not None:
+            heat = _loss_share(-cell.mean, most) if group == "delta" else _place(cell.mean, levels)
+        return number_cell(cell, signed=group == "delta", heat=heat, loss=group == "delta")
+
+    def line(category: str | None) -> RowView:
+        return RowView(
+            name=category or f"mean of {len(categories)}",
+            cells=tuple(view(row, group, category) for row in rows for group in groups),
+        )
+
+    several_presets = len({row.method.preset for row in rows}) > 1
+    heads = [label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "") for row in rows]
+    return TableView(
+        key=key,
+        caption=f"{rows[0].dataset.title}: {metric} by category",
+        corner="Category",
+        groups=tuple(GroupView(head, len(groups)) for head in heads),
+        columns=tuple(
+            ColumnView(COLUMN_LABELS[group], f"{head}, {COLUMN_TITLES[group].split(';')[0]}")
+            for head in heads
+            for group in groups
+        ),
+        rows=tuple(line(category) for category in categories),
+        foot=(line(None),),
+        filter_label="Filter categories" if len(categories) > _FILTER_FROM else "",
+        spreads=any(cell.std is not None for cell in cells.values()),
+    )
+
+
+def _cell(row: Row, group: Group, metric: str, category: str | None) -> Cell:
+    if group == "delta":
+        return row.delta(metric, category)
+    return row.category_cell(group, metric, category) if category else row.cell(group, metric)
+
+
+def _place(value: float, levels: Sequence[float]) -> float:
+    """Share of the table's values below ``value``: one bad method does not bleach all others."""
+    return round(bisect_left(levels, value) / max(1, len(levels) - 1), 2)
+
+
+def _loss_share(loss: float, most: float) -> float:
+    """Square root of the share of the largest loss, so that small ones still show; 0 for a gain."""
+    return round((max(0.0, loss) / most) ** 0.5, 2) if most > 0 else 0.0

@@ -1,0 +1,235 @@
+"""The synthetic dataset: deterministic, exact masks, defects of a sensible size, real confusions, safe writing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import synthetic
+from datasets.errors import DatasetError, UnknownNameError
+from datasets.images import load_mask
+from datasets.registry import find_dataset
+from datasets.sample import GOOD
+from datasets.synthetic import MANIFEST, Recipe, build, generate, stored_recipe
+from datasets.synthetic_parts.canvas import SIZE
+from datasets.synthetic_parts.catalogue import CONFUSIONS, LOOKS
+from datasets.synthetic_parts.contact_sheet import CONTOUR, NORMALS, TILE, outlined, tile_corner
+from datasets.synthetic_parts.photograph import Drawing, photograph
+from datasets.synthetic_parts.sample_image import CLEARLY_VISIBLE, sample_image
+
+DEFECTS = [(category, defect) for category, look in LOOKS.items() for defect in look.defects]
+SMALL = {"train": 2, "good": 1, "per_defect": 1, "categories": ("flange", "linen")}
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def _bytes(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(tmp_path_factory.mktemp("data") / "synthetic", seed=5, **SMALL)
+
+
+def test_the_standard_set_has_the_promised_size() -> None:
+    info = find_dataset("synthetic")
+    assert info.synthesised
+    assert info.counts == Recipe().counts()
+    assert len(info.counts) >= 6
+    assert any(look.is_texture for look in LOOKS.values())
+    assert not all(look.is_texture for look in LOOKS.values())
+    for category, (train, good, anomalous) in info.counts.items():
+        assert train >= 40
+        assert good + anomalous >= 30
+        assert len(LOOKS[category].defects) >= 4
+
+
+def test_same_seed_same_bytes_and_another_seed_another_set(small: Path, tmp_path: Path) -> None:
+    first = _bytes(small)
+    assert _bytes(generate(tmp_path / "again", seed=5, **SMALL)) == first
+    other = _bytes(generate(tmp_path / "other", seed=6, **SMALL))
+    assert other.keys() == first.keys()
+    assert not [name for name in first if name.endswith(".png") and other[name] == first[name]]
+
+
+def test_an_image_does_not_depend_on_what_else_is_generated(small: Path, tmp_path: Path) -> None:
+    larger = generate(tmp_path / "larger", seed=5, train=3, good=2, per_defect=2, categories=["linen"])
+    ours, theirs = _bytes(small), _bytes(larger)
+    shared = [name for name in ours if name in theirs and name != MANIFEST]
+    assert len(shared) == 2 + 1 + 2 * len(LOOKS["linen"].defects)
+    assert all(ours[name] == theirs[name] for name in shared)
+
+
+def test_training_and_test_images_all_differ(small: Path) -> None:
+    images = [data for name, data in _bytes(small).items() if name.endswith(".png")]
+    assert len(set(images)) == len(images)
+
+
+@pytest.mark.parametrize(("category", "defect"), DEFECTS)
+def test_masks_are_exact_and_of_sensible_size(category: str, defect: str) -> None:
+    for number in range(2):
+        shot = sample_image(LOOKS[category], 11, "test", defect, number)
+        assert shot.image.shape == (SIZE, SIZE, 3)
+        assert shot.image.dtype == np.uint8
+        assert 0.0005 <= shot.mask.mean() <= 0.10
+        change = np.abs(shot.image.astype(int) - shot.normal.astype(int)).max(axis=2)
+        assert not change[~shot.mask].any()
+        assert (change[shot.mask] >= CLEARLY_VISIBLE).mean() > 0.5
+
+
+@pytest.mark.parametrize("category", list(LOOKS))
+def test_a_look_draws_the_same_scene_with_and_without_its_defects(category: str) -> None:
+    look = LOOKS[category]
+    normal = look.draw(_generator(3), None, _generator(4))
+    assert normal.defective is None
+    for defect in look.defects:
+        drawing = look.draw(_generator(3), defect, _generator(4))
+        assert np.array_equal(drawing.normal, normal.normal)
+    with pytest.raises(ValueError, match="no defect 'melted'"):
+        look.draw(_generator(3), "melted", _generator(4))
+
+
+@pytest.mark.parametrize("confusion", CONFUSIONS, ids=lambda c: f"{c.category}-{c.defect}")
+def test_confused_defects_show_the_normal_look_of_the_other_category(confusion) -> None:
+    drawing = LOOKS[confusion.category].draw(_generator(7), confusion.defect, _generator(8))
+    other = LOOKS[confusion.normal_of].draw(_generator(7), None, _generator(8)).normal
+    shot = photograph(drawing, _generator(9))
+    assert drawing.defective is not None
+    assert np.array_equal(drawing.defective[shot.mask], other[shot.mask])
+    assert not np.allclose(drawing.normal[shot.mask], other[shot.mask], atol=0.05)
+
+
+def test_confusions_go_both_ways_between_at_least_two_pairs() -> None:
+    pairs = {(c.category, c.normal_of) for c in CONFUSIONS}
+    assert len({frozenset(pair) for pair in pairs}) >= 2
+    assert pairs == {(b, a) for a, b in pairs}
+    assert all(c.defect in LOOKS[c.category].defects for c in CONFUSIONS)
+
+
+def test_the_folder_loader_reads_it(small: Path) -> None:
+    index = build(small)
+    assert index.categories == ("flange", "linen")
+    assert index.has_masks
+    assert "linen" in index.textures
+    assert "flange" not in index.textures
+    counts = stored_recipe(small).counts()
+    for category in index.categories:
+        test = index.split("test", category)
+        anomalous = [s for s in test if s.is_anomalous]
+        assert (len(index.split("train", category)), len(test) - len(anomalous), len(anomalous)) == counts[category]
+        assert {s.defect for s in test} == {GOOD, *LOOKS[category].defects}
+    for sample in index.split("test"):
+        if sample.is_anomalous:
+            kind, number = sample.defect, int(Path(sample.path).stem)
+            shot = sample_image(LOOKS[sample.category], 5, "test", kind, number)
+            assert np.array_equal(load_mask(small, sample), shot.mask)
+            assert np.array_equal(np.asarray(Image.open(small / sample.path)), shot.image)
+
+
+def test_a_current_set_is_left_alone_and_a_stale_or_broken_one_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "synthetic"
+    few = {"train": 1, "good": 1, "per_defect": 1, "categories": ("oak",)}
+    generate(root, seed=1, **few)
+    image = root / "oak/train/good/000.png"
+    before = image.stat().st_mtime_ns
+    build(root)
+    assert image.stat().st_mtime_ns == before
+
+    good = image.read_bytes()
+    image.unlink()
+    assert len(build(root).split("train")) == 1
+    assert image.read_bytes() == good
+
+    generate(root, seed=2, **few)
+    assert stored_recipe(root).seed == 2
+    assert image.read_bytes() != good
+
+    manifest = json.loads((root / MANIFEST).read_text())
+    (root / MANIFEST).write_text(json.dumps({**manifest, "version": manifest["version"] - 1}))
+    monkeypatch.setattr(synthetic, "generate", lambda at: generate(at, seed=3, **few))  # a small standard set
+    build(root)
+    assert stored_recipe(root).version == synthetic.VERSION
+    assert stored_recipe(root).seed == 3
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == ["synthetic"]
+
+
+def test_it_never_overwrites_other_files(tmp_path: Path) -> None:
+    root = tmp_path / "synthetic"
+    root.mkdir()
+    (root / "thesis.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="other files"):
+        generate(root, **SMALL)
+    (root / MANIFEST).write_text('{"generator": "somebody else"}')
+    with pytest.raises(DatasetError, match="other files"):
+        build(root)
+    assert (root / "thesis.txt").read_text() == "mine"
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(synthetic, "_write_sample", full)
+    with pytest.raises(DatasetError, match="No space left"):
+        generate(tmp_path / "synthetic", **SMALL)
+    assert not [p for p in tmp_path.iterdir() if p.is_dir()]
+
+
+def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+    replace = synthetic._replace
+    monkeypatch.setattr(synthetic, "_replace", lambda root, recipe: (made.append(root), replace(root, recipe)))
+    few = {"train": 1, "good": 1, "per_defect": 1, "categories": ("oak",)}
+    threads = [threading.Thread(target=generate, args=(tmp_path / "synthetic",), kwargs=few) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert len(build(tmp_path / "synthetic").split("train")) == 1
+
+
+def test_a_wrong_category_is_named_with_the_right_one(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean flange"):
+        generate(tmp_path / "synthetic", categories=["flang"])
+
+
+def test_a_camera_adds_no_defect() -> None:
+    grey = np.full((SIZE, SIZE, 3), 0.5, dtype=np.float32)
+    shot = photograph(Drawing(grey, grey.copy()), _generator(1))
+    assert not shot.mask.any()
+    assert np.array_equal(shot.image, shot.normal)
+
+
+def test_the_contour_runs_around_the_defect_and_spares_it() -> None:
+    image = np.full((SIZE, SIZE, 3), 90, dtype=np.uint8)
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[100:140, 60:120] = True
+    drawn = (np.asarray(outlined(image, mask, 128)) == CONTOUR).all(axis=2)
+    assert drawn.any()
+    assert not drawn[50:70, 30:60].any()
+    rows, columns = np.nonzero(drawn)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (47, 72, 27, 62)
+
+
+def test_the_committed_contact_sheet_is_small_and_shows_the_current_pictures() -> None:
+    path = Path(__file__).parents[2] / "docs" / "synthetic_contact_sheet.png"
+    assert path.stat().st_size < 300_000
+    sheet = np.asarray(Image.open(path).convert("RGB"), dtype=int)
+    for line, look in enumerate(LOOKS.values()):
+        defect = look.defects[0]
+        shot = sample_image(look, 0, "test", defect, 0)
+        x, y = tile_corner(line, NORMALS)
+        drawn = np.asarray(outlined(shot.image, shot.mask, TILE), dtype=int)
+        shown = sheet[y : y + TILE, x : x + TILE]
+        assert np.abs(drawn - shown).mean() < 6, f"{look.category}: make the contact sheet anew"

@@ -1,0 +1,136 @@
+"""What every detector must hold, found by the registry: nothing to register here."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+import pytest
+import torch
+
+from methods.detector import Batch, Detector, FitContext
+from methods.features import FeatureLayout
+from methods.registry import known_detectors
+from tests.features import FakeImages, structured
+
+DETECTORS = known_detectors()
+CPU = torch.device("cpu")
+CHANNELS = {2: 4, 4: 40, 8: 50, 16: 60, 32: 70}
+
+
+def quick(cls: type[Detector], seed: int = 0) -> tuple[Detector, FeatureLayout, bool]:
+    """The detector under its quick preset, at 64 px and a few steps."""
+    names = {field.name for field in dataclasses.fields(cls.config_type)}
+    smaller = {"image_size": 64, "steps": 4, "neighbour_size": 1, "width": 32, "tap_width": 48, "target_width": 48}
+    changes = dict(cls.info.presets["quick"].config) | {k: v for k, v in smaller.items() if k in names}
+    config = cls.config_type(**changes)
+    spec = cls.features(config)
+    grids = tuple(spec.grid or 64 // stride for stride in spec.strides)
+    layout = FeatureLayout(64, tuple(CHANNELS[stride] for stride in spec.strides), grids)
+    torch.manual_seed(seed)
+    return cls(config, layout), layout, spec.grid > 0
+
+
+def fitted(cls: type[Detector], seed: int = 0) -> tuple[Detector, Batch]:
+    detector, layout, concatenated = quick(cls, seed)
+    train = FakeImages(*structured(layout, 12, 0, concatenated=concatenated))
+    detector.fit(train, FitContext(seed, CPU))
+    return detector, Batch(structured(layout, 5, 1, concatenated=concatenated))
+
+
+@pytest.fixture(params=sorted(DETECTORS))
+def cls(request) -> type[Detector]:
+    return DETECTORS[request.param]
+
+
+def test_there_are_detectors():
+    assert {"uniad", "padim", "patchcore"} <= set(DETECTORS)
+
+
+def test_maps_and_scores_have_the_right_shape_and_are_finite(cls):
+    detector, batch = fitted(cls)
+    prediction = detector.predict(batch)
+    assert prediction.maps.shape == (5, 64, 64)
+    assert prediction.image_scores.shape == (5,)
+    for tensor in (prediction.maps, prediction.image_scores):
+        assert tensor.dtype == torch.float32
+        assert torch.isfinite(tensor).all()
+        assert not tensor.requires_grad
+
+
+def test_constant_images_are_fitted_and_scored(cls):
+    detector, layout, concatenated = quick(cls)
+    taps = [torch.full((6, c, g, g), 0.5) for c, g in zip(layout.channels, layout.grids, strict=True)]
+    features = (torch.cat(taps, dim=1),) if concatenated else tuple(taps)
+    detector.fit(FakeImages(*features), FitContext(0, CPU))
+    prediction = detector.predict(Batch(features))
+    assert torch.isfinite(prediction.maps).all()
+    torch.testing.assert_close(prediction.image_scores, prediction.image_scores[:1].expand(6))
+
+
+def test_the_same_seed_gives_the_same_detector_and_another_seed_another(cls):
+    first, batch = fitted(cls, seed=3)
+    again, _ = fitted(cls, seed=3)
+    assert torch.equal(first.predict(batch).maps, again.predict(batch).maps)
+    assert torch.equal(first.predict(batch).image_scores, again.predict(batch).image_scores)
+    if not cls.info.deterministic:
+        other, _ = fitted(cls, seed=4)
+        assert not torch.equal(first.predict(batch).maps, other.predict(batch).maps)
+
+
+def test_a_saved_and_loaded_detector_gives_equal_maps(cls):
+    detector, batch = fitted(cls)
+    state = {name: tensor.clone() for name, tensor in detector.state().items()}
+    other, _, _ = quick(cls, seed=77)
+    other.load_state(state, CPU)
+    assert torch.equal(detector.predict(batch).maps, other.predict(batch).maps)
+    assert torch.equal(detector.predict(batch).image_scores, other.predict(batch).image_scores)
+
+
+def test_scores_do_not_depend_on_the_other_images_of_the_batch(cls):
+    detector, batch = fitted(cls)
+    together = detector.predict(batch)
+    for row in range(len(batch)):
+        alone = detector.predict(Batch(tuple(tap[row : row + 1] for tap in batch.features)))
+        torch.testing.assert_close(alone.maps[0], together.maps[row], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(alone.image_scores[0], together.image_scores[row], rtol=1e-3, atol=1e-4)
+
+
+def test_something_never_seen_scores_higher_than_something_normal(cls):
+    detector, batch = fitted(cls)
+    strange = Batch(tuple(tap.flip(1) * 3 for tap in batch.features))
+    assert detector.predict(strange).image_scores.min() > detector.predict(batch).image_scores.max()
+
+
+def test_fit_takes_nothing_that_could_hold_test_images(cls):
+    assert list(inspect.signature(cls.fit).parameters) == ["self", "train", "context"]
+    assert "test" not in " ".join(field.name for field in dataclasses.fields(FitContext))
+
+
+def test_the_description_is_complete(cls):
+    info = cls.info
+    assert re.fullmatch(r"[a-z0-9_]+", info.name)
+    assert info.title
+    assert info.family
+    assert info.url.startswith("https://")
+    assert 1990 < info.year < 2100
+    assert info.designed_for in ("unified", "separate")
+    assert inspect.getmodule(cls).__doc__
+    for name, preset in info.presets.items():
+        cls.config_type(**preset.config)
+        assert preset.source, name
+    detector, _, _ = quick(cls)
+    assert detector.sizes().startswith("64 px")
+
+
+def test_every_field_of_the_configuration_is_described(cls):
+    for field in dataclasses.fields(cls.config_type):
+        assert f"{field.name}:" in (cls.config_type.__doc__ or ""), field.name
+
+
+def test_parameters_count_what_is_trained(cls):
+    detector, _, _ = quick(cls)
+    network = getattr(detector, "network", None)
+    expected = sum(p.numel() for p in network.parameters()) if network is not None else 0
+    assert detector.trainable_parameters() == expected
