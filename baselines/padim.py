@@ -144,8 +144,9 @@ class PaDiM(Detector):
         kept, first = [], 0
         for tap in taps:
             inside = (self.subset >= first) & (self.subset < first + tap.shape[1])
-            chosen = tap[:, self.subset[inside] - first].to(device)
-            kept.append(F.interpolate(chosen, size=size, mode="nearest"))
+            if inside.any():  # a small subset may draw nothing from a tap
+                chosen = tap[:, self.subset[inside] - first].to(device)
+                kept.append(F.interpolate(chosen, size=size, mode="nearest"))
             first += tap.shape[1]
         return torch.cat(kept, dim=1).flatten(2).permute(2, 0, 1).contiguous()
 

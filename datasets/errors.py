@@ -31,6 +31,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     """
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
-    nearest = [n for n in names if n.lower() in near]
+    nearest = [n for close in near for n in names if n.lower() == close]  # the nearest first
     hint = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
     return UnknownNameError(f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names) or 'none'}.")

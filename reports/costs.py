@@ -16,7 +16,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "Training time",
         "backbone pass over the training images plus fit, mean over seeds; separate: all detectors",
     ),
-    ("ms per image, batch 1", "from decoded image to anomaly map, backbone included, measured alone"),
+    ("ms per image, batch 1", "from decoded image to anomaly map, backbone included, measured alone, median over runs"),
     ("ms per image, batch 16", "from decoded image to anomaly map, backbone included, measured alone"),
     ("Parameters", "trainable parameters, backbone not counted; separate: all detectors"),
     ("Fitted state", "weights, Gaussians or memory bank, backbone not counted; separate: all detectors"),

@@ -89,8 +89,9 @@ def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
         handles = [
             _handle("o", _UNIFIED, _UNIFIED, "unified: one detector for all"),
             _handle("D", _SEPARATE, "none", "separate: one detector per category"),
-            _handle("|", _MUTED, _MUTED, "single seeds"),
         ]
+        if any(len(row.seeds) > 1 for row in shown):
+            handles.append(_handle("|", _MUTED, _MUTED, "single seeds"))
         figure.legend(handles=handles, loc="outside upper left", ncols=3, handletextpad=0.2)
         return _svg(figure, key)
 

@@ -72,14 +72,18 @@ def mixing(rows: Sequence[Row]) -> list[str]:
     )
     if len(backbones) > 1:
         said.append(f"Rows use different frozen backbones or weights: {_listed(backbones)}.")
-    if any(row.backbone.weights == "random" for row in rows):
-        said.append("Rows marked “random weights” use an untrained backbone: they test the harness, not the method.")
+    untrained = sum(row.backbone.weights == "random" for row in rows)
+    if untrained:
+        which = "Rows here" if untrained == len(rows) else "Rows marked “random weights”"
+        said.append(f"{which} use an untrained backbone: they test the harness, not the method.")
     if len({str(sorted(row.protocol.items())) for row in rows}) > 1:
         said.append("Rows were scored under different protocols; see “Protocol” below for which.")
     if any(row.method.class_aware for row in rows):
         said.append("A class-aware detector is told the category at test time; the others are not.")
     seeds = sorted({len(row.seeds) for row in rows})
-    if len(seeds) > 1:
+    if seeds == [1] and not all(row.method.deterministic for row in rows):
+        said.append("One seed only: there is no ±, and small differences may be chance.")
+    elif len(seeds) > 1:
         said.append(f"Rows have different numbers of seeds ({_listed([str(n) for n in seeds])}).")
     return said
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 from results.record import CostEntry, Setting
 from results.rows import Row
-from results.statistics import mean_std
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Cost:
     Attributes:
         feature_seconds: Backbone pass over the training images, summed over detectors, mean over seeds.
         fit_seconds: Fitting, summed over detectors, mean over seeds.
-        ms_per_image_batch_1: From decoded image to map, mean over runs, measured alone.
+        ms_per_image_batch_1: From decoded image to map, median over runs, measured alone.
         ms_per_image_batch_16: As above for batches of 16.
         parameters: Trainable parameters, summed over detectors, backbone not counted.
         state_bytes: Fitted state, summed over detectors, mean over seeds, backbone not counted.
@@ -70,8 +70,8 @@ def cost_of(row: Row, setting: Setting) -> Cost:
     return Cost(
         feature_seconds=total(lambda cost: cost.feature_seconds),
         fit_seconds=total(lambda cost: cost.fit_seconds),
-        ms_per_image_batch_1=_mean([cost.ms_per_image_batch_1 for cost in costs]),
-        ms_per_image_batch_16=_mean([cost.ms_per_image_batch_16 for cost in costs]),
+        ms_per_image_batch_1=_typical([cost.ms_per_image_batch_1 for cost in costs]),
+        ms_per_image_batch_16=_typical([cost.ms_per_image_batch_16 for cost in costs]),
         parameters=round(total(lambda cost: cost.parameters)),
         state_bytes=total(lambda cost: cost.state_bytes),
         peak_rss_bytes=max(cost.peak_rss_bytes for cost in costs),
@@ -82,7 +82,7 @@ def cost_of(row: Row, setting: Setting) -> Cost:
     )
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """Mean over the runs that were timed (only some are: measuring alone takes a machine of its own)."""
+def _typical(values: list[float | None]) -> float | None:
+    """Median over the runs that were timed: one run beside a busy neighbour does not move it."""
     known = [value for value in values if value is not None]
-    return mean_std(known)[0] if known else None
+    return median(known) if known else None

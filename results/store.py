@@ -10,6 +10,7 @@ be read is reported in ``problems`` and counts as absent: its run is repeated, i
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -69,7 +70,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise RecordError(f"{path}: can't be written ({error.strerror or error}).") from error
 
 

@@ -42,9 +42,7 @@ def page(browser, url):
     page = context.new_page()
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request", lambda request: problems.append(request.url) if request.url.startswith("http") else None
-    )
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
     page.goto(url)
     yield page
     context.close()
@@ -131,9 +129,7 @@ def test_readable_without_javascript(browser, url):
     page = context.new_page()
     page.goto(url)
     assert names(page) == ["Beta", "Gamma", "Alpha", "Delta"]
-    assert (
-        page.locator("table[id$=-headline] tbody tr").first.locator("td").nth(1).inner_text() == "90.0 ± 0.0"
-    )
+    assert page.locator("table[id$=-headline] tbody tr").first.locator("td").nth(1).inner_text() == "90.0 ± 0.0"
     assert page.get_by_label("Filter methods").count() == 0
     page.locator(".switch label", has_text="P-AP").click()
     assert page.locator(".panel:visible caption").all_inner_texts() == ["Toy set: P-AP by category"]

@@ -33,9 +33,7 @@ def store(tmp_path_factory):
                 store.write(record, make_scores(record))
     for record in make_row(seeds=(0, 1), method="partial", value=0.99, jobs=4)[:-1]:
         store.write(record)
-    store.write(
-        make_record(method="partial", setting="separate", category="pipe", seed=1, failed=True, jobs=4)
-    )
+    store.write(make_record(method="partial", setting="separate", category="pipe", seed=1, failed=True, jobs=4))
     store.write(make_record(method="steady", version=0, value=0.01))
     (store.root / "toy" / "unified" / "steady" / "seed7-000000000000.json").write_text('{"half')
     return store
@@ -107,8 +105,7 @@ def test_an_incomplete_row_shows_how_many_runs_it_has_and_no_mean(html):
 def test_the_answer_names_complete_rows_only(html):
     answer = re.search(r'<p class="answer">(.*?)</p>', html).group(1)
     assert answer == (
-        "Weak loses 20.0 ± 0.2 points of I-AUROC when one detector serves all 3 categories; "
-        "Steady loses 1.0 ± 0.2."
+        "Weak loses 20.0 ± 0.2 points of I-AUROC when one detector serves all 3 categories; Steady loses 1.0 ± 0.2."
     )
     assert "2 of 3 rows are complete" in html
 
@@ -254,6 +251,26 @@ def test_random_weights_class_awareness_and_remarks_are_badges(tmp_path):
         assert badge in text
     assert record.provenance.command.replace("'", "&#39;") in text
     assert leaderboard([record]).rows[0].row_id in text
+
+
+def test_one_seed_and_untrained_backbones_are_said_in_words(tmp_path):
+    store = Store(tmp_path / "store")
+    for record in make_row(seeds=(0,), weights="random"):
+        store.write(record)
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    assert "One seed only: there is no ±" in text
+    assert "use an untrained backbone" in text
+    assert "loses" not in re.search(r'<p class="answer">(.*?)</p>', text).group(1)
+
+
+def test_a_stray_slow_run_does_not_move_the_time_per_image(tmp_path):
+    store = Store(tmp_path / "store")
+    times = {"bolt": 12.0, "cloth": 13.0, "pipe": 900.0}
+    for category, ms in times.items():
+        fields = {"setting": "separate", "category": category, "cost": {"ms_per_image_batch_1": ms}}
+        store.write(make_record(**fields))
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    assert line_of(table_ending(text, "-cost"), "Plain")[2] == "13.0"
 
 
 def test_building_imports_no_torch(store, tmp_path):

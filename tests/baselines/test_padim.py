@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from baselines.padim import PaDiM, PaDiMConfig
+from methods.detector import Batch, FitContext
+from methods.errors import ConfigError, FitError
+from methods.features import FeatureLayout
+from methods.smoothing import gaussian_smooth
+from tests.features import FakeImages
+
+LAYOUT = FeatureLayout(32, (3, 4, 5), (8, 4, 2))
+CPU = torch.device("cpu")
+
+
+def taps(images: int, seed: int, scale: float = 1.0) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = zip(LAYOUT.channels, LAYOUT.grids, strict=True)
+    return tuple(5 + scale * torch.randn(images, c, g, g, generator=generator) for c, g in shapes)
+
+
+def fitted(seed: int = 0, images: int = 40, **changes) -> PaDiM:
+    config = PaDiMConfig(**{"image_size": 32, "channels": 6, "smoothing": 0.0, **changes})
+    detector = PaDiM(config, LAYOUT)
+    detector.fit(FakeImages(*taps(images, 1)), FitContext(seed, CPU))
+    return detector
+
+
+def literal_distances(detector: PaDiM, train: tuple[torch.Tensor, ...], test: tuple[torch.Tensor, ...]) -> np.ndarray:
+    """Position by position with numpy's covariance and inverse, as the paper words it."""
+
+    def embed(features: tuple[torch.Tensor, ...]) -> np.ndarray:
+        grown = [np.kron(tap.numpy(), np.ones((1, 1, 8 // tap.shape[2], 8 // tap.shape[3]))) for tap in features]
+        return np.concatenate(grown, axis=1)[:, detector.subset.numpy()]  # (B, d, 8, 8)
+
+    normal, query = embed(train).astype(np.float64), embed(test).astype(np.float64)
+    distances = np.empty((len(query), 8, 8))
+    for row in range(8):
+        for column in range(8):
+            patches = normal[:, :, row, column]
+            precision = np.linalg.inv(np.cov(patches.T) + 0.01 * np.eye(patches.shape[1]))
+            difference = query[:, :, row, column] - patches.mean(axis=0)
+            distances[:, row, column] = np.sqrt(np.einsum("bi,ij,bj->b", difference, precision, difference))
+    return distances
+
+
+def test_distances_equal_a_literal_mahalanobis():
+    detector, test = fitted(), taps(3, 2)
+    maps = detector.predict(Batch(test)).maps
+    # At 4x, every fourth pair of output pixels straddles a cell centre: compare after undoing the interpolation.
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(literal_distances(detector, taps(40, 1), test))[:, None], size=(32, 32), mode="bilinear"
+    )[:, 0].float()
+    torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_large_means_do_not_cost_precision():
+    """Features of mean 1000 and deviation 1: sums of squares about zero would lose the covariance in float32."""
+    train = tuple(tap + 1000 for tap in taps(40, 1))
+    detector = PaDiM(PaDiMConfig(image_size=32, channels=6, smoothing=0.0), LAYOUT)
+    detector.fit(FakeImages(*train), FitContext(0, CPU))
+    torch.testing.assert_close(detector.whitening, fitted().whitening, rtol=2e-2, atol=2e-2)
+
+
+def test_the_subset_is_drawn_once_without_replacement_and_depends_on_the_seed():
+    first, second = fitted(seed=0), fitted(seed=1)
+    assert len(set(first.subset.tolist())) == 6
+    assert not torch.equal(first.subset, second.subset)
+    assert torch.equal(fitted(seed=0).subset, first.subset)
+
+
+def test_no_subset_keeps_every_channel():
+    assert fitted(channels=0).subset.tolist() == list(range(12))
+
+
+def test_fewer_images_than_channels_still_fit():
+    detector = fitted(images=3)
+    assert torch.isfinite(detector.predict(Batch(taps(2, 3))).maps).all()
+
+
+def test_the_image_score_is_the_maximum_of_the_smoothed_map():
+    detector = fitted(smoothing=2.0)
+    prediction = detector.predict(Batch(taps(3, 2)))
+    torch.testing.assert_close(prediction.image_scores, prediction.maps.amax(dim=(1, 2)))
+    rough = fitted().predict(Batch(taps(3, 2))).maps
+    expected = np.stack([gaussian_filter(map_, 2.0) for map_ in rough.numpy()])
+    np.testing.assert_allclose(prediction.maps.numpy(), expected, rtol=1e-4)
+
+
+def test_a_subset_that_draws_nothing_from_a_tap_works():
+    for seed in range(20):
+        detector = fitted(seed=seed, channels=1)
+        assert detector.predict(Batch(taps(2, 2))).maps.shape == (2, 32, 32)
+
+
+def test_more_channels_than_the_backbone_has_are_refused():
+    with pytest.raises(ConfigError, match="channels=100, but the backbone's taps have only 12"):
+        PaDiM(PaDiMConfig(image_size=32), LAYOUT)
+
+
+def test_a_single_image_is_refused():
+    with pytest.raises(FitError, match="at least two training images"):
+        fitted(images=1)
+
+
+@pytest.mark.parametrize(("sigma", "side"), [(4.0, 64), (4.0, 9), (1.5, 20)])
+def test_smoothing_equals_scipys_also_where_the_kernel_is_wider_than_the_map(sigma, side):
+    maps = torch.rand(2, side, side + 3, generator=torch.Generator().manual_seed(0))
+    expected = np.stack([gaussian_filter(map_, sigma) for map_ in maps.numpy()])
+    np.testing.assert_allclose(gaussian_smooth(maps, sigma).numpy(), expected, rtol=1e-5, atol=1e-6)

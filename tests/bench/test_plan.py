@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from bench.plan import make_plan, missing_runs
+from bench.seeding import run_seed
+from datasets.errors import DatasetError, UnknownNameError
+from methods.errors import BackboneError
+from results.store import Store
+from tests.miniature import write_miniature_folder
+
+
+def test_the_plan_is_method_by_setting_by_category_by_seed(options):
+    plan = make_plan(options(("padim", "patchcore"), seeds=(0, 1)))
+    assert len(plan) == 2 * 2 * (1 + 2)
+    assert len({run.score_id for run in plan}) == len(plan)
+    unified = [run for run in plan if run.setting == "unified"]
+    assert all(run.categories == ("bolt", "cloth") for run in unified)
+    assert [run.seed for run in plan] == [0] * 6 + [1] * 6, "a partial table is an even one"
+
+
+def test_ids_are_stable_and_every_hyper_parameter_changes_them(options):
+    def ids(**changes):
+        return [(run.fit_id, run.score_id) for run in make_plan(options(("patchcore",), **changes))]
+
+    base = options(("patchcore",)).assignments
+    assert ids() == ids()
+    for assignment in ("patchcore.projection=64", "patchcore.coreset_fraction=0.2"):
+        for before, after in zip(ids(), ids(assignments=(*base, assignment)), strict=True):
+            assert before[0] != after[0]
+            assert before[1] != after[1]
+    for change in ({"bank_dtype": "float32"}, {"seeds": (1,)}):
+        assert all(a[0] != b[0] for a, b in zip(ids(), ids(**change), strict=True))
+
+
+def test_test_time_options_change_the_score_id_only(options):
+    base = options(("patchcore",)).assignments
+    plain = make_plan(options(("patchcore",)))
+    for other in (
+        make_plan(options(("patchcore",), assignments=(*base, "patchcore.reweighting=0"))),
+        make_plan(options(("patchcore",), map_size="native")),
+    ):
+        for a, b in zip(plain, other, strict=True):
+            assert a.fit_id == b.fit_id
+            assert a.score_id != b.score_id
+
+
+def test_changed_training_images_change_the_fit_and_changed_test_images_the_score(options, tmp_path):
+    root = write_miniature_folder(tmp_path / "set")
+    before = {run.categories: run for run in make_plan(options(root=root))}
+    image = next((root / "bolt" / "test" / "good").iterdir())
+    image.write_bytes((root / "cloth" / "test" / "good" / image.name).read_bytes())
+    after = {run.categories: run for run in make_plan(options(root=root))}
+    assert before["bolt",].fit_id == after["bolt",].fit_id
+    assert before["bolt",].score_id != after["bolt",].score_id
+    assert before["cloth",].score_id == after["cloth",].score_id
+    image = next((root / "bolt" / "train" / "good").iterdir())
+    image.write_bytes((root / "cloth" / "train" / "good" / image.name).read_bytes())
+    last = {run.categories: run for run in make_plan(options(root=root))}
+    assert last["bolt",].fit_id != after["bolt",].fit_id
+    assert last["cloth",].fit_id == after["cloth",].fit_id
+
+
+def test_ids_do_not_depend_on_where_the_data_lies(options, tmp_path):
+    ids = []
+    for place in ("one", "two"):
+        root = write_miniature_folder(tmp_path / place)
+        ids.append([run.score_id for run in make_plan(options(root=root))])
+    assert ids[0] == ids[1]
+
+
+def test_seeds_depend_on_names_alone_and_differ():
+    names = [("d", "unified", ("a", "b"), "m"), ("d", "separate", ("a",), "m"), ("d", "separate", ("b",), "m")]
+    seeds = {run_seed(seed, *name) for seed in range(50) for name in names}
+    assert len(seeds) == 150
+    shuffled = ["b", "a"]
+    random.shuffle(shuffled)
+    assert run_seed(0, "d", "unified", shuffled, "m") == run_seed(0, *names[0])
+
+
+def test_wrong_names_say_what_is_right(options):
+    with pytest.raises(UnknownNameError, match="Did you mean padim"):
+        make_plan(options(("padm",), assignments=()))
+    with pytest.raises(UnknownNameError, match="Did you mean bolt"):
+        make_plan(options(categories=("bolz",)))
+    with pytest.raises(UnknownNameError, match="Unknown dataset 'foldr'. Did you mean folder"):
+        make_plan(options(dataset="foldr"))
+    with pytest.raises(UnknownNameError, match="Did you mean unified"):
+        make_plan(options(settings=("unifid",)))
+    with pytest.raises(UnknownNameError, match="Unknown backbone 'resnet81'"):
+        make_plan(options(backbone="resnet81"))
+
+
+def test_a_missing_dataset_says_what_is_expected_where(options, tmp_path):
+    with pytest.raises(DatasetError, match="VisA"):
+        make_plan(options(dataset="visa", root=None, data_dir=tmp_path))
+
+
+def test_missing_weights_stop_with_instructions(options, tmp_path):
+    with pytest.raises(BackboneError, match=r"resnet18\.safetensors: no such weights file"):
+        make_plan(options(weights="", weights_dir=tmp_path))
+
+
+def test_pretrained_weights_that_cannot_be_fetched_stop_with_instructions(options, monkeypatch):
+    import timm
+
+    from bench.plan import load_backbone
+
+    load_backbone.cache_clear()
+    original = timm.create_model
+
+    def offline(name, pretrained=False, **rest):
+        if pretrained:
+            raise OSError("no route to host")
+        return original(name, pretrained=pretrained, **rest)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(BackboneError, match="WEIGHTS_DIR=<directory>; or.*WEIGHTS=random"):
+        make_plan(options(weights=""))
+
+
+def test_a_transformer_backbone_is_refused_with_a_reason(options):
+    with pytest.raises(BackboneError, match="several feature maps of one stride"):
+        make_plan(options(backbone="vit_tiny_patch16_224"))
+
+
+def test_nothing_is_missing_from_a_full_store(options, tmp_path):
+    plan = make_plan(options())
+    assert missing_runs(plan, Store(tmp_path / "runs"), force=False, retry_failed=False) == plan

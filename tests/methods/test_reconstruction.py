@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from methods.detector import FitContext
+from methods.features import FeatureLayout
+from methods.reconstruction import read_state, save_state
+from methods.schedule import learning_rate
+from methods.uniad import UniAD, UniADConfig
+from tests.features import FakeImages, structured
+
+LAYOUT = FeatureLayout(64, (4, 6, 8, 10), (4, 4, 4, 4))
+CONFIG = UniADConfig(
+    image_size=64, width=32, heads=4, feedforward=64, neighbour_size=1, encoder_layers=1, decoder_layers=2,
+    steps=12, batch_size=5, learning_rate=1e-3, schedule="one_cycle",
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def train(context: FitContext, **changes):
+    torch.manual_seed(7)
+    detector = UniAD(dataclasses.replace(CONFIG, **changes), LAYOUT)
+    report = detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
+    return detector, report
+
+
+def equal(first: UniAD, second: UniAD) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first.state().values(), second.state().values(), strict=True))
+
+
+def test_the_report_counts_steps_and_presentations():
+    _, report = train(FitContext(0, CPU))
+    assert report.steps == 12
+    assert [step for step, _ in report.loss_curve] == list(range(1, 13))
+    # 12 images in batches of 5, 5, 2: twelve steps are four passes.
+    assert report.presentations_per_image == 4.0
+    _, by_epochs = train(FitContext(0, CPU), steps=0, epochs=3)
+    assert by_epochs.steps == 9
+    assert by_epochs.presentations_per_image == 3.0
+
+
+def test_the_loss_falls():
+    _, report = train(FitContext(0, CPU), steps=60)
+    losses = [loss for _, loss in report.loss_curve]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_a_training_killed_and_resumed_ends_at_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.reconstruction._CHECKPOINT_SECONDS", 0.0)
+    whole, expected = train(FitContext(0, CPU))
+
+    def die(done: int, total: int, what: str) -> None:
+        if done == 8:
+            raise KilledError
+
+    checkpoint = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    assert checkpoint.exists()
+    steps: list[int] = []
+    resumed, report = train(
+        FitContext(0, CPU, progress=lambda done, total, what: steps.append(done), checkpoint=checkpoint)
+    )
+    assert steps == [8, 9, 10, 11, 12], "seven steps were kept"
+    assert equal(whole, resumed)
+    assert report.loss_curve == expected.loss_curve
+    assert report.presentations_per_image == expected.presentations_per_image
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_is_read_without_unpickling_objects(tmp_path):
+    checkpoint = tmp_path / "state.pt"
+
+    class Malicious:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('executed')",))
+
+    torch.save({"step": Malicious()}, checkpoint)
+    with pytest.raises(Exception, match="Weights only load failed"):
+        train(FitContext(0, CPU, checkpoint=checkpoint))
+
+
+def test_an_observer_leaves_no_trace():
+    plain, _ = train(FitContext(0, CPU))
+    seen = []
+
+    def observe(step: int, detector: UniAD) -> None:
+        torch.rand(3)
+        batch = FakeImages(*structured(LAYOUT, 2, 5, concatenated=True)).batch([0, 1])
+        seen.append(detector.predict(batch).image_scores)
+        detector.dropout.keep(torch.Size([10]), 0.5)
+        detector.network.eval()
+
+    watched, _ = train(FitContext(0, CPU, observer=observe))
+    assert len(seen) == 12
+    assert equal(plain, watched)
+
+
+def test_bfloat16_trains_to_nearly_the_same_loss():
+    _, exact = train(FitContext(0, CPU), steps=40)
+    _, narrow = train(FitContext(0, CPU), steps=40, precision="bfloat16")
+    assert narrow.loss_curve != exact.loss_curve
+    assert narrow.loss_curve[-1][1] == pytest.approx(exact.loss_curve[-1][1], rel=0.05)
+
+
+def test_states_are_safetensors(tmp_path):
+    detector, _ = train(FitContext(0, CPU))
+    save_state(detector.state(), tmp_path / "deep" / "state.safetensors")
+    read = read_state(tmp_path / "deep" / "state.safetensors")
+    assert all(torch.equal(read[name], tensor) for name, tensor in detector.state().items())
+
+
+def test_step_schedule_drops_tenfold_at_its_place():
+    rates = [learning_rate("step", step, 1000, 1e-4) for step in range(1000)]
+    assert rates[:800] == [1e-4] * 800
+    assert rates[800:] == [pytest.approx(1e-5)] * 200
+
+
+def test_one_cycle_equals_torchs():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([parameter], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-3, total_steps=300)
+    for step in range(300):
+        expected = optimiser.param_groups[0]["lr"]
+        assert learning_rate("one_cycle", step, 300, 1e-3) == pytest.approx(expected, rel=0.02, abs=1e-8)
+        optimiser.step()
+        if step < 299:
+            scheduler.step()
