@@ -23,7 +23,8 @@ def print_headline(console: Console, store: Store) -> None:
     for key in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
         dataset, set_id, categories = key
         title = f"{dataset}, {categories} categories (%, mean ± std over seeds)"
-        table = Table("method", title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("method", min_width=24)
         for metric in HEADLINE_METRICS:
             for group in ("unified", "separate", "delta"):
                 table.add_column(f"{metric}\n{group}", justify="right", no_wrap=True)
@@ -35,7 +36,7 @@ def print_headline(console: Console, store: Store) -> None:
                     for metric in HEADLINE_METRICS
                     for group in ("unified", "separate", "delta")
                 ]
-                table.add_row(escape(row.method), *cells, row.runs)
+                table.add_row(escape(f"{row.method} ({row.preset})"), *cells, row.runs)
         console.print(table)
 
 

@@ -15,6 +15,7 @@ import io
 import os
 import re
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,7 +193,7 @@ class Store:
                 try:
                     with np.load(path, allow_pickle=False) as archive:
                         return {name: archive[name] for name in archive.files}
-                except (OSError, ValueError, EOFError) as error:
+                except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise RecordError(f"{path}: can't be read ({error}). Repeat the run with --force.") from error
         raise RecordError(f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force.")
 
