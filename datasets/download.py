@@ -171,8 +171,7 @@ def _fetch(archive: Archive, file: Path, fetch: Fetch) -> None:
         fetch(archive.url, archive.sha256, file)
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{archive.url}: could not be fetched ({error}). Try again, or do it by hand. "
-            f"{archive.instructions}"
+            f"{archive.url}: could not be fetched ({error}). Try again, or do it by hand. {archive.instructions}"
         ) from error
     check_sha256(file, archive.sha256)
 

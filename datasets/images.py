@@ -172,8 +172,7 @@ def same_shape_up_to_scale(mask: tuple[int, ...], image: tuple[int, ...]) -> boo
     """
     (small_height, small_width), (height, width) = sorted((mask, image))
     return (
-        abs(small_height - height * small_width / width) <= 1
-        or abs(small_width - width * small_height / height) <= 1
+        abs(small_height - height * small_width / width) <= 1 or abs(small_width - width * small_height / height) <= 1
     )
 
 

@@ -63,6 +63,4 @@ class IndexingError(DatasetError):
         if len(self.problems) > LISTED:
             lines.append(f"  ... and {len(self.problems) - LISTED} more.")
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__(
-            "\n".join([f"{root}: {count} in this dataset.", *lines, *([advice] if advice else [])])
-        )
+        super().__init__("\n".join([f"{root}: {count} in this dataset.", *lines, *([advice] if advice else [])]))

@@ -100,9 +100,7 @@ class DatasetIndex:
 
     def split(self, split: Split, category: str | None = None) -> tuple[Sample, ...]:
         """Samples of one split, of one category or of all, in index order."""
-        return tuple(
-            s for s in self.samples if s.split == split and (category is None or s.category == category)
-        )
+        return tuple(s for s in self.samples if s.split == split and (category is None or s.category == category))
 
     def fingerprint(self, category: str, split: Split) -> str:
         """sha256 over relative paths, labels and bytes of one category's split (images and masks).

@@ -28,9 +28,7 @@ _MASK_DIRECTORIES = ("ground_truth", "Data/Masks")
 _LOSSY = {".jpg", ".jpeg"}
 
 
-def verify_root(
-    root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None
-) -> list[Problem]:
+def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
     """Check a directory, even one that does not make an index.
 
     Args:
@@ -59,9 +57,7 @@ def verify_root(
     return sorted(problems)
 
 
-def verify(
-    index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: Progress | None = None
-) -> list[Problem]:
+def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
     """Check every file of an index.
 
     Args:
@@ -83,9 +79,7 @@ def verify(
     return sorted(set(problems))
 
 
-def count_problems(
-    index: DatasetIndex, info: DatasetInfo, categories: tuple[str, ...] | None = None
-) -> list[Problem]:
+def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str, ...] | None = None) -> list[Problem]:
     """Compare the number of images per category with the published ones.
 
     Args:
@@ -171,9 +165,7 @@ def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
     return problems
 
 
-def _check_mask(
-    root: Path, path: str, image_shape: tuple[int, int]
-) -> tuple[list[Problem], tuple[int, ...] | None]:
+def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[list[Problem], tuple[int, ...] | None]:
     """(problems of one mask file, its (H, W))."""
     try:
         mask = decode_mask(root, path)

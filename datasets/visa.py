@@ -69,9 +69,7 @@ def build_visa(root: Path) -> DatasetIndex:
     for place in places:
         if any((place / name / "train").is_dir() for name in COUNTS):
             return index_folder(place, "visa")
-    raise DatasetError(
-        f"{root}: neither {SPLIT_FILE} nor <object>/train/good is there. {ARCHIVE.instructions}"
-    )
+    raise DatasetError(f"{root}: neither {SPLIT_FILE} nor <object>/train/good is there. {ARCHIVE.instructions}")
 
 
 def _index_native(root: Path) -> DatasetIndex:

@@ -105,8 +105,7 @@ def difference(unified: Cell, separate: Cell) -> Cell:
         mean=unified.mean - separate.mean,
         std=difference_std(unified.std, separate.std),
         seeds=tuple(
-            (seed, value - other)
-            for (seed, value), (_, other) in zip(unified.seeds, separate.seeds, strict=True)
+            (seed, value - other) for (seed, value), (_, other) in zip(unified.seeds, separate.seeds, strict=True)
         ),
         have=unified.have + separate.have,
         expected=unified.expected + separate.expected,

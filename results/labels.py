@@ -30,9 +30,7 @@ def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
         ]
         remarks = [f"{key}={shown(value)}" for key, value in sorted(row.method.overrides.items())]
         remarks += [remark for remark in _differences(row, twins) if remark not in remarks]
-        named[(*table_key(row), row.row_id)] = row.method.title + (
-            f" ({', '.join(remarks)})" if remarks else ""
-        )
+        named[(*table_key(row), row.row_id)] = row.method.title + (f" ({', '.join(remarks)})" if remarks else "")
     return named
 
 

@@ -71,9 +71,7 @@ def reported_categories(dataset: str) -> frozenset[str]:
     A published mean belongs beside a measured one only if the set of categories is the same.
     """
     return frozenset(
-        entry.category
-        for entry in all_reported()
-        if entry.dataset == dataset and entry.category not in _SUMMARIES
+        entry.category for entry in all_reported() if entry.dataset == dataset and entry.category not in _SUMMARIES
     )
 
 

@@ -77,9 +77,7 @@ class Row:
     @cached_property
     def _by_place(self) -> dict[tuple[str, int, str], RunRecord]:
         return {
-            (record.setting, record.seed, category): record
-            for record in self.records
-            for category in record.categories
+            (record.setting, record.seed, category): record for record in self.records for category in record.categories
         }
 
     def cell(self, setting: Setting, metric: str) -> Cell:
@@ -87,10 +85,7 @@ class Row:
         blanks: list[str] = []
         seeds: list[tuple[int, float | None]] = []
         for seed in self.seeds:
-            values = [
-                self._value(setting, seed, category, metric, blanks)
-                for category in self.dataset.set_categories
-            ]
+            values = [self._value(setting, seed, category, metric, blanks) for category in self.dataset.set_categories]
             known = [value for value in values if value is not None]
             seeds.append((seed, sum(known) / len(values) if len(known) == len(values) else None))
         return self._summary(setting, seeds, blanks, self.finished_runs(setting), self.expected_runs(setting))
@@ -111,9 +106,7 @@ class Row:
             self.category_cell("unified", metric, category), self.category_cell("separate", metric, category)
         )
 
-    def _value(
-        self, setting: Setting, seed: int, category: str, metric: str, blanks: list[str]
-    ) -> float | None:
+    def _value(self, setting: Setting, seed: int, category: str, metric: str, blanks: list[str]) -> float | None:
         """One category's metric of one seed; a missing one is None, and its reason is added to ``blanks``."""
         record = self.run_of(setting, seed, category)
         if record is None:
@@ -174,13 +167,9 @@ def leaderboard(records: Iterable[RunRecord]) -> Leaderboard:
     for record in everything:
         newest = versions[record.method.name]
         if record.method.version < newest:
-            left_out.append(
-                (record, f"version {record.method.version} of the method, the newest is {newest}")
-            )
+            left_out.append((record, f"version {record.method.version} of the method, the newest is {newest}"))
         elif record.dataset.fingerprint != data[_data_key(record)]:
-            left_out.append(
-                (record, "the data changed since: its fingerprint is not that of the newest record")
-            )
+            left_out.append((record, "the data changed since: its fingerprint is not that of the newest record"))
         else:
             place = (*_row_key(record), record.setting, record.categories, record.seed)
             if place in current:
@@ -189,13 +178,8 @@ def leaderboard(records: Iterable[RunRecord]) -> Leaderboard:
     groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in current.values():
         groups[_row_key(record)].append(record)
-    rows = [
-        Row(members[0].dataset, key[-1], tuple(sorted(members, key=_run_order)))
-        for key, members in groups.items()
-    ]
-    rows.sort(
-        key=lambda row: (row.dataset.name, row.dataset.set_id, row.method.name, row.method.preset, row.row_id)
-    )
+    rows = [Row(members[0].dataset, key[-1], tuple(sorted(members, key=_run_order))) for key, members in groups.items()]
+    rows.sort(key=lambda row: (row.dataset.name, row.dataset.set_id, row.method.name, row.method.preset, row.row_id))
     left_out.sort(key=lambda item: (_row_key(item[0]), _run_order(item[0]), item[0].score_id))
     return Leaderboard(tuple(rows), tuple(left_out))
 

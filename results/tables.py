@@ -102,9 +102,7 @@ def cell_of(store: Store, row: Row, group: Group, metric: str, category: str | N
     if metric == POOLED:
         return pooled_delta(store, row) if group == "delta" else pooled_cell(store, row, group)
     if metric not in METRICS + COMMON_METRICS:
-        raise ResultsError(
-            f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}, {POOLED}"
-        )
+        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}, {POOLED}")
     if group == "delta":
         return row.delta(metric, category)
     return row.cell(group, metric) if category is None else row.category_cell(group, metric, category)

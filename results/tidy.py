@@ -82,9 +82,7 @@ def tidy(records: Iterable[RunRecord]) -> pd.DataFrame:
                     reason = failure if record.status == "failed" else "no test images"
                 else:
                     reason = "" if value is not None else result.reasons.get(metric, "not measured")
-                rows.append(
-                    shared | {"category": category, "metric": metric, "value": value, "reason": reason}
-                )
+                rows.append(shared | {"category": category, "metric": metric, "value": value, "reason": reason})
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     order = ["dataset", "set_id", "method", "row_id", "setting", "category", "seed", "score_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)

@@ -99,9 +99,7 @@ def make_record(
         badges=tuple(badges),
         sizes=sizes,
     )
-    frozen = BackboneEntry(
-        name=backbone, weights=weights, sha256="" if weights == "none" else short_id(backbone) * 5
-    )
+    frozen = BackboneEntry(name=backbone, weights=weights, sha256="" if weights == "none" else short_id(backbone) * 5)
     rules = protocol if protocol is not None else {"version": 1, "map_size": 256, "pro_limit": 0.3}
     fit_id = short_id([entry.model_dump(mode="json"), seed, setting, categories, fingerprint, frozen.sha256])
     results = {} if failed else {c: _result(c, value, values, metrics, reasons) for c in categories}
@@ -125,18 +123,12 @@ def make_record(
         protocol=rules,
         budget=None
         if failed
-        else BudgetEntry(
-            train_images=20 * len(categories), steps=steps, presentations_per_image=presentations
-        ),
+        else BudgetEntry(train_images=20 * len(categories), steps=steps, presentations_per_image=presentations),
         results=results,
         pooled={} if pooled is None else {"I-AUROC": pooled},
         loss_curve=tuple(loss_curve),
         failure=failure
-        or (
-            FailureEntry(error_type="MemoryError", message="out of memory", traceback="...")
-            if failed
-            else None
-        ),
+        or (FailureEntry(error_type="MemoryError", message="out of memory", traceback="...") if failed else None),
         cost=None if failed else CostEntry(**(_COST | {"jobs": jobs} | (cost or {}))),
         provenance=ProvenanceEntry(
             git_commit="0123456789abcdef0123456789abcdef01234567",
@@ -188,9 +180,7 @@ def make_scores(record: RunRecord, images: int = 20, shift: float = 1.5, offset:
 def falling_loss(steps: int, points: int = 50, level: float = 0.1) -> list[tuple[int, float]]:
     """A loss curve that falls from 1 towards ``level``."""
     every = max(1, steps // points)
-    return [
-        (step, level + (1 - level) * math.exp(-4 * step / steps)) for step in range(every, steps + 1, every)
-    ]
+    return [(step, level + (1 - level) * math.exp(-4 * step / steps)) for step in range(every, steps + 1, every)]
 
 
 def _result(
@@ -204,9 +194,7 @@ def _result(
     if values is not None and category in values:
         numbers["I-AUROC"] = values[category]
     numbers.update(metrics or {})
-    blank = {
-        name: (reasons or {}).get(name, "no masks") for name, number in numbers.items() if number is None
-    }
+    blank = {name: (reasons or {}).get(name, "no masks") for name, number in numbers.items() if number is None}
     return CategoryResult(metrics=numbers, reasons=blank, test_normal=10, test_anomalous=10, regions=12)
 
 

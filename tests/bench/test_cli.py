@@ -27,9 +27,9 @@ def arguments(
 ) -> list[str]:
     sets = [part for a in SMALL if a.split(".")[0] in methods for part in ("--set", a)]
     return [
-        command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset", "quick",
-        "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs), "--cache-dir", str(cache),
-        "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1", *sets, *more,
+        command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1",
+        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs),
+        "--cache-dir", str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1", *sets, *more,
     ]  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def test_cifar10_stands_for_its_four_tasks_and_has_no_separate_setting(cache, tm
     write_miniature_cifar10(tmp_path / "data" / "cifar10")
     result = invoke(
         "run", "--dataset", "cifar10", "--data-dir", str(tmp_path / "data"), "--methods", "padim", "--seeds", "1",
-        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache), "--threads", "1",
-        "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"),
+        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache),
+        "--threads", "1", "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"),
         "--site", str(tmp_path / "site"), "--set", "padim.image_size=64,padim.channels=12", "--unchecked-counts",
     )  # fmt: skip
     assert result.exit_code == 0
@@ -211,4 +211,4 @@ def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):
     runs = tmp_path / "runs"
     invoke(*arguments(folder, cache, runs))
     for path in runs.rglob("*.json"):
-        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{path} holds {name}"))
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"a record holds {name}"))

@@ -85,7 +85,7 @@ def test_wrong_names_say_what_is_right(options):
         make_plan(options(("padm",), assignments=()))
     with pytest.raises(UnknownNameError, match="Did you mean bolt"):
         make_plan(options(categories=("bolz",)))
-    with pytest.raises(UnknownNameError, match="Unknown dataset 'foldr'. Did you mean folder"):
+    with pytest.raises(UnknownNameError, match=r"Unknown dataset 'foldr'\. Did you mean folder"):
         make_plan(options(dataset="foldr"))
     with pytest.raises(UnknownNameError, match="Did you mean unified"):
         make_plan(options(settings=("unifid",)))
@@ -117,7 +117,7 @@ def test_pretrained_weights_that_cannot_be_fetched_stop_with_instructions(option
         return original(name, pretrained=pretrained, **rest)
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(BackboneError, match="WEIGHTS_DIR=<directory>; or.*WEIGHTS=random"):
+    with pytest.raises(BackboneError, match=r"WEIGHTS_DIR=<directory>; or.*WEIGHTS=random"):
         make_plan(options(weights=""))
 
 

@@ -130,9 +130,7 @@ def test_nowhere_to_write_is_explained(root, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(cifar10, "_write", refuse)
-    with pytest.raises(
-        DatasetError, match=r"could not be written \(.*cifar-10-batches-py: Permission denied; .*cache"
-    ):
+    with pytest.raises(DatasetError, match=r"could not be written \(.*cifar-10-batches-py: Permission denied; .*cache"):
         build_cifar10(root, "01234")
 
 

@@ -108,9 +108,7 @@ def test_a_wrong_archive_is_refused_and_nothing_is_unpacked(tmp_path, packed, ar
     assert not (root / "candle").exists()
 
 
-@pytest.mark.parametrize(
-    "address", ["http://example.org/set.tar", "ftp://example.org/set.tar", "file:///set.tar"]
-)
+@pytest.mark.parametrize("address", ["http://example.org/set.tar", "ftp://example.org/set.tar", "file:///set.tar"])
 def test_only_https(tmp_path, archive, address):
     with pytest.raises(DatasetError, match="https only"):
         obtain(replace(archive, url=address), tmp_path / "set")
@@ -123,9 +121,7 @@ def test_a_failed_fetch_is_explained(tmp_path, archive, error):
     def fetch(url, sha256, file):
         raise error
 
-    with pytest.raises(
-        DatasetError, match=rf"https://example.org/set.tar: could not be fetched \({error}\).*Ask for"
-    ):
+    with pytest.raises(DatasetError, match=rf"https://example.org/set.tar: could not be fetched \({error}\).*Ask for"):
         obtain(archive, tmp_path / "set", fetch)
 
 

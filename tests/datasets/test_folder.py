@@ -35,9 +35,7 @@ def masks_by_image(root: Path) -> dict[str, tuple[str, ...]]:
     index = index_folder(root, "own")
     prefix = "nut/ground_truth/cut/"
     return {
-        Path(s.path).name: tuple(mask.removeprefix(prefix) for mask in s.masks)
-        for s in index.samples
-        if s.is_anomalous
+        Path(s.path).name: tuple(mask.removeprefix(prefix) for mask in s.masks) for s in index.samples if s.is_anomalous
     }
 
 
@@ -86,9 +84,7 @@ def test_masks_are_paired_by_name_not_by_order(tmp_path):
 
 
 def test_a_mask_of_another_image_is_never_taken(tmp_path):
-    root = write_category(
-        tmp_path, {"0.png": (), "1.png": ("1_mask.png",), "2.png": ("2_mask.png", "3_mask.png")}
-    )
+    root = write_category(tmp_path, {"0.png": (), "1.png": ("1_mask.png",), "2.png": ("2_mask.png", "3_mask.png")})
     with pytest.raises(IndexingError) as caught:
         index_folder(root, "own")
     assert [problem.path for problem in caught.value.problems] == ["nut/test/cut/0.png"]
@@ -102,9 +98,7 @@ def test_a_mask_of_another_image_is_never_taken(tmp_path):
 
 def test_the_message_names_the_image_and_the_mask_that_is_missing(tmp_path):
     root = write_category(tmp_path, {"007.png": (), "1.png": ("1.png",)})
-    with pytest.raises(
-        DatasetError, match=r"nut/test/cut/007\.png.*nut/ground_truth/cut/007_mask\.png is missing"
-    ):
+    with pytest.raises(DatasetError, match=r"nut/test/cut/007\.png.*nut/ground_truth/cut/007_mask\.png is missing"):
         index_folder(root, "own")
 
 
@@ -234,9 +228,7 @@ def test_linked_images_are_read(tmp_path):
 def test_training_images_that_are_not_normal_are_an_error(tmp_path):
     root = write_category(tmp_path, {"0.png": ("0.png",)})
     write(root / "nut/train/cut/1.png")
-    with pytest.raises(
-        DatasetError, match=r"nut/train/cut: 1 training images in a directory .* not called 'good'"
-    ):
+    with pytest.raises(DatasetError, match=r"nut/train/cut: 1 training images in a directory .* not called 'good'"):
         index_folder(root, "own")
 
 
@@ -248,9 +240,7 @@ def test_images_outside_of_a_type_are_an_error(tmp_path, split):
         index_folder(root, "own")
 
 
-@pytest.mark.parametrize(
-    ("split", "expected"), [("train", "nut/train/good: no training"), ("test", "no test images")]
-)
+@pytest.mark.parametrize(("split", "expected"), [("train", "nut/train/good: no training"), ("test", "no test images")])
 def test_a_category_without_images_is_an_error(tmp_path, split, expected):
     root = write_category(tmp_path, {"0.png": ("0.png",)})
     write_miniature_folder(root)

@@ -21,9 +21,7 @@ def test_or_where_the_user_says(tmp_path):
 
 def test_the_four_tasks_of_cifar10_share_a_directory(tmp_path):
     write_miniature_cifar10(tmp_path / "cifar10")
-    roots = {
-        open_dataset(f"cifar10-{task}", tmp_path, check_counts=False).root for task in ("01234", "13579")
-    }
+    roots = {open_dataset(f"cifar10-{task}", tmp_path, check_counts=False).root for task in ("01234", "13579")}
     assert len(roots) == 1
 
 

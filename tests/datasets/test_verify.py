@@ -177,9 +177,7 @@ def test_a_split_list_that_pairs_by_order_is_noticed(tmp_path):
 def test_an_unused_mask_of_visa_is_found(tmp_path):
     root = write_miniature_visa(tmp_path, objects=("candle",))
     save(root, "candle/Data/Masks/Anomaly/077.png", np.eye(64))
-    assert (
-        found(root, find_dataset("visa"))["candle/Data/Masks/Anomaly/077.png"] == "a mask without an image."
-    )
+    assert found(root, find_dataset("visa"))["candle/Data/Masks/Anomaly/077.png"] == "a mask without an image."
 
 
 def test_files_that_changed_since_the_download(root):

@@ -25,9 +25,7 @@ def convert(native, converted):
                 truth = converted / row["object"] / "ground_truth" / kind
                 truth.mkdir(parents=True, exist_ok=True)
                 mask = np.asarray(Image.open(native / row["mask"]))
-                Image.fromarray((mask > 0).astype(np.uint8) * 255).save(
-                    truth / row["mask"].rpartition("/")[2]
-                )
+                Image.fromarray((mask > 0).astype(np.uint8) * 255).save(truth / row["mask"].rpartition("/")[2])
     return converted
 
 

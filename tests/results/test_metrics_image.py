@@ -59,9 +59,7 @@ def test_auroc_is_the_share_of_pairs_won_with_ties_half():
     scores, labels = random_case(1, count=41)
     scores = scores.round(1)
     doubled = sum(
-        2 * (anomalous > normal) + (anomalous == normal)
-        for anomalous in scores[labels]
-        for normal in scores[~labels]
+        2 * (anomalous > normal) + (anomalous == normal) for anomalous in scores[labels] for normal in scores[~labels]
     )
     share = Fraction(int(doubled), int(2 * labels.sum() * (~labels).sum()))
     assert image_metrics(scores, labels).values["I-AUROC"] == float(share)

@@ -212,9 +212,7 @@ def test_tidy_frame_has_one_row_per_run_category_and_metric():
     failed = frame[frame["status"] == "failed"]
     assert failed["value"].isna().all()
     assert set(failed["reason"]) == {"run failed: MemoryError"}
-    picked = frame[
-        (frame["setting"] == "separate") & (frame["metric"] == "PRO") & (frame["category"] == "pipe")
-    ]
+    picked = frame[(frame["setting"] == "separate") & (frame["metric"] == "PRO") & (frame["category"] == "pipe")]
     assert picked["value"].tolist() == [0.9, 0.9]
     assert frame["seed"].dtype == "Int64"
 

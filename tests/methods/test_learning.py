@@ -1,0 +1,44 @@
+"""Quick UniAD learns: what a stub, a frozen network or a shuffled target would fail."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.evaluation import evaluate_category, score_category
+from bench.options import Options
+from bench.plan import load_backbone, make_plan
+from bench.seeding import seed_everything
+from methods.detector import FitContext
+from methods.feature_bank import layout_of
+
+
+@pytest.mark.slow
+def test_a_trained_quick_uniad_beats_its_untrained_self(tmp_path):
+    """Random ResNet-18 features, the synthetic dataset as the default benchmark has it, two categories of it."""
+    options = Options(
+        methods=("uniad",), settings=("unified",), seeds=(0,), categories=("oak", "twill"),
+        data_dir=tmp_path / "data", cache_dir=tmp_path / "cache", check_counts=False,
+    )  # fmt: skip
+    (run,) = make_plan(options)
+    bank = run.open_bank()
+    seed_everything(run.run_seed)
+    detector = run.detector_class(run.config, layout_of(run.features, load_backbone(run.backbone)))
+
+    def image_auroc() -> dict[str, float]:
+        found = {}
+        for category in run.categories:
+            test = bank.open(run.features, [category], "test")
+            scores = score_category(detector, test, run.index, category, run.protocol)
+            found[category] = evaluate_category(scores, run.index, run.protocol)[0].metrics["I-AUROC"]
+        return found
+
+    untrained = image_auroc()
+    report = detector.fit(
+        bank.open(run.features, run.categories, "train"), FitContext(run.run_seed, torch.device("cpu"))
+    )
+    trained = image_auroc()
+    assert report.steps >= 250
+    assert report.loss_curve[-1][1] < 0.1 * report.loss_curve[0][1]
+    for category in run.categories:
+        assert trained[category] > untrained[category] + 0.1, (category, untrained, trained)
