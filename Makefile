@@ -60,7 +60,7 @@ verify: setup ## Check DATASET: counts, masks, undecodable files
 	$(PY) -m bench verify "$(DATASET)" $(VERIFY_OPTIONS)
 
 test: setup ## The whole test suite
-	$(PY) -m pytest --quiet --durations=10 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=loadfile --durations=10 $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(PY) -m ruff check .

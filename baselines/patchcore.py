@@ -117,6 +117,10 @@ class PatchCore(Detector):
         super().__init__(config, layout)
         if not 0 < config.coreset_fraction <= 1:
             raise ConfigError(f"patchcore: coreset_fraction={config.coreset_fraction} is not in (0, 1].")
+        if config.coreset_size < 0 or min(config.bank_ceiling, config.pool_ceiling) < 1:
+            raise ConfigError(
+                "patchcore: coreset_size can't be negative, bank_ceiling and pool_ceiling are at least 1."
+            )
         if config.patch % 2 == 0:
             raise ConfigError(f"patchcore: patch={config.patch} must be odd.")
         self.bank = torch.zeros(0, config.target_width)
@@ -212,7 +216,9 @@ class PatchCore(Detector):
     def sizes(self) -> str:
         """Input, grid, feature width and bank."""
         grid, config = self.layout.grids[0], self.config
-        fraction = f"bank {config.coreset_size:,}" if config.coreset_size else f"bank {config.coreset_fraction:.0%}"
+        fraction = (
+            f"bank {config.coreset_size:,}" if config.coreset_size else f"bank {100 * config.coreset_fraction:.3g} %"
+        )
         return f"{config.image_size} px, {grid}x{grid} patches of {config.target_width}, {fraction}"
 
     def badges(self) -> tuple[str, ...]:

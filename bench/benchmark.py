@@ -12,9 +12,11 @@ from bench.options import Options
 from bench.plan import Run, cache_file, make_plan, missing_runs
 from bench.pool import carry_out, duration
 from bench.printing import print_headline
+from bench.provenance import git_state
 from bench.runner import Execution
 from reports.build import build
-from results.store import Store
+from results.record import RunRecord
+from results.store import Store, write_atomically
 
 
 def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_run: bool) -> int:
@@ -30,28 +32,33 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         Number of runs of this call that failed.
     """
     console = Console(soft_wrap=True)
+    git_state()  # of the code that is loaded now, not of what is edited while it runs
+    plans = []
+    for options in all_options:  # all plans first: a wrong name at the end must not cost the runs before it
+        console.print(f"Reading {options.dataset} ...", highlight=False)
+        plans.append((options, make_plan(options)))
     failed = 0
-    for options in all_options:
+    for options, plan in plans:
         store = Store(options.results_dir)
-        plan = make_plan(options)
         _say_refused_settings(console, options, plan)
+        records = store.records()
         todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed)
         if options.only_kept:
             todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
         for path, reason in store.problems:
             console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
-        console.print(
-            f"{plan[0].dataset.title if plan else options.dataset}: {len(plan)} runs, {len(plan) - len(todo)} recorded "
-            f"already, {len(todo)} to do.",
-            highlight=False,
-        )
-        estimator = Estimator(store.records(), probe=dry_run)
+        _say_what_is_to_do(console, plan, todo, records)
+        estimator = Estimator(records, probe=bool(todo))
         if dry_run:
             _print_dry_run(console, plan, todo, estimator, options.jobs)
             continue
-        execution = Execution(options.results_dir, options.cache_dir, options.keep, options.jobs, options.command)
-        records = carry_out(todo, execution, estimator, console)
-        failed += sum(record.status == "failed" for record in records)
+        if todo:
+            _require_writable(options.results_dir)
+        execution = Execution(
+            options.results_dir, options.cache_dir, options.keep, options.jobs, options.force, options.command
+        )
+        finished = carry_out(todo, execution, estimator, console)
+        failed += sum(record.status == "failed" for record in finished)
     if dry_run:
         return 0
     store = Store(all_options[0].results_dir, (reference_dir,))
@@ -63,13 +70,29 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     return failed
 
 
+def _say_what_is_to_do(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord]) -> None:
+    waiting = {run.score_id for run in todo}
+    recorded = {record.score_id: record.status for record in records}
+    done = [run for run in plan if run.score_id in recorded and run.score_id not in waiting]
+    earlier_failures = sum(recorded[run.score_id] == "failed" for run in done)
+    text = f"{len(plan)} runs, {len(done)} recorded already, {len(todo)} to do."
+    if earlier_failures:
+        text += f" {earlier_failures} of the recorded ones failed: repeat them with --retry-failed."
+    console.print(text, highlight=False)
+
+
+def _require_writable(directory: Path) -> None:
+    """Write and delete a file, so that a read-only store is told before the first training, not after it."""
+    probe = directory / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
 def _say_refused_settings(console: Console, options: Options, plan: list[Run]) -> None:
-    if plan:
-        for setting in options.settings:
-            if setting not in plan[0].index.settings:
-                console.print(
-                    f"{plan[0].dataset.title}'s protocol has no {setting} setting: left out.", highlight=False
-                )
+    have = {run.setting for run in plan}
+    for setting in options.settings:
+        if setting not in have:
+            console.print(f"The protocol of {options.dataset} has no {setting} setting: left out.", highlight=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

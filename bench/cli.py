@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``rescore``, ``list``, ``verify``, ``report``, ``table``.
+"""The command line: ``run``, ``rescore``, ``list``, ``verify``, ``download``, ``report``, ``table``.
 
 ``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
 """
@@ -54,7 +54,9 @@ def run(
         str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")
     ] = "synthetic",
     methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "uniad,padim,patchcore",
-    settings: Annotated[str, typer.Option(help="unified, separate, or both.")] = "unified,separate",
+    settings: Annotated[
+        str, typer.Option(help="unified, separate, or both separated by a comma.")
+    ] = "unified,separate",
     seeds: Annotated[str, typer.Option(help="Number of seeds (3) or a list of them (0,4).")] = "3",
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = "",
     categories: Annotated[str, typer.Option(help="Categories, separated by commas; default: all.")] = "",
@@ -124,6 +126,9 @@ def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
         "only_kept": only_kept,
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
     }
+    for name in ("data_dir", "root", "weights_dir", "results_dir", "cache_dir"):
+        if shared[name] is not None:
+            shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
     all_options = [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
     if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"]):
         raise typer.Exit(EXIT_FAILED_RUNS)
@@ -161,7 +166,7 @@ def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) ->
     from datasets.registry import find_dataset
     from datasets.verify import verify_root
 
-    info = find_dataset(dataset)
+    info = find_dataset(_datasets(dataset)[0])  # the tasks of a family share their files
     place = dataset_root(info, data_dir, root)
     problems = verify_root(place, info)
     console = Console()
@@ -179,7 +184,7 @@ def download(dataset: str, data_dir: DataDir = Path("data")) -> None:
     from datasets.errors import DatasetError
     from datasets.registry import find_dataset
 
-    info = find_dataset(dataset)
+    info = find_dataset(_datasets(dataset)[0])
     if info.download is None:
         raise DatasetError(f"{info.title} can't be fetched by a program. {info.instructions}")
     info.download(data_dir / info.directory)

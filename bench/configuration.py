@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -82,6 +83,9 @@ def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) ->
         if name not in fields:
             raise unknown_name(f"field of {cls.info.name}", name, fields)
         typed[name] = _convert(text, hints[name], f"{cls.info.name}.{name}")
+        numbers = typed[name] if isinstance(typed[name], tuple) else (typed[name],)
+        if any(isinstance(n, int | float) and not (math.isfinite(n) and n >= 0) for n in numbers) or not numbers:
+            raise ConfigError(f"{cls.info.name}.{name}={text}: expected finite numbers of at least 0.")
     config = cls.config_type(**{**find_preset(cls, preset).config, **typed})
     return config, typed
 

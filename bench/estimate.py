@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -41,21 +42,21 @@ class Rates:
 class _ProbeImages:
     """Random features of the right shape."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, count: int) -> None:
         layout = layout_of(run.features, load_backbone(run.backbone))
         generator = torch.Generator().manual_seed(0)
         self.spec, self.categories = run.features, run.categories
         self.aware = run.detector_class.info.class_aware
         self.taps = [
-            torch.rand(_PROBE_IMAGES, channels, grid, grid, generator=generator)
+            torch.rand(count, channels, grid, grid, generator=generator)
             for channels, grid in zip(layout.channels, layout.grids, strict=True)
         ]
 
     def __len__(self) -> int:
-        return _PROBE_IMAGES
+        return len(self.taps[0])
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        rows = [index % _PROBE_IMAGES for index in indices]
+        rows = list(indices)
         names = tuple(self.categories[0] for _ in rows) if self.aware else None
         return to_batch([tap[rows] for tap in self.taps], self.spec, names)
 
@@ -72,7 +73,7 @@ class Estimator:
         self._probe = probe
         self._rates: dict[tuple[str, ...], Rates] = {}
         self._seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        self._passes: set[tuple[str, ...]] = set()
+        self._unknown: set[tuple[str, ...]] = set()
         known: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
         for record in records:
             if record.status == "ok" and record.cost and record.budget:
@@ -115,8 +116,11 @@ class Estimator:
 
     def _rates_for(self, run: Run) -> Rates | None:
         key = _run_key(run)
-        if key not in self._rates and self._probe:
-            self._rates[key] = _measure(run)
+        if key not in self._rates and key not in self._unknown and self._probe:
+            try:
+                self._rates[key] = _measure(run)
+            except Exception:  # an estimate must not stop what it estimates: the run itself will tell what is wrong
+                self._unknown.add(key)
         return self._rates.get(key)
 
 
@@ -159,6 +163,14 @@ def _steps(run: Run, train_images: int) -> int:
     return config.steps or config.epochs * -(-train_images // config.batch_size)
 
 
+def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:
+    detector = run.detector_class(config, layout_of(run.features, load_backbone(run.backbone)))
+    begun = time.perf_counter()
+    with torch.enable_grad():
+        detector.fit(train, FitContext(0, device))
+    return time.perf_counter() - begun
+
+
 @torch.no_grad()
 def _measure(run: Run) -> Rates:
     """Time a backbone pass, a short fit and a prediction on random images."""
@@ -170,19 +182,18 @@ def _measure(run: Run) -> Rates:
     begun = time.perf_counter()
     backbone(images)
     feature = (time.perf_counter() - begun) / len(images)
-    train, config = _ProbeImages(run), run.config
+    train, config, step, fit = _ProbeImages(run, _PROBE_IMAGES), run.config, 0.0, 0.0
     if hasattr(config, "steps"):
         config = dataclasses.replace(config, steps=_PROBE_STEPS)
+        # The probe has fewer images than a batch: work grows with the images shown.
+        growth = config.batch_size / min(config.batch_size, _PROBE_IMAGES)
+        step = _fit_seconds(run, config, train, device) / _PROBE_STEPS * growth
+    else:  # the difference of two sizes: what a fit costs once does not grow with the images
+        longer = _fit_seconds(run, config, _ProbeImages(run, 2 * _PROBE_IMAGES), device)
+        fit = max(0.0, longer - _fit_seconds(run, config, train, device)) / _PROBE_IMAGES
     detector = run.detector_class(config, layout_of(run.features, backbone))
     with torch.enable_grad():
-        begun = time.perf_counter()
         detector.fit(train, FitContext(0, device))
-        seconds = time.perf_counter() - begun
-    if hasattr(config, "steps"):  # the probe has fewer images than a batch: work grows with the images shown
-        shown = min(config.batch_size, _PROBE_IMAGES)
-        step, fit = seconds / _PROBE_STEPS * config.batch_size / shown, 0.0
-    else:
-        step, fit = 0.0, seconds / _PROBE_IMAGES
     begun = time.perf_counter()
     detector.predict(train.batch(range(_PROBE_IMAGES)))
     score = (time.perf_counter() - begun) / _PROBE_IMAGES

@@ -140,4 +140,4 @@ def _protocol_mask(index: DatasetIndex, sample: Sample, shape: tuple[int, ...]) 
         return mask, found, 0
     resized = np.asarray(Image.fromarray(regions).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
     kept = len(np.unique(resized[resized > 0]))
-    return resize_mask(mask, shape[0]) if shape[0] == shape[1] else resized > 0, found, found - kept
+    return resize_mask(mask, shape[0]), found, found - kept

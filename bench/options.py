@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -71,6 +70,8 @@ class Options:
             raise unknown_name("kind of weights", self.weights, ["pretrained", "random", "file"])
         if self.weights == "file" and self.weights_dir is None:
             raise OptionError("WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.")
+        if self.weights in ("pretrained", "random") and self.weights_dir is not None:
+            raise OptionError(f"WEIGHTS={self.weights} does not go with WEIGHTS_DIR: give one of them.")
         if self.weights:
             return self.weights
         if self.weights_dir is not None:
@@ -83,6 +84,19 @@ class Options:
         if self.backbone:
             return self.backbone
         return "resnet18" if find_dataset(self.dataset).synthesised else ""
+
+    @property
+    def resolved_map_size(self) -> int | Literal["native"]:
+        """Side of the scored maps in pixels, or ``native``.
+
+        Raises:
+            OptionError: For anything else, and for sides below 16.
+        """
+        if self.map_size == "native":
+            return "native"
+        if not self.map_size.isdecimal() or int(self.map_size) < 16:
+            raise OptionError(f"MAP_SIZE={self.map_size}: expected a side of at least 16 pixels, or native.")
+        return int(self.map_size)
 
     @property
     def resolved_threads(self) -> int:
@@ -105,14 +119,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(sorted(set(seeds)))
 
 
-def parse_list(text: str, kind: str, allowed: Sequence[str] = ()) -> tuple[str, ...]:
-    """A comma-separated list, each item checked against ``allowed`` if that is given.
+def parse_list(text: str, kind: str) -> tuple[str, ...]:
+    """A comma-separated list without repetitions; an empty text is an empty list.
 
     Raises:
-        UnknownNameError: For an item that is not allowed, with the nearest right ones.
+        OptionError: If the text holds commas but no item.
     """
     items = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    for item in items:
-        if allowed and item not in allowed:
-            raise unknown_name(kind, item, allowed)
+    if text and not items:
+        raise OptionError(f"'{text}' names no {kind}.")
     return items

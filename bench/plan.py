@@ -20,9 +20,10 @@ from datasets.registry import find_dataset
 from datasets.sample import DatasetIndex
 from methods.backbone import Backbone, BackboneChoice, WeightsKind
 from methods.detector import Detector
-from methods.feature_bank import BankSettings, FeatureBank
+from methods.errors import ConfigError
+from methods.feature_bank import BankSettings, FeatureBank, layout_of
 from methods.features import FeatureSpec
-from methods.registry import find_detector, known_detectors
+from methods.registry import find_detector
 from results.canonical import short_id
 from results.record import BackboneEntry, DatasetEntry, MethodEntry
 from results.store import Store
@@ -117,6 +118,8 @@ def resolve_device(name: str) -> str:
         device = torch.device(name)
     except RuntimeError as error:
         raise unknown_name("device", name, ["cpu", "cuda", "auto"]) from error
+    if device.type not in ("cpu", "cuda"):
+        raise unknown_name("device", name, ["cpu", "cuda", "auto"])
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError("DEVICE=cuda, but torch finds no GPU here. Use DEVICE=cpu.")
     return name
@@ -142,6 +145,9 @@ def make_plan(options: Options) -> list[Run]:
         categories=options.categories or None,
         check_counts=options.check_counts,
     )
+    for name, cls in classes.items():
+        config, _ = configure(cls, options.resolved_preset, overrides.get(name, {}))
+        _require_buildable(cls, config, choices[name])
     identities = {choice: load_backbone(choice).identity() for choice in sorted(set(choices.values()), key=repr)}
     runs: list[Run] = []
     for seed in options.seeds:
@@ -170,6 +176,24 @@ def make_plan(options: Options) -> list[Run]:
     if options.reverse:
         runs.reverse()
     return runs
+
+
+def _require_buildable(cls: type[Detector], config: Any, choice: BackboneChoice) -> None:
+    """Build the detector once and throw it away: a configuration that makes none is told before any pass or training.
+
+    Raises:
+        ConfigError: If the configuration makes no detector.
+        BackboneError: If the backbone lacks a stride.
+    """
+    try:
+        spec = cls.features(config)
+        if not spec.strides or spec.image_size < max(spec.strides):
+            raise ConfigError(
+                f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
+            )
+        cls(config, layout_of(spec, load_backbone(choice)))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{cls.info.name}: {error}") from error
 
 
 def _backbone_choice(options: Options, preset_backbone: str) -> BackboneChoice:
@@ -215,7 +239,7 @@ def _make_run(
     info = find_dataset(options.dataset)
     device = resolve_device(options.device)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
-    protocol = Protocol(map_size="native" if options.map_size == "native" else int(options.map_size))
+    protocol = Protocol(map_size=options.resolved_map_size)
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
     fit_id = short_id(
@@ -279,11 +303,6 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
         if status is None or (status == "failed" and retry_failed):
             wanted.append(run)
     return wanted
-
-
-def list_methods() -> dict[str, type[Detector]]:
-    """All detectors by name."""
-    return known_detectors()
 
 
 def cache_file(directory: Path, run: Run, suffix: str) -> Path:

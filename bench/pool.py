@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import joblib
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,11 +24,15 @@ from rich.progress import (
 
 from bench.estimate import Estimator
 from bench.plan import Run
+from bench.provenance import ROOT
 from bench.runner import Execution, execute
+from datasets.errors import UniBoardError
 from methods.features import FeatureSpec
 from results.record import RunRecord
 
-ROOT = Path(__file__).resolve().parent.parent
+
+class WorkerError(UniBoardError):
+    """A worker process ended before its run did."""
 
 
 def duration(seconds: float) -> str:
@@ -109,6 +114,7 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
 
     A category whose images can't be read costs its own runs only: they fail with the same message.
     """
+    torch.set_num_threads(runs[0].threads)
     wanted: dict[tuple[str, str], tuple[Run, dict[str, list[FeatureSpec]]]] = {}
     for run in runs:
         key = (run.backbone.name, run.bank.dtype)
@@ -159,9 +165,15 @@ def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, c
             with _importable_workers():
                 parallel = joblib.Parallel(n_jobs=execution.jobs, return_as="generator_unordered")
                 tasks = (joblib.delayed(_in_worker)(run, execution) for run in runs)
-                for run, record, seconds in parallel(tasks):
-                    records.append(record)
-                    reporter.finished(run, record, seconds)
+                try:
+                    for run, record, seconds in parallel(tasks):
+                        records.append(record)
+                        reporter.finished(run, record, seconds)
+                except TerminatedWorkerError as error:
+                    raise WorkerError(
+                        "A worker process was killed, most likely for want of memory. What is recorded stays; "
+                        "start again with fewer JOBS, the rest will be run."
+                    ) from error
     return records
 
 

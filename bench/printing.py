@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from results.store import Store
-from results.tables import HEADLINE_METRICS, headline
+from results.tables import GROUPS, HEADLINE_METRICS, headline
 
 if TYPE_CHECKING:
     from datasets.registry import DatasetInfo
@@ -18,26 +18,23 @@ if TYPE_CHECKING:
 
 
 def print_headline(console: Console, store: Store) -> None:
-    """The headline table of every dataset in the store: unified | separate | delta."""
+    """The headline table of every dataset in the store: unified | separate | delta, a table for each metric.
+
+    Three narrow tables instead of a wide one: they fit into 80 columns, a pipe and a log.
+    """
     rows = headline(store)
-    for key in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
-        dataset, set_id, categories = key
-        title = f"{dataset}, {categories} categories (%, mean ± std over seeds)"
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("method", min_width=24)
+    for dataset, set_id, categories in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
         for metric in HEADLINE_METRICS:
-            for group in ("unified", "separate", "delta"):
-                table.add_column(f"{metric}\n{group}", justify="right", no_wrap=True)
-        table.add_column("runs", justify="right")
-        for row in rows:
-            if (row.dataset, row.set_id) == (dataset, set_id):
-                cells = [
-                    row.cells[metric, group].text()
-                    for metric in HEADLINE_METRICS
-                    for group in ("unified", "separate", "delta")
-                ]
-                table.add_row(escape(f"{row.method} ({row.preset})"), *cells, row.runs)
-        console.print(table)
+            title = f"{dataset}, {categories} categories: {metric} (%, mean ± std over seeds)"
+            table = Table("method", title=title, title_justify="left", title_style="bold")
+            for group in GROUPS:
+                table.add_column(group, justify="right", no_wrap=True)
+            table.add_column("runs", justify="right", no_wrap=True)
+            for row in rows:
+                if (row.dataset, row.set_id) == (dataset, set_id):
+                    cells = [row.cells[metric, group].text(signed=group == "delta") for group in GROUPS]
+                    table.add_row(escape(f"{row.method} ({row.preset})"), *cells, row.runs)
+            console.print(table)
 
 
 def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:

@@ -16,16 +16,20 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+_CODE = ("bench", "baselines", "methods", "datasets", "results/*.py", "results/metrics", "requirements.lock")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-learn", "pandas")
 
 
 @lru_cache(maxsize=1)
 def git_state() -> tuple[str, bool]:
-    """Commit of the working tree and whether it has uncommitted changes; ``unknown`` outside a repository."""
+    """Commit of the working tree and whether its code has uncommitted or new files; ``unknown`` outside a repository.
+
+    Read once: what counts is the code that was loaded, not what is edited while it runs.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
+        return commit, bool(_git("status", "--porcelain", "--", *_CODE))
+    except (OSError, subprocess.SubprocessError):
         return "unknown", True
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ from numpy.typing import NDArray
 
 from bench.cost import milliseconds_per_image
 from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
+from bench.kept import KeptFit, keep, restore
 from bench.options import Keep
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
+from datasets.images import load_mask
 from methods.detector import Detector, FitContext, FitReport
-from methods.feature_bank import FeatureSet, layout_of
-from methods.reconstruction import read_state, save_state
+from methods.feature_bank import TrainingView, layout_of
 from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
 from results.store import Scores, Store
 
@@ -33,13 +33,14 @@ RunProgress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Execution:
-    """How runs are carried out, none of which changes a number.
+    """How runs are carried out.
 
     Attributes:
         results_dir: Where records are written.
         cache_dir: Where fitted states and checkpoints are kept.
         keep: Which fitted states stay: none, the newest of each run, or all.
         jobs: Runs at the same time.
+        force: Fit again, also where a fitted state was kept.
         command: What the user typed, for the record.
     """
 
@@ -47,6 +48,7 @@ class Execution:
     cache_dir: Path
     keep: Keep = "none"
     jobs: int = 1
+    force: bool = False
     command: str = ""
 
 
@@ -56,6 +58,9 @@ class _Fitted:
     report: FitReport
     feature_seconds: float
     fit_seconds: float
+    peak_rss_bytes: int
+    provenance: ProvenanceEntry | None
+    """Of the run that fitted, where this one only scores a kept state."""
 
 
 def execute(run: Run, execution: Execution, progress: RunProgress = lambda done, total, what: None) -> RunRecord:
@@ -73,7 +78,7 @@ def execute(run: Run, execution: Execution, progress: RunProgress = lambda done,
     scores: Scores | None = None
     gallery: NDArray[np.float16] | None = None
     try:
-        fitted = _fit(run, execution, progress)
+        fitted = _fit(run, execution, progress, started)
         record, scores, gallery = _score(run, execution, fitted, started)
     except Exception as error:  # whatever a detector raises costs its own run only
         record = _failed(run, execution, error, started)
@@ -81,41 +86,41 @@ def execute(run: Run, execution: Execution, progress: RunProgress = lambda done,
     return record
 
 
-def _fit(run: Run, execution: Execution, progress: RunProgress) -> _Fitted:
+def _fit(run: Run, execution: Execution, progress: RunProgress, started: str) -> _Fitted:
     """The fitted detector: from its kept state if there is one, else by training."""
     bank = run.open_bank()
     detector_class, spec = run.detector_class, run.features
-    aware = detector_class.info.class_aware
-    train: FeatureSet = bank.open(spec, run.categories, "train", with_categories=aware)
+    train = bank.open(spec, run.categories, "train", with_categories=detector_class.info.class_aware)
+    _require_readable_tests(run)
     seed_everything(run.run_seed)
     detector = detector_class(run.config, layout_of(spec, load_backbone(run.backbone)))
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
-    report_file = state_file.with_suffix(".json")
     device = torch.device(run.device)
-    if state_file.exists() and report_file.exists():
-        detector.load_state(read_state(state_file), device)
-        kept = json.loads(report_file.read_text(encoding="utf-8"))
-        report = FitReport(**kept["report"])
-        return _Fitted(detector, report, train.seconds, kept["fit_seconds"])
+    kept = None if execution.force else restore(state_file, detector, device)
+    if kept:
+        return _Fitted(detector, kept.report, train.seconds, kept.fit_seconds, kept.peak_rss_bytes, kept.provenance)
     begun = time.perf_counter()
     checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
-    context = FitContext(run.run_seed, device, progress, checkpoint=checkpoint)
-    report = detector.fit(train, context)
-    seconds = time.perf_counter() - begun
+    report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, checkpoint=checkpoint))
+    seconds = report.earlier_seconds + time.perf_counter() - begun
+    peak = peak_memory()
     if execution.keep != "none":
-        save_state(detector.state(), state_file)
-        report_file.write_text(json.dumps({"report": asdict(report), "fit_seconds": seconds}), encoding="utf-8")
-        if execution.keep == "last":
-            _forget_older(state_file)
-    return _Fitted(detector, report, train.seconds, seconds)
+        fit = KeptFit(report, seconds, peak, _provenance(run, execution, started))
+        keep(state_file, detector, fit, only_newest=execution.keep == "last")
+    return _Fitted(detector, report, train.seconds, seconds, peak, None)
 
 
-def _forget_older(state_file: Path) -> None:
-    """Delete the states of the same run under other configurations."""
-    stem = state_file.name.rpartition("-")[0]
-    for other in state_file.parent.glob(f"{stem}-*"):
-        if other.stem != state_file.stem:
-            other.unlink(missing_ok=True)
+def _require_readable_tests(run: Run) -> None:
+    """Read test features and masks once before the training: a damaged file must not cost hours.
+
+    Raises:
+        DatasetError: Naming the file.
+    """
+    bank = run.open_bank()
+    bank.open(run.features, run.categories, "test")
+    for category in run.categories:
+        for sample in run.index.split("test", category):
+            load_mask(run.index.root, sample)
 
 
 def _score(
@@ -148,7 +153,7 @@ def _score(
         pooled=pooled,
         loss_curve=thin_curve(report.loss_curve),
         cost=cost,
-        provenance=_provenance(run, execution, started),
+        provenance=fitted.provenance or _provenance(run, execution, started),
     )
     return record, _scores(parts, curves), np.concatenate([part.gallery for part in parts])
 
@@ -166,13 +171,9 @@ def _scores(parts: list[CategoryScores], curves: dict[str, NDArray[np.float32]])
 
 
 def _cost(run: Run, execution: Execution, fitted: _Fitted, score_seconds: float) -> CostEntry:
-    peak = peak_memory()  # before the timing: its batch of 16 is no part of the run
-    device = torch.device(run.device)
-    backbone = load_backbone(run.backbone).to(device)
-    timings = [
-        milliseconds_per_image(fitted.detector, backbone, run.features, device, size, run.categories[0])
-        for size in (1, 16)
-    ]
+    # Before the timing: its batch of 16 is no part of the run.
+    peak = fitted.peak_rss_bytes if fitted.provenance else max(fitted.peak_rss_bytes, peak_memory())
+    timings = [_timing(run, fitted.detector, size) for size in (1, 16)]
     state = fitted.detector.state()
     return CostEntry(
         feature_seconds=fitted.feature_seconds,
@@ -185,6 +186,16 @@ def _cost(run: Run, execution: Execution, fitted: _Fitted, score_seconds: float)
         peak_rss_bytes=peak,
         jobs=execution.jobs,
     )
+
+
+def _timing(run: Run, detector: Detector, batch_size: int) -> float | None:
+    """Milliseconds per image; None where it can't be measured (a batch of 16 may not fit): no reason to lose a fit."""
+    device = torch.device(run.device)
+    try:
+        backbone = load_backbone(run.backbone).to(device)
+        return milliseconds_per_image(detector, backbone, run.features, device, batch_size, run.categories[0])
+    except (RuntimeError, MemoryError):
+        return None
 
 
 def _identity(run: Run, detector: Detector | None) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 60
+"""More known names than this are only counted."""
+
 
 class UniBoardError(Exception):
     """Base of every error that the command line prints as a message instead of a traceback."""
@@ -33,4 +36,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=3, cutoff=0.5)
     nearest = [n for close in near for n in names if n.lower() == close]  # the nearest first
     hint = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
-    return UnknownNameError(f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names) or 'none'}.")
+    some = ", ".join(names) if len(names) <= _LISTED else f"{len(names)} names, {', '.join(names[:3])}, ..."
+    return UnknownNameError(f"Unknown {kind} '{name}'. {hint}Known: {some or 'none'}.")

@@ -1,4 +1,4 @@
-"""Datasets find themselves: every module of this package that calls ``@dataset(...)`` is one.
+"""Datasets find themselves: every module of this package that calls ``register(...)`` is one.
 
 Adding a dataset = one new file here with a function from a root directory to a ``DatasetIndex``.
 """

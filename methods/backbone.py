@@ -125,30 +125,41 @@ def _create(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
     options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
     if choice.weights == "pretrained":
         try:
-            return _cut(timm.create_model(choice.name, pretrained=True, **options))
+            model = timm.create_model(choice.name, pretrained=True, **options)
         except Exception as error:  # every hub client has its own error types
             raise BackboneError(
                 f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "
                 f"timm downloads them once. Without: put {choice.name}.safetensors (timm's key names) into a directory "
                 "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on its rows)."
             ) from error
+        return _cut(choice.name, model)
     state = torch.random.get_rng_state()
     torch.manual_seed(RANDOM_SEED)  # the same random backbone for every run: the feature bank is shared
     model = timm.create_model(choice.name, pretrained=False, **options)
     torch.random.set_rng_state(state)
-    model = _cut(model)
+    model = _cut(choice.name, model)
     if choice.weights == "file":
         _load(model, choice.file)
     return model
 
 
-def _cut(model: nn.Module) -> nn.Module:
+def _cut(name: str, model: Any) -> Any:
     """Drop the blocks behind the last stage in use: timm keeps, and computes, them for some architectures.
 
     A weight that gets no gradient from the features does not act on them.
+
+    Raises:
+        BackboneError: If the model takes only images of its own size, or gives something other than (B, C, h, w).
     """
     model.eval()
-    sum(feature.float().sum() for feature in model(torch.zeros(1, 3, 64, 64))).backward()
+    channels = model.feature_info.channels()
+    try:
+        features = model(torch.zeros(1, 3, 64, 64))
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(f"Backbone '{name}' does not take images of any size ({error}). Choose another.") from error
+    if [feature.shape[1] for feature in features] != channels:
+        raise BackboneError(f"Backbone '{name}' does not give maps of shape (B, C, h, w). Choose another.")
+    sum(feature.float().sum() for feature in features).backward()
     for child in model.children():
         if isinstance(child, nn.Sequential | nn.ModuleList):
             while len(child) and all(p.grad is None for p in child[-1].parameters()) and list(child[-1].parameters()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -117,12 +118,14 @@ class FitReport:
         presentations_per_image: How often each training image was shown, on average.
         batch_size: Images per optimiser step.
         loss_curve: (step, training loss) pairs.
+        earlier_seconds: Time that interrupted parts of this fit took, before the checkpoint it went on from.
     """
 
     steps: int = 0
     presentations_per_image: float = 1.0
     batch_size: int = 0
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
+    earlier_seconds: float = 0.0
 
 
 class Observer(Protocol):
@@ -141,14 +144,14 @@ class FitContext:
         device: Where to compute.
         progress: Told how far the fit is.
         observer: See ``Observer``.
-        checkpoint: File for mid-training checkpoints (path without suffix), or None.
+        checkpoint: File for mid-training checkpoints, or None.
     """
 
     seed: int
     device: torch.device
     progress: Progress = lambda done, total, what: None
     observer: Observer | None = None
-    checkpoint: Any = None
+    checkpoint: Path | None = None
 
 
 class Detector(ABC):

@@ -131,6 +131,20 @@ class FeatureSet:
         return [torch.from_numpy(np.asarray(array[row], dtype=np.float32)) for array in unit.arrays]
 
 
+class TrainingView:
+    """What ``fit`` gets of a feature set: its length and its batches, and no way to other splits or labels."""
+
+    def __init__(self, features: FeatureSet) -> None:
+        def batch(indices: Sequence[int]) -> Batch:
+            return features.batch(indices)
+
+        self._length = len(features)
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class FeatureBank:
     """Frozen features of one dataset under one backbone.
 

@@ -164,7 +164,9 @@ class UniADNetwork(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-        self.register_buffer("mask", neighbour_mask(config.grid, config.neighbour_size), persistent=False)
+        masked = config.mask_encoder or config.mask_decoder_cross or config.mask_decoder_self
+        mask = neighbour_mask(config.grid, config.neighbour_size) if masked else torch.zeros(0)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct (B, C, h, w) features."""

@@ -7,6 +7,7 @@ random states is enough to go on to the same result on a CPU. Last step wins: no
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -84,6 +85,8 @@ def train_reconstruction(
     """
     device = context.device
     total = training.total_steps(len(train))
+    if total < 1 or training.batch_size < 1:
+        raise FitError(f"There is nothing to train: {total} steps of {training.batch_size} images.")
     per_epoch = math.ceil(len(train) / training.batch_size)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
@@ -93,12 +96,14 @@ def train_reconstruction(
     report = FitReport(batch_size=min(training.batch_size, len(train)))
     start = _resume(context.checkpoint, network, optimiser, dropout, report)
     autocast = torch.autocast(device.type, dtype=torch.bfloat16) if training.precision == "bfloat16" else nullcontext()
-    saved = time.monotonic()
+    began = saved = time.monotonic()
     network.train()
     shown = sum(min(training.batch_size, len(train) - p * training.batch_size) for p in _positions(start, per_epoch))
+    order: list[int] = []
     for step in range(start, total):
         epoch, position = divmod(step, per_epoch)
-        order = _order(context.seed, epoch, len(train))
+        if position == 0 or step == start:
+            order = _order(context.seed, epoch, len(train))
         chunk = order[position * training.batch_size : (position + 1) * training.batch_size]
         batch = _to(train.batch(chunk), device)
         for group in optimiser.param_groups:
@@ -119,8 +124,8 @@ def train_reconstruction(
         if context.observer:
             _observe(context, step + 1, detector, network, dropout)
         if context.checkpoint and time.monotonic() - saved > _CHECKPOINT_SECONDS:
-            _save(context.checkpoint, network, optimiser, dropout, report, step + 1)
             saved = time.monotonic()
+            _save(context.checkpoint, network, optimiser, dropout, report, step + 1, saved - began)
     network.eval()
     _forget(context.checkpoint)
     report.steps = total
@@ -165,12 +170,14 @@ def _save(
     dropout: DropoutSource,
     report: FitReport,
     step: int,
+    seconds: float,
 ) -> None:
     """Write a checkpoint: tensors and integers only, readable with ``weights_only=True``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     state: dict[str, Any] = {
         "step": step,
+        "seconds": report.earlier_seconds + seconds,
         "network": network.state_dict(),
         "optimiser": optimiser.state_dict(),
         "torch_rng": torch.get_rng_state(),
@@ -196,13 +203,19 @@ def _resume(
     """
     if path is None or not path.exists():
         return 0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
+        # Damaged, or not written by us (nothing in it was executed): the training starts anew.
+        path.unlink(missing_ok=True)
+        return 0
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     torch.set_rng_state(state["torch_rng"])
     if state["cuda_rng"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     dropout.restore(state["dropout"])
+    report.earlier_seconds = float(state["seconds"])
     report.loss_curve.extend((int(step), float(loss)) for step, loss in state["loss_curve"])
     return int(state["step"])
 

@@ -12,7 +12,8 @@ squared error against the clean features. Trainable parameters at these sizes: 7
 
 Deviations: images are resized by Pillow bilinear on uint8 and pass timm's ``tf_efficientnet_b4``, whose "same"
 padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout
-masks come from 16 random bits an element. Seeds are set once per run.
+masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-10 the paper adds a fifth stage
+(stride 32, 720 channels in all); backbones are cut at stride 16 here.
 """
 
 from __future__ import annotations
@@ -163,7 +164,8 @@ class UniAD(Detector):
         },
         deviations=(
             "timm's tf_efficientnet_b4 pads one convolution differently from the official backbone; images are "
-            "resized by Pillow on uint8; dropout masks use 16 random bits an element."
+            "resized by Pillow on uint8; dropout masks use 16 random bits an element. On CIFAR-10 the fifth stage "
+            "(stride 32) that the paper adds is left out."
         ),
     )
     config_type = UniADConfig
@@ -173,6 +175,10 @@ class UniAD(Detector):
         super().__init__(config, layout)
         if config.image_size % max(config.strides):
             raise ConfigError(f"uniad: image_size {config.image_size} is not divisible by {max(config.strides)}.")
+        if config.score_window > config.image_size:
+            raise ConfigError(f"uniad: score_window {config.score_window} exceeds the image of {config.image_size} px.")
+        if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
+            raise ConfigError("uniad: steps, epochs and batch_size must leave at least one step of one image.")
         self.dropout = DropoutSource()
         try:
             self.network = UniADNetwork(config, layout.total_channels, self.dropout)

@@ -188,8 +188,8 @@ def _row_key(record: RunRecord) -> tuple[str, str, str]:
     return record.dataset.name, record.dataset.set_id, record.row_id
 
 
-def _data_key(record: RunRecord) -> tuple[str, str, tuple[str, ...]]:
-    return record.dataset.name, record.setting, record.categories
+def _data_key(record: RunRecord) -> tuple[str, str, str, tuple[str, ...]]:
+    return record.dataset.name, record.dataset.set_id, record.setting, record.categories
 
 
 def _run_order(record: RunRecord) -> tuple[int, tuple[str, ...], int]:

@@ -27,9 +27,10 @@ def arguments(
 ) -> list[str]:
     sets = [part for a in SMALL if a.split(".")[0] in methods for part in ("--set", a)]
     return [
-        command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1",
-        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs),
-        "--cache-dir", str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1", *sets, *more,
+        command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset",
+        "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs), "--cache-dir",
+        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1",
+        *sets, *more,
     ]  # fmt: skip
 
 
@@ -212,3 +213,66 @@ def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):
     invoke(*arguments(folder, cache, runs))
     for path in runs.rglob("*.json"):
         json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"a record holds {name}"))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--map-size", "big"], "at least 16 pixels, or native"),
+        (["--set", "padim.epsilon=-1"], "finite numbers of at least 0"),
+        (["--set", "padim.image_size=8"], "no map at strides"),
+        (["--set", "padim.channels=9999"], "have only 448"),
+        (["--device", "meta"], "Unknown device 'meta'"),
+        (["--weights-dir", "."], "give one of them"),
+        (["--backbone", "resnet_18"], "Did you mean resnet18"),
+        (["--methods", ","], "names no method"),
+    ],
+)
+def test_a_configuration_that_makes_no_detector_is_told_before_anything_runs(
+    folder, cache, tmp_path, monkeypatch, capsys, more, message
+):
+    runs = tmp_path / "runs"
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, cache, runs, *more)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == EXIT_USER_ERROR
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not runs.exists()
+
+
+def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "file"
+    runs.write_text("not a directory")
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, cache, runs)])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"{runs}" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_recorded_failures_are_named_on_the_next_call(folder, cache, tmp_path, monkeypatch):
+    def broken(self, train, context):
+        raise RuntimeError("no luck")
+
+    runs = tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        patch.setattr("baselines.padim.PaDiM.fit", broken)
+        CliRunner().invoke(app, arguments(folder, cache, runs))
+    assert (
+        "3 of the recorded ones failed: repeat them with --retry-failed"
+        in invoke(*arguments(folder, cache, runs)).output
+    )
+    assert invoke(*arguments(folder, cache, runs, "--retry-failed")).exit_code == 0
+
+
+def test_make_passes_its_variables_on():
+    variables = {
+        "DATASET": "visa", "METHODS": "uniad,padim", "SETTINGS": "unified,separate", "SEEDS": "5", "PRESET": "paper",
+        "CATEGORIES": "candle", "DEVICE": "cuda", "JOBS": "2", "DATA_DIR": "d", "WEIGHTS_DIR": "w",
+        "BACKBONE": "resnet18", "SET": "uniad.steps=5,uniad.width=64",
+    }  # fmt: skip
+    command = ["make", "--dry-run", "--always-make", "bench", *(f"{name}={value}" for name, value in variables.items())]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    line = next(line for line in printed.replace("\\\n", " ").splitlines() if "bench run" in line)
+    for name, value in variables.items():
+        option = name.lower().replace("_", "-")
+        assert f'--{option} "{value}"' in line

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
 
+from bench.configuration import configure
 from bench.plan import make_plan, missing_runs
 from bench.seeding import run_seed
 from datasets.errors import DatasetError, UnknownNameError
 from methods.errors import BackboneError
+from methods.registry import known_detectors
 from results.store import Store
 from tests.miniature import write_miniature_folder
+
+CHANGES = {
+    "image_size": "160", "strides": "8,16", "width": "64", "heads": "2", "dropout": "0.2", "query": "first",
+    "neighbour_size": "5", "jitter_probability": "0.5", "position": "sine", "schedule": "constant",
+    "precision": "bfloat16", "coreset_fraction": "0.2", "patch": "5", "epsilon": "0.1",
+}  # fmt: skip
+"""Other values of fields that adding one would break."""
 
 
 def test_the_plan_is_method_by_setting_by_category_by_seed(options):
@@ -124,6 +134,29 @@ def test_pretrained_weights_that_cannot_be_fetched_stop_with_instructions(option
 def test_a_transformer_backbone_is_refused_with_a_reason(options):
     with pytest.raises(BackboneError, match="several feature maps of one stride"):
         make_plan(options(backbone="vit_tiny_patch16_224"))
+
+
+def test_a_backbone_other_than_the_presets_is_a_badge(options):
+    own, other = make_plan(options())[0], make_plan(options(preset="paper-wide", assignments=()))[0]
+    assert own.method.badges == ()
+    assert other.method.badges == ("backbone is not the preset's (wide_resnet50_2)",)
+
+
+def test_every_field_of_every_detector_changes_an_id(options):
+    def ids(assignments=()):
+        run = make_plan(options(("uniad", "padim", "patchcore"), settings=("unified",), assignments=assignments))
+        return {r.method.name: (r.fit_id, r.score_id) for r in run}
+
+    base = ids()
+    for name, cls in known_detectors().items():
+        config, _ = configure(cls, "quick", {})
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            changed = CHANGES.get(field.name) or str(value + 1 if not isinstance(value, bool) else not value).lower()
+            after = ids((f"{name}.{field.name}={changed}",))
+            assert after[name][1] != base[name][1], (name, field.name)
+            assert (after[name][0] == base[name][0]) == bool(field.metadata.get("score")), (name, field.name)
+            assert {k: v for k, v in after.items() if k != name} == {k: v for k, v in base.items() if k != name}
 
 
 def test_nothing_is_missing_from_a_full_store(options, tmp_path):

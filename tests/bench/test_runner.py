@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from bench.estimate import Estimator
 from bench.plan import make_plan, missing_runs
 from bench.pool import carry_out
 from bench.runner import Execution, execute, thin_curve
+from datasets.sample import DatasetIndex
 from methods.detector import Prediction
 from results.metrics import image_metrics
 from results.store import Store
@@ -48,9 +50,9 @@ def test_a_run_leaves_a_full_record(options):
     assert record.cost.peak_rss_bytes > 50e6
     assert record.cost.ms_per_image_batch_1 > 0
     assert record.backbone.weights == "random"
-    assert record.method.badges == ("backbone is not the preset's (tf_efficientnet_b4)",)
+    assert record.method.badges == ()
     assert record.method.sizes.startswith("64 px, 4x4 tokens, width 32")
-    assert record.provenance.versions["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert torch.__version__.startswith(record.provenance.versions["torch"].split("+")[0])
 
 
 def test_image_metrics_can_be_recomputed_from_the_stored_scores(options):
@@ -92,8 +94,11 @@ def test_a_truncated_record_is_reported_and_run_again(options):
 def test_a_failure_is_a_record_and_the_rest_goes_on(options, monkeypatch):
     original = PaDiM.fit
 
+    calls = []
+
     def fail_on_bolt(self, train, context):
-        if len(train.units) == 1 and train.units[0].category == "bolt":
+        calls.append(len(train))
+        if len(calls) == 2:  # unified first, then bolt, then cloth
             raise RuntimeError("the machine is on fire")
         return original(self, train, context)
 
@@ -224,7 +229,7 @@ def test_file_names_are_portable(options):
 def test_shuffled_labels_do_not_change_scores(options, tmp_path):
     """Class-agnostic detectors get no labels: renaming the defect types leaves every score as it was."""
     scores = []
-    for name, defects in (("one", ("scratch", "stain")), ("two", ("stain", "scratch"))):
+    for name in ("one", "two"):
         root = write_miniature_folder(tmp_path / name)
         if name == "two":
             for category in ("bolt", "cloth"):
@@ -236,7 +241,6 @@ def test_shuffled_labels_do_not_change_scores(options, tmp_path):
         opts = options(("uniad",), settings=("unified",), root=root, results_dir=tmp_path / f"{name}-runs")
         (record,) = run_all(opts)
         scores.append(sorted(Store(opts.results_dir).scores(record).own.tolist()))
-        assert defects
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-4)
 
 
@@ -248,6 +252,31 @@ def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
     opts = options(settings=("unified",), results_dir=blocked)
     with pytest.raises(RecordError, match=str(blocked)):
         execute(make_plan(opts)[0], Execution(blocked, opts.cache_dir))
+
+
+def test_fit_reaches_neither_test_images_nor_labels(options, monkeypatch):
+    """A dataset that raises when its test split is touched during a fit; nothing but batches is within reach."""
+    for name in ("methods.uniad.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.PatchCore"):
+        module, _, cls = name.rpartition(".")
+        detector = getattr(importlib.import_module(module), cls)
+        original = detector.fit
+
+        def guarded(self, train, context, original=original):
+            assert [part for part in dir(train) if not part.startswith("_")] == ["batch"]
+            assert train.batch([0]).categories is None
+            with monkeypatch.context() as patch:
+                split = DatasetIndex.split
+
+                def only_train(self, which, category=None):
+                    assert which == "train", "fit touched the test split"
+                    return split(self, which, category)
+
+                patch.setattr(DatasetIndex, "split", only_train)
+                return original(self, train, context)
+
+        monkeypatch.setattr(detector, "fit", guarded)
+    records = run_all(options(("uniad", "padim", "patchcore"), settings=("unified",)))
+    assert [record.failure for record in records] == [None] * 3
 
 
 def test_loss_curves_are_thinned_to_means():

@@ -75,16 +75,22 @@ def test_a_training_killed_and_resumed_ends_at_the_same_weights(tmp_path, monkey
     assert not checkpoint.exists()
 
 
-def test_a_checkpoint_is_read_without_unpickling_objects(tmp_path):
+@pytest.mark.parametrize("content", [b"", b"PK torn", None])
+def test_a_checkpoint_that_is_torn_or_holds_code_is_dropped_and_never_executed(tmp_path, content):
     checkpoint = tmp_path / "state.pt"
 
     class Malicious:
         def __reduce__(self):
             return (exec, ("raise SystemExit('executed')",))
 
-    torch.save({"step": Malicious()}, checkpoint)
-    with pytest.raises(Exception, match="Weights only load failed"):
-        train(FitContext(0, CPU, checkpoint=checkpoint))
+    if content is None:
+        torch.save({"step": Malicious()}, checkpoint)
+    else:
+        checkpoint.write_bytes(content)
+    whole, _ = train(FitContext(0, CPU))
+    anew, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
+    assert equal(whole, anew)
+    assert not checkpoint.exists()
 
 
 def test_an_observer_leaves_no_trace():

@@ -1,0 +1,73 @@
+"""Fitted states that are kept between calls, so that other test-time options need no training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from methods.detector import Detector, FitReport
+from methods.reconstruction import read_state, save_state
+from results.record import ProvenanceEntry
+from results.store import write_atomically
+
+
+@dataclass(frozen=True)
+class KeptFit:
+    """What is remembered of a fit beside its state.
+
+    Attributes:
+        report: Steps, presentations and losses.
+        fit_seconds: Duration of the fit.
+        peak_rss_bytes: Peak memory of the run that fitted.
+        provenance: Commit, device, threads and times of the run that fitted.
+    """
+
+    report: FitReport
+    fit_seconds: float
+    peak_rss_bytes: int
+    provenance: ProvenanceEntry
+
+
+def keep(file: Path, detector: Detector, fit: KeptFit, *, only_newest: bool) -> None:
+    """Keep a fitted detector.
+
+    Args:
+        file: Where; ends in ``.safetensors``. The description beside it is written last: it makes the state count.
+        detector: Fitted.
+        fit: What to remember.
+        only_newest: Delete the states of the same run under other configurations.
+    """
+    save_state(detector.state(), file)
+    description = {
+        "report": asdict(fit.report),
+        "fit_seconds": fit.fit_seconds,
+        "peak_rss_bytes": fit.peak_rss_bytes,
+        "provenance": fit.provenance.model_dump(mode="json"),
+    }
+    write_atomically(file.with_suffix(".json"), json.dumps(description).encode())
+    if only_newest:
+        stem = file.name.rpartition("-")[0]
+        for other in file.parent.glob(f"{stem}-*"):
+            if other.stem != file.stem:
+                other.unlink(missing_ok=True)
+
+
+def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | None:
+    """Load a kept state into ``detector``; None if there is none, or none that can be read (it is then fitted anew)."""
+    try:
+        description = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        fit = KeptFit(
+            FitReport(**description["report"]),
+            description["fit_seconds"],
+            description["peak_rss_bytes"],
+            ProvenanceEntry.model_validate(description["provenance"]),
+        )
+        detector.load_state(read_state(file), device)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SafetensorError):
+        return None
+    return fit
