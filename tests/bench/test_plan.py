@@ -15,7 +15,7 @@ from results.store import Store
 from tests.miniature import write_miniature_folder
 
 CHANGES = {
-    "image_size": "160", "strides": "8,16", "width": "64", "heads": "2", "dropout": "0.2", "query": "first",
+    "image_size": "160", "strides": "4,16", "width": "64", "heads": "2", "dropout": "0.2", "query": "first",
     "neighbour_size": "5", "jitter_probability": "0.5", "position": "sine", "schedule": "constant",
     "precision": "bfloat16", "coreset_fraction": "0.2", "patch": "5", "epsilon": "0.1",
 }  # fmt: skip
@@ -137,9 +137,9 @@ def test_a_transformer_backbone_is_refused_with_a_reason(options):
 
 
 def test_a_backbone_other_than_the_presets_is_a_badge(options):
-    own, other = make_plan(options())[0], make_plan(options(preset="paper-wide", assignments=()))[0]
+    own, other = make_plan(options())[0], make_plan(options(backbone="resnet34"))[0]
     assert own.method.badges == ()
-    assert other.method.badges == ("backbone is not the preset's (wide_resnet50_2)",)
+    assert other.method.badges == ("backbone is not the preset's (resnet18)",)
 
 
 def test_every_field_of_every_detector_changes_an_id(options):
