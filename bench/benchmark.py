@@ -63,7 +63,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         return 0
     store = Store(all_options[0].results_dir, (reference_dir,))
     page = build(store, site)
-    print_headline(console, store)
+    print_headline(console, store, {run.dataset.set_id for _, plan in plans for run in plan})
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
     console.print(f"Page: {page.resolve()}", highlight=False)

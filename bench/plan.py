@@ -257,7 +257,7 @@ def _make_run(
     return Run(
         dataset=DatasetEntry(
             name=index.name,
-            title=info.title,
+            title=_title(options, info.title, index),
             licence=info.licence,
             fingerprint=short_id([[c, index.fingerprint(c, "train"), test[c]] for c in categories]),
             has_masks=index.has_masks,
@@ -283,6 +283,11 @@ def _make_run(
             | {"preset": method.preset, "set": list(index.categories)}
         ),
     )
+
+
+def _title(options: Options, title: str, index: DatasetIndex) -> str:
+    """The dataset's title; of a directory of one's own, the directory's name."""
+    return index.root.resolve().name if options.dataset == "folder" else title
 
 
 def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool) -> list[Run]:

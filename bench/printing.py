@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from methods.detector import DetectorInfo
 
 
-def print_headline(console: Console, store: Store) -> None:
-    """The headline table of every dataset in the store: unified | separate | delta, a table for each metric.
+def print_headline(console: Console, store: Store, set_ids: Collection[str] | None = None) -> None:
+    """The headline table of the datasets in the store: unified | separate | delta, a table for each metric.
 
     Three narrow tables instead of a wide one: they fit into 80 columns, a pipe and a log.
+
+    Args:
+        console: Where to print.
+        store: The records.
+        set_ids: Only these sets of categories; all if not given.
     """
-    rows = headline(store)
+    rows = [row for row in headline(store) if set_ids is None or row.set_id in set_ids]
     for dataset, set_id, categories in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
         for metric in HEADLINE_METRICS:
             title = f"{dataset}, {categories} categories: {metric} (%, mean ± std over seeds)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
         figure, axes = _panels(len(shown), 0.7 + 0.21 * len(places))
         for ax, row in zip(axes, shown, strict=False):
             _dumbbell(ax, row, places)
-            ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
+            ax.set_title(_wrapped(label_of(row, named)), loc="left", fontsize=9.5, fontweight="bold")
             ax.grid(visible=False, axis="y")
             ax.axhline(len(places) - 1.5, color=_FAINT, linewidth=0.8)
             ax.set_yticks(range(len(places)), [category or "mean" for category in places])
@@ -113,7 +114,7 @@ def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
                     if record.setting == setting and record.loss_curve:
                         steps, losses = zip(*_thinned(record.loss_curve), strict=True)
                         ax.plot(steps, losses, color=colour, linewidth=width)
-            ax.set_title(label_of(row, named), loc="left", fontsize=9.5, fontweight="bold")
+            ax.set_title(_wrapped(label_of(row, named)), loc="left", fontsize=9.5, fontweight="bold")
             ax.set_xlabel("optimiser step")
             ax.set_ylabel("training loss")
             if all(loss > 0 for record in row.records for _, loss in record.loss_curve):
@@ -167,6 +168,11 @@ def _dumbbell(ax: Axes, row: Row, places: Sequence[str | None]) -> None:
             ax.plot(*zip(*seeds, strict=True), "|", color=colour, markersize=5, markeredgewidth=0.7, alpha=0.55)
         if means:
             ax.plot(*zip(*means, strict=True), marker, color=colour, markerfacecolor=face, markersize=size)
+
+
+def _wrapped(title: str) -> str:
+    """A panel's title in lines that fit its width: overrides make long names."""
+    return textwrap.fill(title, 36)
 
 
 def _handle(marker: str, edge: str, face: str, label: str) -> Line2D:
