@@ -97,7 +97,7 @@ class PatchCore(Detector):
         version=1,
         presets={
             "quick": Preset(
-                {"image_size": 128, "tap_width": 256, "target_width": 256, "coreset_fraction": 0.1},
+                {"image_size": 128, "tap_width": 256, "target_width": 256, "coreset_fraction": 0.05},
                 "resnet18",
                 "this project: CPU minutes",
             ),
