@@ -128,7 +128,7 @@ class FeatureSet:
     def _row(self, unit: _Unit, row: int) -> list[Tensor]:
         if unit.arrays is None:
             return self.bank.compute_row(self.spec, unit.category, unit.split, row)
-        return [torch.from_numpy(np.asarray(array[row], dtype=np.float32)) for array in unit.arrays]
+        return [torch.from_numpy(np.array(array[row], dtype=np.float32)) for array in unit.arrays]
 
 
 class TrainingView:
