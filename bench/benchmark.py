@@ -50,12 +50,17 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         _say_what_is_to_do(console, plan, todo, records)
         estimator = Estimator(records, probe=bool(todo))
         if dry_run:
-            _print_dry_run(console, plan, todo, estimator, options.jobs)
+            _print_dry_run(console, plan, todo, estimator, options.resolved_jobs)
             continue
         if todo:
             _require_writable(options.results_dir)
         execution = Execution(
-            options.results_dir, options.cache_dir, options.keep, options.jobs, options.force, options.command
+            options.results_dir,
+            options.cache_dir,
+            options.keep,
+            options.resolved_jobs,
+            options.force,
+            options.command,
         )
         finished = carry_out(todo, execution, estimator, console)
         failed += sum(record.status == "failed" for record in finished)

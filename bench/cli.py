@@ -61,7 +61,9 @@ def run(
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = "",
     categories: Annotated[str, typer.Option(help="Categories, separated by commas; default: all.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Runs at the same time; 0: one, but the number of cores (at most 4) for quick.")
+    ] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs.")] = 0,
     data_dir: DataDir = Path("data"),
     root: Root = None,

@@ -162,6 +162,7 @@ def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, c
                 records.append(record)
                 reporter.finished(run, record, time.perf_counter() - started)
         else:
+            reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only
             with _importable_workers():
                 parallel = joblib.Parallel(n_jobs=execution.jobs, return_as="generator_unordered")
                 tasks = (joblib.delayed(_in_worker)(run, execution) for run in runs)

@@ -29,7 +29,7 @@ def arguments(
     return [
         command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset",
         "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs), "--cache-dir",
-        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1",
+        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1", "--jobs", "1",
         *sets, *more,
     ]  # fmt: skip
 
