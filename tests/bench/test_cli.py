@@ -29,8 +29,8 @@ def arguments(
     return [
         command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset",
         "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs), "--cache-dir",
-        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1", "--jobs", "1",
-        *sets, *more,
+        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1",
+        "--jobs", "1", *sets, *more,
     ]  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_a_native_visa_runs_end_to_end_with_its_counts_unchecked(cache, tmp_path
     data = tmp_path / "data"
     write_miniature_visa(data / "visa")
     common = ["run", "--dataset", "visa", "--data-dir", str(data), "--methods", "padim", "--seeds", "1", "--preset",
-              "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache), "--threads", "1",
+              "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache), "--jobs", "1",
               "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"), "--site",
               str(tmp_path / "site"), "--set", "padim.image_size=64", "--set", "padim.channels=12"]  # fmt: skip
     refused = CliRunner().invoke(app, common)
@@ -146,7 +146,7 @@ def test_cifar10_stands_for_its_four_tasks_and_has_no_separate_setting(cache, tm
     result = invoke(
         "run", "--dataset", "cifar10", "--data-dir", str(tmp_path / "data"), "--methods", "padim", "--seeds", "1",
         "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache),
-        "--threads", "1", "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"),
+        "--jobs", "1", "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"),
         "--site", str(tmp_path / "site"), "--set", "padim.image_size=64,padim.channels=12", "--unchecked-counts",
     )  # fmt: skip
     assert result.exit_code == 0
