@@ -72,7 +72,7 @@ format: setup ## Let ruff format the code
 	$(PY) -m ruff check --fix .
 
 contact-sheet: setup ## Draw docs/synthetic_contact_sheet.png
-	$(PY) -m datasets.synthetic_parts.contact_sheet
+	$(PY) -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png
 
 clean: ## Delete the environment, kept features and the page; records and data stay
 	rm -rf $(VENV) .cache reports/site
