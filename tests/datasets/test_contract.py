@@ -1,0 +1,80 @@
+"""What every dataset must hold, found by the registry: nothing to register here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from datasets.errors import DatasetError
+from datasets.images import load_image, load_mask
+from datasets.location import open_dataset
+from datasets.registry import known_datasets
+from datasets.sample import DatasetIndex
+from datasets.synthetic import generate
+from datasets.verify import verify
+from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
+
+DATASETS = known_datasets()
+
+
+def stand_in(name: str, root: Path) -> Path:
+    """A small stand-in of the dataset in its own layout; MVTec layout for those that no one wrote yet."""
+    if name == "visa":
+        return write_miniature_visa(root, objects=("candle", "pcb1"))
+    if name.startswith("cifar10"):
+        return write_miniature_cifar10(root)
+    if name == "synthetic":
+        return generate(root, train=2, good=1, per_defect=1, categories=("oak", "twill"))
+    return write_miniature_folder(root)
+
+
+@pytest.fixture(params=sorted(DATASETS))
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def index(name, tmp_path) -> DatasetIndex:
+    return open_dataset(name, tmp_path, root=stand_in(name, tmp_path / "set"), check_counts=False)
+
+
+def test_the_index_is_sorted_and_training_images_are_normal(index):
+    assert list(index.samples) == sorted(index.samples)
+    assert index.categories
+    for category in index.categories:
+        assert index.split("train", category)
+        assert any(sample.is_anomalous for sample in index.split("test", category))
+        assert not any(sample.is_anomalous for sample in index.split("train", category))
+
+
+def test_every_image_and_mask_can_be_read(index):
+    for sample in index.samples:
+        assert load_image(index.root, sample.path, 32).shape == (32, 32, 3)
+        if sample.masks:
+            assert load_mask(index.root, sample).any(), sample.path
+        assert bool(sample.masks) == (sample.is_anomalous and index.has_masks)
+
+
+def test_verify_finds_no_fault_in_any_file(index, name):
+    """A stand-in lacks categories and images; each file that it has is as it should be."""
+    faults = [problem for problem in verify(index, DATASETS[name]) if Path(problem.path).suffix]
+    assert faults == []
+
+
+def test_the_description_is_complete(name):
+    info = DATASETS[name]
+    assert re.fullmatch(r"[a-z0-9-]+", name)
+    assert info.title
+    assert info.licence
+    assert len(info.instructions) > 20
+    assert all(len(counts) == 3 for counts in info.counts.values())
+
+
+def test_a_missing_dataset_says_where_it_is_expected(name, tmp_path):
+    if DATASETS[name].synthesised:
+        assert open_dataset(name, tmp_path / "none", categories=("oak",)).categories == ("oak",)
+        return
+    with pytest.raises(DatasetError, match=re.escape(str(tmp_path / "none"))):
+        open_dataset(name, tmp_path / "none")
