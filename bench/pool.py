@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import joblib
 import torch
@@ -158,7 +159,7 @@ def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, c
             for run in runs:
                 started = time.perf_counter()
                 what = run.describe()
-                record = execute(run, execution, lambda d, t, n, w=what: reporter.stage(w, d, t, n))  # type: ignore[misc]
+                record = execute(run, execution, partial(reporter.stage, what))
                 records.append(record)
                 reporter.finished(run, record, time.perf_counter() - started)
         else:

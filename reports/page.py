@@ -74,7 +74,9 @@ def make_page(store: Store, records: Sequence[RunRecord]) -> Page:
     board = leaderboard(records)
     rows = ordered(board.rows)
     named = labels(rows)
-    sections = tuple(_section(store, list(group), named) for _, group in groupby(rows, key=table_key))
+    groups = [list(group) for _, group in groupby(rows, key=table_key)]
+    groups.sort(key=_newest, reverse=True)  # what has just run comes first; the sort is stable
+    sections = tuple(_section(store, group, named) for group in groups)
     current = [record for row in rows for record in row.records]
     used = protocols(rows, named)
     return Page(
@@ -93,6 +95,11 @@ def make_page(store: Store, records: Sequence[RunRecord]) -> Page:
         unreadable=problems,
         dirty=any(record.provenance.git_dirty for record in current),
     )
+
+
+def _newest(rows: Sequence[Row]) -> str:
+    """When the newest run of some rows ended."""
+    return max(record.provenance.finished_utc for row in rows for record in row.records)
 
 
 def _section(store: Store, rows: list[Row], named: Labels) -> Section:

@@ -284,3 +284,12 @@ def test_building_imports_no_torch(store, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_dataset_that_has_just_run_comes_first(tmp_path):
+    store = Store(tmp_path / "runs")
+    for name, finished in (("alpha", "2025-01-01T00:00:00Z"), ("omega", "2026-01-01T00:00:00Z")):
+        for record in make_row(dataset=name, dataset_title=name.title(), finished_utc=finished):
+            store.write(record, make_scores(record))
+    text = build(store, tmp_path / "site").read_text()
+    assert text.index('href="#omega') < text.index('href="#alpha')
