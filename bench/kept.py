@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from methods.detector import Detector, FitReport
-from methods.reconstruction import read_state, save_state
+from methods.state_file import read_state, save_state
 from results.record import ProvenanceEntry
 from results.store import write_atomically
 

@@ -50,9 +50,11 @@ class DetectorInfo:
         url: Link to the paper.
         version: Raised at any change of the code that changes numbers; older records are then stale.
         presets: By name; ``quick`` and ``paper`` must be among them.
-        class_aware: The detector is told the category at test time.
+        class_aware: The training uses category labels, and the detector may be told the category at test time: see
+            ``Detector.told_category``.
         deterministic: ``fit`` draws no random numbers.
         deviations: What differs from the paper, in words for the page; empty if nothing.
+        score_variants: Test-time options that are all scored where the user names none of them: rows that share a fit.
     """
 
     name: str
@@ -67,6 +69,7 @@ class DetectorInfo:
     class_aware: bool = False
     deterministic: bool = False
     deviations: str = ""
+    score_variants: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Batch:
     Attributes:
         features: One (B, C, h, w) float32 tensor per tap of the detector's ``FeatureSpec``, or one of all
             taps concatenated where the spec names a grid.
-        categories: Category names, only for class-aware detectors; None for all others.
+        categories: Category names: in training for class-aware detectors, at test time for those that are told
+            the category; None for all others.
     """
 
     features: tuple[Tensor, ...]
@@ -93,10 +97,12 @@ class Prediction:
     Attributes:
         maps: (B, H, W) float32 anomaly maps, after the method's own upsampling and smoothing.
         image_scores: (B,) float32.
+        routed: Category that the detector took each image for, where it chooses one by itself; else None.
     """
 
     maps: Tensor
     image_scores: Tensor
+    routed: tuple[str, ...] | None = None
 
 
 class TrainingSet(Protocol):
@@ -119,6 +125,7 @@ class FitReport:
         batch_size: Images per optimiser step.
         loss_curve: (step, training loss) pairs.
         earlier_seconds: Time that interrupted parts of this fit took, before the checkpoint it went on from.
+        observations: What the observer noted, in order.
     """
 
     steps: int = 0
@@ -126,13 +133,17 @@ class FitReport:
     batch_size: int = 0
     loss_curve: list[tuple[int, float]] = field(default_factory=list)
     earlier_seconds: float = 0.0
+    observations: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Observer(Protocol):
     """Watches a fit, e.g. to draw learning curves. It must leave no trace in the fitted detector."""
 
-    def __call__(self, step: int, detector: Detector) -> None:
-        """Called after the optimiser step ``step``; RNG and train/eval state are restored by the loop."""
+    def due(self, step: int, total: int, per_epoch: int) -> bool:
+        """Whether to look after the optimiser step ``step`` (counted from 1) of ``total``."""
+
+    def __call__(self, step: int, detector: Detector) -> dict[str, Any]:
+        """What to note, as JSON values; RNG, train/eval state and gradients are restored by the loop."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +171,7 @@ class Detector(ABC):
     Args of ``__init__``:
         config: Instance of ``config_type``: a frozen dataclass. Fields with ``metadata={"score": True}`` act at
             test time only and never cause a new fit.
-        layout: Channels and grids of the features that it will get.
+        layout: Channels and grids of the features that it will get, and the categories it will be trained on.
     """
 
     info: ClassVar[DetectorInfo]
@@ -174,6 +185,11 @@ class Detector(ABC):
     @abstractmethod
     def features(cls, config: Any) -> FeatureSpec:
         """Which frozen features the detector needs under this configuration."""
+
+    @classmethod
+    def told_category(cls, config: Any) -> bool:
+        """Whether ``predict`` is told each image's category under this configuration."""
+        return cls.info.class_aware
 
     @abstractmethod
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:

@@ -40,6 +40,8 @@ def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
     taps = [maps[stride] for stride in spec.strides]
     if spec.resampling == "native":
         return taps
+    if spec.resampling == "average_pool_3":
+        return [F.avg_pool2d(tap, 3, stride=1, padding=1) for tap in taps]
     size = (spec.grid, spec.grid)
     return [F.interpolate(tap, size=size, mode="bilinear", align_corners=True) for tap in taps]
 
@@ -50,8 +52,13 @@ def to_batch(taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, .
     return Batch(features=features, categories=categories)
 
 
-def layout_of(spec: FeatureSpec, backbone: Backbone) -> FeatureLayout:
+def layout_of(spec: FeatureSpec, backbone: Backbone, categories: tuple[str, ...] = ()) -> FeatureLayout:
     """Shapes of the features that ``backbone`` gives under ``spec``.
+
+    Args:
+        spec: Taps and image size.
+        backbone: The backbone.
+        categories: That a detector will be trained on.
 
     Raises:
         BackboneError: If the backbone has no feature map at one of the strides.
@@ -63,7 +70,7 @@ def layout_of(spec: FeatureSpec, backbone: Backbone) -> FeatureLayout:
                 f"(it has {', '.join(map(str, backbone.channels))}). Choose another with BACKBONE=..."
             )
     grids = tuple(spec.grid or -(-spec.image_size // stride) for stride in spec.strides)
-    return FeatureLayout(spec.image_size, tuple(backbone.channels[s] for s in spec.strides), grids)
+    return FeatureLayout(spec.image_size, tuple(backbone.channels[s] for s in spec.strides), grids, categories)
 
 
 @dataclass(frozen=True)

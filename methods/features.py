@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Resampling = Literal["native", "bilinear_align_corners"]
+Resampling = Literal["native", "average_pool_3", "bilinear_align_corners"]
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,10 @@ class FeatureSpec:
     Attributes:
         image_size: Side of the square input image in pixels; images are resized, aspect ratio not kept, no crop.
         strides: Strides of the taps, shallow first; the backbone's last stage output at each stride.
-        resampling: ``native`` gives each tap on its own grid. ``bilinear_align_corners`` resizes all taps to
-            ``grid`` x ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
-        grid: Side of the common grid; 0 for ``native``.
+        resampling: ``native`` gives each tap on its own grid. ``average_pool_3`` too, after a mean over 3x3 places
+            (stride 1, zeros around the border counted). ``bilinear_align_corners`` resizes all taps to ``grid`` x
+            ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
+        grid: Side of the common grid; 0 where each tap keeps its own.
     """
 
     image_size: int
@@ -26,7 +27,7 @@ class FeatureSpec:
     grid: int = 0
 
     def __post_init__(self) -> None:
-        if (self.grid > 0) != (self.resampling != "native"):
+        if (self.grid > 0) != (self.resampling == "bilinear_align_corners"):
             raise ValueError(f"grid {self.grid} does not go with resampling '{self.resampling}'")
 
 
@@ -38,11 +39,13 @@ class FeatureLayout:
         image_size: Side of the input image in pixels.
         channels: Channels of each tap.
         grids: Side of each tap's grid, after resampling.
+        categories: Categories trained on, sorted: for detectors that use category labels.
     """
 
     image_size: int
     channels: tuple[int, ...]
     grids: tuple[int, ...]
+    categories: tuple[str, ...] = ()
 
     @property
     def total_channels(self) -> int:

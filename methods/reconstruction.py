@@ -7,25 +7,28 @@ random states is enough to go on to the same result on a CPU. Last step wins: no
 from __future__ import annotations
 
 import math
-import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from methods.attention import DropoutSource
 from methods.detector import Batch, Detector, FitContext, FitReport, TrainingSet
 from methods.errors import FitError
+from methods.resident import on_device
 from methods.schedule import ScheduleName, learning_rate
+from methods.training_checkpoint import TrainingState
 
 Precision = Literal["float32", "bfloat16"]
+Losses = Callable[[Batch], Iterator[Tensor]]
 _CHECKPOINT_SECONDS = 60.0
+_READING = {"cpu": 1}
+"""Steps between two looks at the losses, by device type; on a GPU looking makes the host wait."""
+_READING_ELSEWHERE = 50
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,15 @@ class Training:
 
     Attributes:
         epochs: Passes over the training images; used when ``steps`` is 0.
-        steps: Optimiser steps; 0 counts epochs instead.
+        steps: Presented batches; 0 counts epochs instead.
         batch_size: Images per step; the last batch of an epoch may be smaller.
         learning_rate: Peak learning rate of AdamW.
-        weight_decay: Of AdamW.
+        weight_decay: Of AdamW; 0 makes it Adam.
         schedule: See ``methods.schedule``.
         clip: Largest global norm of the gradient; 0 for none.
         precision: ``bfloat16`` runs matrix products in bfloat16 (autocast); weights and optimiser stay float32.
+        zero_gradients: Gradients are set to zero between updates instead of being dropped: an update then also moves
+            the parameters that its loss does not reach, by Adam's momentum (as torch did before 2.0).
     """
 
     epochs: int
@@ -51,37 +56,39 @@ class Training:
     schedule: ScheduleName
     clip: float
     precision: Precision
+    zero_gradients: bool = False
 
     def total_steps(self, images: int) -> int:
-        """Optimiser steps for a training set of that many images."""
+        """Steps for a training set of that many images."""
         return self.steps or self.epochs * math.ceil(images / self.batch_size)
 
 
 def train_reconstruction(
     detector: Detector,
     network: nn.Module,
-    loss_of: Callable[[Batch], Tensor],
+    losses_of: Losses,
     train: TrainingSet,
     context: FitContext,
     training: Training,
     dropout: DropoutSource,
 ) -> FitReport:
-    """Train ``network`` so that ``loss_of(batch)`` falls.
+    """Train ``network`` so that the losses of ``losses_of(batch)`` fall.
 
     Args:
         detector: Given to the observer.
         network: Whose parameters are trained; already on the device.
-        loss_of: Training loss of a batch on the device: a scalar.
+        losses_of: Yields the training losses of a batch on the device, each a scalar. The optimiser makes an update
+            after each of them, before the next is computed; nearly all methods yield one.
         train: Normal images.
         context: Seed, device, progress, observer, checkpoint.
         training: Hyper-parameters.
         dropout: The network's source of random bits, reseeded here and kept in checkpoints.
 
     Returns:
-        Steps, presentations, and the loss of every step.
+        Steps, presentations, the loss of every step (summed where there are several), and what was observed.
 
     Raises:
-        FitError: If the loss is not finite, naming step and epoch.
+        FitError: If a loss is not finite, naming step and epoch.
     """
     device = context.device
     total = training.total_steps(len(train))
@@ -94,8 +101,10 @@ def train_reconstruction(
     torch.manual_seed(context.seed)
     dropout.reseed(context.seed)
     report = FitReport(batch_size=min(training.batch_size, len(train)))
-    start = _resume(context.checkpoint, network, optimiser, dropout, report)
-    autocast = torch.autocast(device.type, dtype=torch.bfloat16) if training.precision == "bfloat16" else nullcontext()
+    state = TrainingState(network, optimiser, dropout, report)
+    start = state.resume(context.checkpoint)
+    images = on_device(train, device)
+    reading = _Reading(report, context, total, per_epoch)
     began = saved = time.monotonic()
     network.train()
     shown = sum(min(training.batch_size, len(train) - p * training.batch_size) for p in _positions(start, per_epoch))
@@ -105,32 +114,77 @@ def train_reconstruction(
         if position == 0 or step == start:
             order = _order(context.seed, epoch, len(train))
         chunk = order[position * training.batch_size : (position + 1) * training.batch_size]
-        batch = _to(train.batch(chunk), device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(training.schedule, step, total, training.learning_rate)
-        optimiser.zero_grad(set_to_none=True)
-        with autocast:
-            loss = loss_of(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FitError(f"The training loss became {value} at step {step + 1} of {total} (epoch {epoch + 1}).")
-        loss.backward()
-        if training.clip:
-            nn.utils.clip_grad_norm_(network.parameters(), training.clip)
-        optimiser.step()
-        report.loss_curve.append((step + 1, value))
+        losses = losses_of(images.batch(chunk))
+        while (loss := _next_loss(losses, training.precision, device)) is not None:
+            optimiser.zero_grad(set_to_none=not training.zero_gradients)
+            reading.add(step + 1, loss)
+            loss.backward()
+            if training.clip:
+                nn.utils.clip_grad_norm_(network.parameters(), training.clip)
+            optimiser.step()
+        reading.end_step(step + 1)
         shown += len(chunk)
-        context.progress(step + 1, total, f"step, loss {value:.4f}")
-        if context.observer:
-            _observe(context, step + 1, detector, network, dropout)
+        if context.observer and context.observer.due(step + 1, total, per_epoch):
+            reading.read()
+            report.observations.append(_observe(context, step + 1, detector, network, dropout))
         if context.checkpoint and time.monotonic() - saved > _CHECKPOINT_SECONDS:
+            reading.read()
             saved = time.monotonic()
-            _save(context.checkpoint, network, optimiser, dropout, report, step + 1, saved - began)
+            state.save(context.checkpoint, step + 1, saved - began)
+    reading.read()
     network.eval()
-    _forget(context.checkpoint)
+    if context.checkpoint is not None:
+        context.checkpoint.unlink(missing_ok=True)
     report.steps = total
     report.presentations_per_image = shown / len(train)
     return report
+
+
+class _Reading:
+    """Losses on their way from the device to the report: at once on a CPU, now and then on a GPU."""
+
+    def __init__(self, report: FitReport, context: FitContext, total: int, per_epoch: int) -> None:
+        self.report, self.context, self.total, self.per_epoch = report, context, total, per_epoch
+        self.every = _READING.get(context.device.type, _READING_ELSEWHERE)
+        self.waiting: dict[int, Tensor] = {}
+
+    def add(self, step: int, loss: Tensor) -> None:
+        """A loss of this step; on a CPU one that is not finite stops the training before it moves the weights."""
+        earlier = self.waiting.get(step)
+        self.waiting[step] = loss.detach() if earlier is None else earlier + loss.detach()
+        if self.every == 1 and not math.isfinite(float(self.waiting[step])):
+            self.read()
+
+    def end_step(self, step: int) -> None:
+        """All losses of the step are there."""
+        if len(self.waiting) >= self.every:
+            self.read()
+            self.context.progress(step, self.total, f"step, loss {self.report.loss_curve[-1][1]:.4f}")
+
+    def read(self) -> None:
+        """Fetch what waits.
+
+        Raises:
+            FitError: If a loss is not finite.
+        """
+        if not self.waiting:
+            return
+        values = torch.stack(list(self.waiting.values())).float().tolist()
+        for step, value in zip(self.waiting, values, strict=True):
+            if not math.isfinite(value):
+                epoch = (step - 1) // self.per_epoch + 1
+                raise FitError(f"The training loss became {value} at step {step} of {self.total} (epoch {epoch}).")
+            self.report.loss_curve.append((step, value))
+        self.waiting.clear()
+
+
+def _next_loss(losses: Iterator[Tensor], precision: Precision, device: torch.device) -> Tensor | None:
+    """The next loss of a batch, computed in ``precision``; None where there is none left."""
+    autocast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    with autocast:
+        return next(losses, None)
 
 
 def _positions(steps: int, per_epoch: int) -> list[int]:
@@ -145,94 +199,17 @@ def _order(seed: int, epoch: int, images: int) -> list[int]:
     return order
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
-    if device.type == "cpu":
-        return batch
-    return Batch(tuple(f.to(device, non_blocking=True) for f in batch.features), batch.categories)
-
-
-def _observe(context: FitContext, step: int, detector: Detector, network: nn.Module, dropout: DropoutSource) -> None:
+def _observe(
+    context: FitContext, step: int, detector: Detector, network: nn.Module, dropout: DropoutSource
+) -> dict[str, object]:
     """Call the observer so that the training does not notice."""
     devices = [context.device] if context.device.type == "cuda" else []
     bits = dropout.state()
+    noted: dict[str, object] = {}
     with torch.random.fork_rng(devices=devices):
         network.eval()
         if context.observer:
-            context.observer(step, detector)
+            noted = context.observer(step, detector)
     network.train()
     dropout.restore(bits)
-
-
-def _save(
-    path: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    dropout: DropoutSource,
-    report: FitReport,
-    step: int,
-    seconds: float,
-) -> None:
-    """Write a checkpoint: tensors and integers only, readable with ``weights_only=True``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    state: dict[str, Any] = {
-        "step": step,
-        "seconds": report.earlier_seconds + seconds,
-        "network": network.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "dropout": dropout.state(),
-        "loss_curve": list(report.loss_curve),
-    }
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def _resume(
-    path: Path | None,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    dropout: DropoutSource,
-    report: FitReport,
-) -> int:
-    """Go on from a checkpoint if there is one.
-
-    Returns:
-        The number of steps already done.
-    """
-    if path is None or not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
-        # Damaged, or not written by us (nothing in it was executed): the training starts anew.
-        path.unlink(missing_ok=True)
-        return 0
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    torch.set_rng_state(state["torch_rng"])
-    if state["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-    dropout.restore(state["dropout"])
-    report.earlier_seconds = float(state["seconds"])
-    report.loss_curve.extend((int(step), float(loss)) for step, loss in state["loss_curve"])
-    return int(state["step"])
-
-
-def _forget(path: Path | None) -> None:
-    if path is not None:
-        path.unlink(missing_ok=True)
-
-
-def save_state(state: dict[str, Tensor], path: Path) -> None:
-    """Write a fitted state as safetensors, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, partial)
-    partial.replace(path)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read what ``save_state`` wrote."""
-    return load_file(path)
+    return noted

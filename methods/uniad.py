@@ -18,7 +18,7 @@ masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -39,6 +39,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
+from methods.jitter import jitter
 from methods.query_decoder import UniADNetwork
 from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.registry import detector
@@ -112,23 +113,6 @@ class UniADConfig:
         return self.image_size // max(self.strides)
 
 
-def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
-    """Feature jitter (paper, section 3.4): one draw per call decides; noise is independent per token and channel.
-
-    Args:
-        features: (B, C, h, w).
-        scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
-        probability: Of jittering at all.
-
-    Returns:
-        (B, C, h, w).
-    """
-    if scale == 0 or float(torch.rand(())) >= probability:
-        return features
-    deviation = features.norm(dim=1, keepdim=True) * (scale / features.shape[1])
-    return features + torch.randn_like(features) * deviation
-
-
 @detector
 class UniAD(Detector):
     """See the module's docstring."""
@@ -196,10 +180,10 @@ class UniAD(Detector):
         config = self.config
         self.network.to(context.device)
 
-        def loss_of(batch: Batch) -> Tensor:
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
             (clean,) = batch.features
             rebuilt = self.network(jitter(clean, config.jitter_scale, config.jitter_probability))
-            return F.mse_loss(rebuilt.float(), clean)
+            yield F.mse_loss(rebuilt.float(), clean)
 
         training = Training(
             config.epochs,
@@ -211,7 +195,7 @@ class UniAD(Detector):
             config.clip,
             config.precision,
         )
-        return train_reconstruction(self, self.network, loss_of, train, context, training, self.dropout)
+        return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:

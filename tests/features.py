@@ -12,16 +12,18 @@ from methods.features import FeatureLayout
 
 
 class FakeImages:
-    """A ``TrainingSet`` over given features: one (n, C, h, w) tensor per tap."""
+    """A ``TrainingSet`` over given features: one (n, C, h, w) tensor per tap, and categories where they are told."""
 
-    def __init__(self, *taps: Tensor) -> None:
+    def __init__(self, *taps: Tensor, categories: Sequence[str] | None = None) -> None:
         self.taps = taps
+        self.categories = categories
 
     def __len__(self) -> int:
         return len(self.taps[0])
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        return Batch(tuple(tap[list(indices)] for tap in self.taps))
+        names = tuple(self.categories[index] for index in indices) if self.categories is not None else None
+        return Batch(tuple(tap[list(indices)] for tap in self.taps), names)
 
 
 def structured(layout: FeatureLayout, images: int, seed: int, *, concatenated: bool) -> tuple[Tensor, ...]:

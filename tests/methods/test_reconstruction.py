@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 import torch
 
+from methods import reconstruction
 from methods.detector import FitContext
 from methods.features import FeatureLayout
-from methods.reconstruction import read_state, save_state
+from methods.resident import ResidentSet
 from methods.schedule import learning_rate
+from methods.state_file import read_state, save_state
 from methods.uniad import UniAD, UniADConfig
 from tests.features import FakeImages, structured
 
@@ -93,20 +95,60 @@ def test_a_checkpoint_that_is_torn_or_holds_code_is_dropped_and_never_executed(t
     assert not checkpoint.exists()
 
 
-def test_an_observer_leaves_no_trace():
-    plain, _ = train(FitContext(0, CPU))
-    seen = []
+class Watcher:
+    """An observer that does everything that could disturb a training."""
 
-    def observe(step: int, detector: UniAD) -> None:
+    def due(self, step: int, total: int, per_epoch: int) -> bool:
+        return step % 2 == 0 or step == total
+
+    def __call__(self, step: int, detector: UniAD) -> dict[str, object]:
         torch.rand(3)
         batch = FakeImages(*structured(LAYOUT, 2, 5, concatenated=True)).batch([0, 1])
-        seen.append(detector.predict(batch).image_scores)
+        score = float(detector.predict(batch).image_scores.sum())
         detector.dropout.keep(torch.Size([10]), 0.5)
         detector.network.eval()
+        return {"step": step, "score": score}
 
-    watched, _ = train(FitContext(0, CPU, observer=observe))
-    assert len(seen) == 12
+
+def test_an_observer_leaves_no_trace():
+    plain, _ = train(FitContext(0, CPU))
+    watched, report = train(FitContext(0, CPU, observer=Watcher()))
+    assert [noted["step"] for noted in report.observations] == [2, 4, 6, 8, 10, 12]
     assert equal(plain, watched)
+
+
+def test_observations_survive_an_interruption(tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.reconstruction._CHECKPOINT_SECONDS", 0.0)
+    _, whole = train(FitContext(0, CPU, observer=Watcher()))
+
+    def die(done: int, total: int, what: str) -> None:
+        if done == 7:
+            raise KilledError
+
+    checkpoint = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint, observer=Watcher()))
+    _, resumed = train(FitContext(0, CPU, checkpoint=checkpoint, observer=Watcher()))
+    assert resumed.observations == whole.observations
+
+
+def test_losses_read_late_as_from_a_gpu_are_the_same(monkeypatch):
+    prompt, expected = train(FitContext(0, CPU, observer=Watcher()))
+    monkeypatch.setitem(reconstruction._READING, "cpu", 5)
+    late, report = train(FitContext(0, CPU, observer=Watcher()))
+    assert report.loss_curve == expected.loss_curve
+    assert equal(prompt, late)
+
+
+def test_a_training_set_in_device_memory_gives_the_same_batches():
+    taps = structured(LAYOUT, 12, 0, concatenated=True)
+    names = tuple(f"c{i % 3}" for i in range(12))
+    plain, resident = FakeImages(*taps, categories=names), ResidentSet(FakeImages(*taps, categories=names), CPU)
+    assert len(resident) == 12
+    for rows in ([3, 0, 11], [5]):
+        ours, theirs = resident.batch(rows), plain.batch(rows)
+        assert ours.categories == theirs.categories
+        assert torch.equal(ours.features[0], theirs.features[0])
 
 
 def test_bfloat16_trains_to_nearly_the_same_loss():

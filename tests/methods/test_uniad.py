@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
 from methods.features import FeatureLayout
-from methods.uniad import UniAD, UniADConfig, jitter
+from methods.jitter import jitter
+from methods.uniad import UniAD, UniADConfig
 from tests.features import FakeImages
 
 PAPER_LAYOUT = FeatureLayout(224, (24, 32, 56, 160), (14, 14, 14, 14))

@@ -1,0 +1,46 @@
+"""Feature jitter: noise on frozen features that a reconstruction network learns to take away (UniAD, section 3.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
+    """UniAD's feature jitter: one draw per call decides; noise is independent per token and channel.
+
+    Args:
+        features: (B, C, h, w).
+        scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
+        probability: Of jittering at all.
+
+    Returns:
+        (B, C, h, w).
+    """
+    if scale == 0 or float(torch.rand(())) >= probability:
+        return features
+    return features + _noise(features, scale)
+
+
+def jitter_tokens(features: Tensor, scale: float, probability: float) -> Tensor:
+    """RLR's feature jitter: as UniAD's, but every token is drawn for itself (official code).
+
+    Args:
+        features: (B, C, h, w).
+        scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
+        probability: Of jittering a token.
+
+    Returns:
+        (B, C, h, w).
+    """
+    if scale == 0 or probability == 0:
+        return features
+    noise = _noise(features, scale)
+    if probability < 1:
+        noise = noise * (torch.rand_like(features[:, :1]) < probability)
+    return features + noise
+
+
+def _noise(features: Tensor, scale: float) -> Tensor:
+    deviation = features.norm(dim=1, keepdim=True) * (scale / features.shape[1])
+    return torch.randn_like(features) * deviation

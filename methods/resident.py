@@ -1,0 +1,76 @@
+"""Where training features lie while a network is trained on them: in the bank, or in the device's own memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from methods.detector import Batch, TrainingSet
+
+_GATHER = 64
+_SHARE_OF_FREE_MEMORY = 0.5
+
+
+class ResidentSet:
+    """A training set copied to a device once, so that a step waits neither for the disk nor for a transfer.
+
+    Args:
+        train: The images.
+        device: Where to.
+    """
+
+    def __init__(self, train: TrainingSet, device: torch.device) -> None:
+        self.taps: list[Tensor] = []
+        names: list[str] = []
+        for start in range(0, len(train), _GATHER):
+            part = train.batch(range(start, min(start + _GATHER, len(train))))
+            names.extend(part.categories or ())
+            if not self.taps:
+                self.taps = [torch.empty(len(train), *tap.shape[1:], device=device) for tap in part.features]
+            for whole, tap in zip(self.taps, part.features, strict=True):
+                whole[start : start + len(part)] = tap.to(device)
+        self._names = names
+        self._length = len(train)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images of these positions, on the device."""
+        rows = torch.tensor(indices).to(self.taps[0].device, non_blocking=True)
+        names = tuple(self._names[index] for index in indices) if self._names else None
+        return Batch(tuple(tap.index_select(0, rows) for tap in self.taps), names)
+
+
+class TransferredSet:
+    """A training set that stays where it is; every batch is sent to the device while the host goes on.
+
+    Args:
+        train: The images.
+        device: Where to.
+    """
+
+    def __init__(self, train: TrainingSet, device: torch.device) -> None:
+        self.train = train
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images of these positions, on their way to the device."""
+        batch = self.train.batch(indices)
+        sent = tuple(tap.pin_memory().to(self.device, non_blocking=True) for tap in batch.features)
+        return Batch(sent, batch.categories)
+
+
+def on_device(train: TrainingSet, device: torch.device) -> TrainingSet:
+    """The training set as ``device`` reads it best: all of it in device memory where that has room."""
+    if device.type != "cuda" or not len(train):
+        return train
+    one = sum(tap.numel() * 4 for tap in train.batch([0]).features)
+    free, _ = torch.cuda.mem_get_info(device)
+    fits = one * len(train) <= free * _SHARE_OF_FREE_MEMORY
+    return ResidentSet(train, device) if fits else TransferredSet(train, device)

@@ -1,0 +1,42 @@
+"""Fitted states as safetensors files; the header says which detector the tensors belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+_HEADER = "uniboard"
+
+
+def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted state, atomically.
+
+    Args:
+        state: Tensors by name.
+        path: The file.
+        description: JSON values for the file's header.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(tensors, partial, metadata={_HEADER: json.dumps(description or {}, sort_keys=True)})
+    partial.replace(path)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors that ``save_state`` wrote."""
+    return load_file(path)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What the header says; empty where it says nothing."""
+    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        header = file.metadata() or {}
+    description: dict[str, Any] = json.loads(header.get(_HEADER, "{}"))
+    return description
