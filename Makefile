@@ -17,7 +17,7 @@ OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SE
 	$(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
 	$(call option,RESULTS_DIR,results-dir) $(call option,CACHE_DIR,cache-dir) $(call option,SITE,site) \
 	$(call option,BANK_DTYPE,bank-dtype) $(call option,BANK_GIB,bank-gib) $(call option,KEEP,keep) \
-	$(call option,MAP_SIZE,map-size) $(ARGS)
+	$(call option,MAP_SIZE,map-size) $(call option,CURVES,curves) $(ARGS)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
@@ -26,7 +26,7 @@ VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES DEVICE JOBS THREADS DATA_DIR ROOT WEIGHTS WEIGHTS_DIR'
-	@echo '           BACKBONE SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE ARGS'
+	@echo '           BACKBONE SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 
 $(VENV)/installed: requirements.lock

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.estimate import Estimator
 from bench.options import Options
-from bench.plan import Run, cache_file, make_plan, missing_runs
+from bench.plan import Run, cache_file, fits, make_plan, missing_runs
 from bench.pool import carry_out, duration
 from bench.printing import print_headline
 from bench.provenance import git_state
@@ -42,7 +42,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         store = Store(options.results_dir)
         _say_refused_settings(console, options, plan)
         records = store.records()
-        todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed)
+        todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
         if options.only_kept:
             todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
         for path, reason in store.problems:
@@ -61,6 +61,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
             options.resolved_jobs,
             options.force,
             options.command,
+            options.curves,
         )
         finished = carry_out(todo, execution, estimator, console)
         failed += sum(record.status == "failed" for record in finished)
@@ -111,7 +112,7 @@ def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator
     features = total
     for (title, setting), runs in groups.items():
         rest = [run for run in runs if run.score_id in waiting]
-        seconds = sum(estimator.seconds(run) or 0.0 for run in rest)
+        seconds = sum(estimator.seconds(group[0]) or 0.0 for group in fits(rest))
         total += seconds / jobs
         source = estimator.source(rest[0]) if rest else "-"
         table.add_row(title, setting, str(len(runs)), str(len(runs) - len(rest)), duration(seconds), source)

@@ -79,6 +79,9 @@ def run(
     keep: Annotated[str, typer.Option(help="Fitted states to keep: none, last or all.")] = "none",
     map_size: Annotated[str, typer.Option(help="Side of the scored maps in pixels, or native.")] = "256",
     site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+    curves: Annotated[
+        int, typer.Option(min=0, help="Test metrics every so many epochs, for learning curves (a diagnostic); 0: none.")
+    ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are recorded already.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs recorded as failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run and how long it takes.")] = False,
@@ -114,6 +117,7 @@ def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
         "bank_gib",
         "keep",
         "map_size",
+        "curves",
         "force",
         "retry_failed",
         "reverse",

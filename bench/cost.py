@@ -37,7 +37,8 @@ def milliseconds_per_image(
     generator = torch.Generator().manual_seed(0)
     shape = (batch_size, 3, spec.image_size, spec.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
-    names = (category,) * batch_size if detector.info.class_aware else None
+    told = detector.told_category(detector.config)
+    names = (category,) * batch_size if told else None
     seconds = []
     for _ in range(1 + REPEATS):
         _synchronise(device)

@@ -13,7 +13,7 @@ import torch
 
 from bench.plan import Run, load_backbone
 from methods.detector import Batch, FitContext
-from methods.feature_bank import layout_of, to_batch
+from methods.feature_bank import to_batch
 from results.record import RunRecord
 
 _PROBE_IMAGES = 8
@@ -43,7 +43,7 @@ class _ProbeImages:
     """Random features of the right shape."""
 
     def __init__(self, run: Run, count: int) -> None:
-        layout = layout_of(run.features, load_backbone(run.backbone))
+        layout = run.layout
         generator = torch.Generator().manual_seed(0)
         self.spec, self.categories = run.features, run.categories
         self.aware = run.detector_class.info.class_aware
@@ -164,7 +164,7 @@ def _steps(run: Run, train_images: int) -> int:
 
 
 def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:
-    detector = run.detector_class(config, layout_of(run.features, load_backbone(run.backbone)))
+    detector = run.detector_class(config, run.layout)
     begun = time.perf_counter()
     with torch.enable_grad():
         detector.fit(train, FitContext(0, device))
@@ -191,7 +191,7 @@ def _measure(run: Run) -> Rates:
     else:  # the difference of two sizes: what a fit costs once does not grow with the images
         longer = _fit_seconds(run, config, _ProbeImages(run, 2 * _PROBE_IMAGES), device)
         fit = max(0.0, longer - _fit_seconds(run, config, train, device)) / _PROBE_IMAGES
-    detector = run.detector_class(config, layout_of(run.features, backbone))
+    detector = run.detector_class(config, run.layout)
     with torch.enable_grad():
         detector.fit(train, FitContext(0, device))
     begun = time.perf_counter()

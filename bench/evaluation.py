@@ -32,6 +32,7 @@ class CategoryScores:
         common: (n,) float32 image scores by the harness's rule.
         maps: n float32 maps, resized by the protocol.
         gallery: (n, 64, 64) float16 maps for pictures.
+        routing_accuracy: Share of the images that the detector took for this category; None if it chooses none.
     """
 
     samples: tuple[Sample, ...]
@@ -39,6 +40,7 @@ class CategoryScores:
     common: NDArray[np.float32]
     maps: list[NDArray[np.float32]]
     gallery: NDArray[np.float16]
+    routing_accuracy: float | None = None
 
 
 def score_category(
@@ -47,6 +49,7 @@ def score_category(
     """Run the detector over one category's test images."""
     samples = index.split("test", category)
     own, common, maps, gallery = [], [], [], []
+    routed: list[bool] = []
     for start in range(0, len(samples), TEST_BATCH):
         rows = range(start, min(start + TEST_BATCH, len(samples)))
         prediction = detector.predict(features.batch(rows))
@@ -54,6 +57,7 @@ def score_category(
             map_ = resize_maps(raw, _map_shape(index, samples[row], protocol))[0]
             maps.append(map_)
             common.append(common_score(map_, protocol.common_window))
+        routed.extend(name == category for name in prediction.routed or ())
         gallery.append(resize_maps(prediction.maps, (GALLERY_SIDE, GALLERY_SIDE)))
         if index.image_score == "map_mean":
             own.append(prediction.maps.mean(dim=(1, 2)).cpu())
@@ -66,6 +70,7 @@ def score_category(
         np.array(common, dtype=np.float32),
         maps,
         np.concatenate(gallery).clip(-limit, limit).astype(np.float16),
+        sum(routed) / len(routed) if routed else None,
     )
 
 
@@ -112,6 +117,7 @@ def evaluate_category(
         test_anomalous=int(labels.sum()),
         regions=regions,
         regions_lost=lost,
+        routing_accuracy=scores.routing_accuracy,
     )
     return result, curves
 

@@ -50,6 +50,7 @@ class Options:
     check_counts: bool = True
     reverse: bool = False
     only_kept: bool = False
+    curves: int = 0
     command: str = field(default="", compare=False)
 
     @property

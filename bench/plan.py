@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from methods.backbone import Backbone, BackboneChoice, WeightsKind
 from methods.detector import Detector
 from methods.errors import ConfigError
 from methods.feature_bank import BankSettings, FeatureBank, layout_of
-from methods.features import FeatureSpec
+from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import find_detector
 from results.canonical import short_id
 from results.record import BackboneEntry, DatasetEntry, MethodEntry
@@ -88,6 +89,16 @@ class Run:
         return BackboneEntry(
             name=self.backbone.name, weights=self.backbone.weights, sha256=self.backbone_identity["weights"]
         )
+
+    @property
+    def layout(self) -> FeatureLayout:
+        """Shapes of its features, and the categories that it is trained on."""
+        return layout_of(self.features, load_backbone(self.backbone), self.categories)
+
+    @property
+    def told_category(self) -> bool:
+        """Whether the detector is told the category of each test image."""
+        return self.detector_class.told_category(self.config)
 
     def open_bank(self) -> FeatureBank:
         """The feature bank that the run reads."""
@@ -159,23 +170,38 @@ def make_plan(options: Options) -> list[Run]:
                     continue
                 groups = [index.categories] if setting == "unified" else [(c,) for c in index.categories]
                 for categories in groups:
-                    method = _method_entry(cls, options.resolved_preset, config, typed, choice)
-                    runs.append(
-                        _make_run(
-                            options,
-                            index,
-                            setting,
-                            categories,
-                            method,
-                            config,
-                            seed,
-                            choice,
-                            identities[choice],
+                    for variant in _score_variants(cls, config, typed):
+                        method = _method_entry(cls, options.resolved_preset, variant, typed, choice)
+                        runs.append(
+                            _make_run(
+                                options,
+                                index,
+                                setting,
+                                categories,
+                                method,
+                                variant,
+                                seed,
+                                choice,
+                                identities[choice],
+                            )
                         )
-                    )
     if options.reverse:
         runs.reverse()
     return runs
+
+
+def _score_variants(cls: type[Detector], config: Any, typed: dict[str, Any]) -> list[Any]:
+    """The configurations that one fit is scored under: the method's variants, but the one given where it is named."""
+    wanted = [v for v in cls.info.score_variants if not set(v) & set(typed)]
+    return [dataclasses.replace(config, **variant) for variant in wanted] or [config]
+
+
+def fits(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
+    """Runs grouped by the fit that they share, in order of their first."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.fit_id, []).append(run)
+    return [tuple(group) for group in groups.values()]
 
 
 def _require_buildable(cls: type[Detector], config: Any, choice: BackboneChoice) -> None:
@@ -191,7 +217,7 @@ def _require_buildable(cls: type[Detector], config: Any, choice: BackboneChoice)
             raise ConfigError(
                 f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
             )
-        cls(config, layout_of(spec, load_backbone(choice)))
+        cls(config, layout_of(spec, load_backbone(choice), ("one", "another")))
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{cls.info.name}: {error}") from error
 
@@ -219,7 +245,7 @@ def _method_entry(
         overrides={key: list(v) if isinstance(v, tuple) else v for key, v in typed.items()},
         fit_config=fit_config,
         score_config=score_config,
-        class_aware=info.class_aware,
+        class_aware=cls.told_category(config),
         deterministic=info.deterministic,
         badges=badges,
     )
@@ -290,7 +316,7 @@ def _title(options: Options, title: str, index: DatasetIndex) -> str:
     return index.root.resolve().name if options.dataset == "folder" else title
 
 
-def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool) -> list[Run]:
+def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool, curves: int = 0) -> list[Run]:
     """The runs without a usable record.
 
     Args:
@@ -298,14 +324,19 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
         store: Where records are.
         force: Repeat everything.
         retry_failed: Repeat runs that are recorded as failed.
+        curves: Repeat trainings that were recorded without a learning curve, unless it is 0.
     """
     if force:
         return list(runs)
-    recorded = {record.score_id: record.status for record in store.records()}
+    recorded = {record.score_id: record for record in store.records()}
     wanted = []
     for run in runs:
-        status = recorded.get(run.score_id)
-        if status is None or (status == "failed" and retry_failed):
+        record = recorded.get(run.score_id)
+        if record is None:
+            wanted.append(run)
+            continue
+        lacks_curve = curves and record.budget and record.budget.steps and not record.learning_curve
+        if lacks_curve or (record.status == "failed" and retry_failed):
             wanted.append(run)
     return wanted
 

@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 from bench.estimate import Estimator
-from bench.plan import Run
+from bench.plan import Run, fits
 from bench.provenance import ROOT
 from bench.runner import Execution, execute
 from datasets.errors import UniBoardError
@@ -70,7 +70,7 @@ class Reporter:
 
     def remaining(self) -> str:
         """Expected time of the runs that are left, as text."""
-        expected = [self.estimator.seconds(run) for run in self.left]
+        expected = [self.estimator.seconds(group[0]) for group in fits(self.left)]
         known = [seconds for seconds in expected if seconds is not None]
         if not known:
             return "time left: not known yet"
@@ -156,21 +156,22 @@ def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, c
         if runs:
             fill_bank(runs, reporter)
         if execution.jobs == 1:
-            for run in runs:
+            for group in fits(runs):
                 started = time.perf_counter()
-                what = run.describe()
-                record = execute(run, execution, partial(reporter.stage, what))
-                records.append(record)
-                reporter.finished(run, record, time.perf_counter() - started)
+                what = group[0].describe()
+                for run, record in zip(group, execute(group, execution, partial(reporter.stage, what)), strict=True):
+                    records.append(record)
+                    reporter.finished(run, record, time.perf_counter() - started)
         else:
             reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only
             with _importable_workers():
                 parallel = joblib.Parallel(n_jobs=execution.jobs, return_as="generator_unordered")
-                tasks = (joblib.delayed(_in_worker)(run, execution) for run in runs)
+                tasks = (joblib.delayed(_in_worker)(group, execution) for group in fits(runs))
                 try:
-                    for run, record, seconds in parallel(tasks):
-                        records.append(record)
-                        reporter.finished(run, record, seconds)
+                    for group, found, seconds in parallel(tasks):
+                        for run, record in zip(group, found, strict=True):
+                            records.append(record)
+                            reporter.finished(run, record, seconds)
                 except TerminatedWorkerError as error:
                     raise WorkerError(
                         "A worker process was killed, most likely for want of memory. What is recorded stays; "
@@ -179,10 +180,10 @@ def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, c
     return records
 
 
-def _in_worker(run: Run, execution: Execution) -> tuple[Run, RunRecord, float]:
+def _in_worker(group: tuple[Run, ...], execution: Execution) -> tuple[tuple[Run, ...], list[RunRecord], float]:
     started = time.perf_counter()
-    record = execute(run, execution)
-    return run, record, time.perf_counter() - started
+    records = execute(group, execution)
+    return group, records, time.perf_counter() - started
 
 
 @contextmanager

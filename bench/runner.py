@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from bench.cost import milliseconds_per_image
 from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
 from bench.kept import KeptFit, keep, restore
+from bench.learning_curve import LearningCurve, learning_points
 from bench.options import Keep
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
 from datasets.images import load_mask
 from methods.detector import Detector, FitContext, FitReport
-from methods.feature_bank import TrainingView, layout_of
+from methods.feature_bank import TrainingView
 from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
 from results.store import Scores, Store
 
@@ -42,6 +43,7 @@ class Execution:
         jobs: Runs at the same time.
         force: Fit again, also where a fitted state was kept.
         command: What the user typed, for the record.
+        curves: Test metrics are noted every so many epochs of a training, for learning curves; 0 for never.
     """
 
     results_dir: Path
@@ -50,6 +52,7 @@ class Execution:
     jobs: int = 1
     force: bool = False
     command: str = ""
+    curves: int = 0
 
 
 @dataclass
@@ -63,45 +66,65 @@ class _Fitted:
     """Of the run that fitted, where this one only scores a kept state."""
 
 
-def execute(run: Run, execution: Execution, progress: RunProgress = lambda done, total, what: None) -> RunRecord:
-    """Carry out one run and write its record.
+def execute(
+    runs: Sequence[Run], execution: Execution, progress: RunProgress = lambda done, total, what: None
+) -> list[RunRecord]:
+    """Carry out runs that share one fit, and write a record of each.
 
     Every error is caught and recorded, except those that end the process (Ctrl-C) and an unwritable store.
 
+    Args:
+        runs: They differ in test-time options only.
+        execution: How.
+        progress: Told how far the fit is.
+
     Raises:
-        RecordError: If the record can't be written.
+        RecordError: If a record can't be written.
     """
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(runs[0].threads)
     started = utc_now()
     reset_peak_memory()
-    store = Store(execution.results_dir)
+    fitted: _Fitted | Exception
+    try:
+        fitted = _fit(runs, execution, progress, started)
+    except Exception as error:  # whatever a detector raises costs its own runs only
+        fitted = error
+    return [_record(run, execution, fitted, started) for run in runs]
+
+
+def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:
+    """Score a fitted detector and write the run's record; of a fit that failed, write that."""
     scores: Scores | None = None
     gallery: NDArray[np.float16] | None = None
     try:
-        fitted = _fit(run, execution, progress, started)
+        if isinstance(fitted, Exception):
+            raise fitted
+        fitted.detector.config = run.config  # differs in test-time options only
         record, scores, gallery = _score(run, execution, fitted, started)
-    except Exception as error:  # whatever a detector raises costs its own run only
+    except Exception as error:
         record = _failed(run, execution, error, started)
-    store.write(record, scores, gallery if run.seed == 0 else None)
+    Store(execution.results_dir).write(record, scores, gallery if run.seed == 0 else None)
     return record
 
 
-def _fit(run: Run, execution: Execution, progress: RunProgress, started: str) -> _Fitted:
+def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, started: str) -> _Fitted:
     """The fitted detector: from its kept state if there is one, else by training."""
+    run = runs[0]
     bank = run.open_bank()
     detector_class, spec = run.detector_class, run.features
     train = bank.open(spec, run.categories, "train", with_categories=detector_class.info.class_aware)
     _require_readable_tests(run)
     seed_everything(run.run_seed)
-    detector = detector_class(run.config, layout_of(spec, load_backbone(run.backbone)))
+    detector = detector_class(run.config, run.layout)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
     device = torch.device(run.device)
     kept = None if execution.force else restore(state_file, detector, device)
-    if kept:
+    if kept and (kept.report.observations or not execution.curves):
         return _Fitted(detector, kept.report, train.seconds, kept.fit_seconds, kept.peak_rss_bytes, kept.provenance)
     begun = time.perf_counter()
     checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
-    report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, checkpoint=checkpoint))
+    observer = LearningCurve(runs, execution.curves) if execution.curves else None
+    report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, observer, checkpoint))
     seconds = report.earlier_seconds + time.perf_counter() - begun
     peak = peak_memory()
     if execution.keep != "none":
@@ -130,7 +153,7 @@ def _score(
     begun = time.perf_counter()
     results, curves, parts = {}, {}, []
     for category in run.categories:
-        test = bank.open(spec, [category], "test", with_categories=detector.info.class_aware)
+        test = bank.open(spec, [category], "test", with_categories=run.told_category)
         part = score_category(detector, test, run.index, category, run.protocol)
         results[category], found = evaluate_category(part, run.index, run.protocol)
         curves.update({f"{category}/{name}": curve for name, curve in found.items()})
@@ -152,6 +175,7 @@ def _score(
         results=results,
         pooled=pooled,
         loss_curve=thin_curve(report.loss_curve),
+        learning_curve=learning_points(report, run.score_id),
         cost=cost,
         provenance=fitted.provenance or _provenance(run, execution, started),
     )

@@ -87,6 +87,20 @@ class CategoryResult(_Entry):
     regions: int = 0
     regions_lost: int = 0
     """Connected defect regions that vanished when masks were resized to the protocol's map size."""
+    routing_accuracy: FiniteFloat | None = None
+    """Share of the test images that the detector took for this category, where it chooses one by itself."""
+
+
+class LearningPoint(_Entry):
+    """How a training stood at one moment: a diagnostic, never used to choose anything.
+
+    ``loss`` is the mean training loss since the point before; ``results`` are test metrics by category.
+    """
+
+    step: int
+    epoch: FiniteFloat
+    loss: FiniteFloat
+    results: dict[str, dict[str, FiniteFloat | None]]
 
 
 class CostEntry(_Entry):
@@ -151,6 +165,8 @@ class RunRecord(_Entry):
     """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
     loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
     """(optimiser step, training loss), thinned to at most 200 points."""
+    learning_curve: tuple[LearningPoint, ...] = ()
+    """Test metrics in the course of the training, where they were asked for. The last step is what counts."""
     failure: FailureEntry | None = None
     cost: CostEntry | None = None
     provenance: ProvenanceEntry = Field(repr=False)

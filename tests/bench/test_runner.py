@@ -251,7 +251,7 @@ def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
     blocked.write_text("not a directory")
     opts = options(settings=("unified",), results_dir=blocked)
     with pytest.raises(RecordError, match=str(blocked)):
-        execute(make_plan(opts)[0], Execution(blocked, opts.cache_dir))
+        execute(make_plan(opts)[:1], Execution(blocked, opts.cache_dir))
 
 
 def test_fit_reaches_neither_test_images_nor_labels(options, monkeypatch):

@@ -16,6 +16,7 @@ from tests.features import FakeImages, structured
 
 DETECTORS = known_detectors()
 CPU = torch.device("cpu")
+CATEGORIES = ("one", "other")
 CHANNELS = {2: 4, 4: 40, 8: 50, 16: 60, 32: 70}
 
 
@@ -27,16 +28,22 @@ def quick(cls: type[Detector], seed: int = 0) -> tuple[Detector, FeatureLayout, 
     config = cls.config_type(**changes)
     spec = cls.features(config)
     grids = tuple(spec.grid or 64 // stride for stride in spec.strides)
-    layout = FeatureLayout(64, tuple(CHANNELS[stride] for stride in spec.strides), grids)
+    categories = CATEGORIES if cls.info.class_aware else ()
+    layout = FeatureLayout(64, tuple(CHANNELS[stride] for stride in spec.strides), grids, categories)
     torch.manual_seed(seed)
     return cls(config, layout), layout, spec.grid > 0
 
 
 def fitted(cls: type[Detector], seed: int = 0) -> tuple[Detector, Batch]:
     detector, layout, concatenated = quick(cls, seed)
-    train = FakeImages(*structured(layout, 12, 0, concatenated=concatenated))
+    train = FakeImages(*structured(layout, 12, 0, concatenated=concatenated), categories=names_of(cls, 12))
     detector.fit(train, FitContext(seed, CPU))
-    return detector, Batch(structured(layout, 5, 1, concatenated=concatenated))
+    return detector, Batch(structured(layout, 5, 1, concatenated=concatenated), names_of(cls, 5))
+
+
+def names_of(cls: type[Detector], images: int) -> tuple[str, ...] | None:
+    """Categories of some images, for detectors that are told them."""
+    return tuple(CATEGORIES[i % 2] for i in range(images)) if cls.info.class_aware else None
 
 
 @pytest.fixture(params=sorted(DETECTORS))
@@ -63,8 +70,8 @@ def test_constant_images_are_fitted_and_scored(cls):
     detector, layout, concatenated = quick(cls)
     taps = [torch.full((6, c, g, g), 0.5) for c, g in zip(layout.channels, layout.grids, strict=True)]
     features = (torch.cat(taps, dim=1),) if concatenated else tuple(taps)
-    detector.fit(FakeImages(*features), FitContext(0, CPU))
-    prediction = detector.predict(Batch(features))
+    detector.fit(FakeImages(*features, categories=names_of(cls, 6)), FitContext(0, CPU))
+    prediction = detector.predict(Batch(features, CATEGORIES[:1] * 6 if cls.info.class_aware else None))
     assert torch.isfinite(prediction.maps).all()
     torch.testing.assert_close(prediction.image_scores, prediction.image_scores[:1].expand(6))
 
@@ -92,14 +99,15 @@ def test_scores_do_not_depend_on_the_other_images_of_the_batch(cls):
     detector, batch = fitted(cls)
     together = detector.predict(batch)
     for row in range(len(batch)):
-        alone = detector.predict(Batch(tuple(tap[row : row + 1] for tap in batch.features)))
+        name = batch.categories[row : row + 1] if batch.categories else None
+        alone = detector.predict(Batch(tuple(tap[row : row + 1] for tap in batch.features), name))
         torch.testing.assert_close(alone.maps[0], together.maps[row], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(alone.image_scores[0], together.image_scores[row], rtol=1e-3, atol=1e-4)
 
 
 def test_something_never_seen_scores_higher_than_something_normal(cls):
     detector, batch = fitted(cls)
-    strange = Batch(tuple(tap.flip(1) * 3 for tap in batch.features))
+    strange = Batch(tuple(tap.flip(1) * 3 for tap in batch.features), batch.categories)
     assert detector.predict(strange).image_scores.min() > detector.predict(batch).image_scores.max()
 
 

@@ -154,7 +154,7 @@ def options_for_dtype(tmp_path):
             weights="random", backbone="resnet18", assignments=("padim.image_size=64", "padim.channels=20"),
             results_dir=tmp_path / dtype, cache_dir=tmp_path / "cache", bank_dtype=dtype,
         )  # fmt: skip
-        record = execute(make_plan(options)[0], Execution(options.results_dir, options.cache_dir))
+        (record,) = execute(make_plan(options)[:1], Execution(options.results_dir, options.cache_dir))
         assert record.failure is None
         return record.results
 

@@ -1,0 +1,73 @@
+"""Learning curves: test metrics in the course of a training. A diagnostic: nothing is ever chosen by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.evaluation import evaluate_category, score_category
+from bench.plan import Run
+from methods.detector import Detector, FitReport
+from results.record import LearningPoint
+
+WATCHED = ("I-AUROC", "P-AUROC", "PRO")
+
+
+class LearningCurve:
+    """An observer that scores the test images every few epochs and after the last step.
+
+    It lives in bench: the detector that is trained never sees test images, and the loop restores random states.
+
+    Args:
+        runs: That share the fit; each is scored under its own test-time options.
+        epochs: Distance between two points.
+    """
+
+    def __init__(self, runs: Sequence[Run], epochs: int) -> None:
+        self.runs = runs
+        self.epochs = epochs
+
+    def due(self, step: int, total: int, per_epoch: int) -> bool:
+        """After every so many whole epochs, and at the end."""
+        return step == total or step % (self.epochs * per_epoch) == 0
+
+    def __call__(self, step: int, detector: Detector) -> dict[str, Any]:
+        """Metrics by run and category."""
+        before = detector.config
+        try:
+            return {"step": step, "runs": {run.score_id: self._metrics(run, detector) for run in self.runs}}
+        finally:
+            detector.config = before
+
+    @staticmethod
+    def _metrics(run: Run, detector: Detector) -> dict[str, dict[str, float | None]]:
+        detector.config = run.config  # differs in test-time options only
+        bank = run.open_bank()
+        found = {}
+        for category in run.categories:
+            test = bank.open(run.features, [category], "test", with_categories=run.told_category)
+            result, _ = evaluate_category(
+                score_category(detector, test, run.index, category, run.protocol), run.index, run.protocol
+            )
+            found[category] = {metric: result.metrics.get(metric) for metric in WATCHED}
+        return found
+
+
+def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ...]:
+    """One run's points of what was observed during its fit, each with the mean loss since the one before."""
+    points: list[LearningPoint] = []
+    before = 0
+    for noted in report.observations:
+        step = int(noted["step"])
+        losses = [loss for at, loss in report.loss_curve if before < at <= step]
+        if score_id in noted["runs"] and losses:
+            points.append(
+                LearningPoint(
+                    step=step,
+                    epoch=round(step * report.presentations_per_image / report.steps, 6),
+                    loss=float(f"{sum(losses) / len(losses):.6g}"),
+                    results=noted["runs"][score_id],
+                )
+            )
+        before = step
+    return tuple(points)

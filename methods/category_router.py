@@ -1,0 +1,71 @@
+"""Chooses an image's category from its frozen features alone, for detectors that would otherwise have to be told it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from methods.detector import TrainingSet
+
+_CHUNK = 64
+
+
+class CategoryRouter(nn.Module):
+    """Multinomial logistic regression on the mean and the standard deviation over positions of every channel.
+
+    Args:
+        channels: C of the feature map; the classifier reads 2 C numbers.
+        categories: Number of categories.
+    """
+
+    def __init__(self, channels: int, categories: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(2 * channels))
+        self.register_buffer("scale", torch.ones(2 * channels))
+        self.register_buffer("weight", torch.zeros(categories, 2 * channels))
+        self.register_buffer("bias", torch.zeros(categories))
+
+    def fit(self, train: TrainingSet, categories: Sequence[str]) -> None:
+        """Fit on the training images, one pass.
+
+        Args:
+            train: Batches of one (B, C, h, w) feature map with categories.
+            categories: In the order of the classifier's outputs.
+        """
+        described, labels = [], []
+        for start in range(0, len(train), _CHUNK):
+            batch = train.batch(range(start, min(start + _CHUNK, len(train))))
+            described.append(self.describe(batch.features[0].cpu()))
+            labels.extend(categories.index(name) for name in batch.categories or ())
+        inputs = torch.cat(described).double()
+        centre, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0).clamp_min(1e-6)
+        self.centre.copy_(centre)
+        self.scale.copy_(scale)
+        if len(set(labels)) < 2:
+            return
+        found = LogisticRegression(max_iter=1000).fit(((inputs - centre) / scale).numpy(), labels)
+        weight, bias = torch.from_numpy(found.coef_), torch.from_numpy(found.intercept_)
+        if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        for row, label in enumerate(found.classes_):
+            self.weight[label] = weight[row]
+            self.bias[label] = bias[row]
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it has seen several categories."""
+        return bool(self.weight.any())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) features to (B,) indices of categories."""
+        inputs = (self.describe(features) - self.centre) / self.scale
+        return (inputs @ self.weight.t() + self.bias).argmax(dim=1)
+
+    @staticmethod
+    def describe(features: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, 2 C): mean and standard deviation over positions."""
+        tokens = features.flatten(2)
+        return torch.cat([tokens.mean(dim=2), tokens.std(dim=2, correction=0)], dim=1)
