@@ -12,7 +12,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
 option = $(if $($(1)),--$(2) "$($(1))")
 OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SETTINGS,settings) $(call option,SEEDS,seeds) \
-	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,DEVICE,device) $(call option,JOBS,jobs) \
+	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) \
 	$(call option,THREADS,threads) $(call option,DATA_DIR,data-dir) $(call option,ROOT,root) $(call option,WEIGHTS,weights) \
 	$(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
 	$(call option,RESULTS_DIR,results-dir) $(call option,CACHE_DIR,cache-dir) $(call option,SITE,site) \
@@ -25,7 +25,7 @@ VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES DEVICE JOBS THREADS DATA_DIR ROOT WEIGHTS WEIGHTS_DIR'
+	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS THREADS DATA_DIR ROOT WEIGHTS WEIGHTS_DIR'
 	@echo '           BACKBONE SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 

@@ -60,6 +60,9 @@ def run(
     seeds: Annotated[str, typer.Option(help="Number of seeds (3) or a list of them (0,4).")] = "3",
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = "",
     categories: Annotated[str, typer.Option(help="Categories, separated by commas; default: all.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Of the separate detectors only these categories'; the others' cells stay blank.")
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[
         int, typer.Option(min=0, help="Runs at the same time; 0: one, but the number of cores (at most 4) for quick.")
@@ -127,6 +130,7 @@ def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
         "settings": parse_list(given["settings"], "setting"),
         "seeds": parse_seeds(given["seeds"]),
         "categories": parse_list(given["categories"], "category"),
+        "only": parse_list(given["only"], "category"),
         "assignments": tuple(given["set_"] or ()),
         "check_counts": not given["unchecked_counts"],
         "only_kept": only_kept,

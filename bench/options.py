@@ -30,6 +30,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     preset: str = ""
     categories: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     device: str = "auto"
     jobs: int = 1
     threads: int = 0

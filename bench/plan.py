@@ -156,6 +156,9 @@ def make_plan(options: Options) -> list[Run]:
         categories=options.categories or None,
         check_counts=options.check_counts,
     )
+    for category in options.only:
+        if category not in index.categories:
+            raise unknown_name("category in --only", category, index.categories)
     for name, cls in classes.items():
         config, _ = configure(cls, options.resolved_preset, overrides.get(name, {}))
         _require_buildable(cls, config, choices[name])
@@ -168,7 +171,8 @@ def make_plan(options: Options) -> list[Run]:
             for setting in options.settings:
                 if setting not in index.settings:
                     continue
-                groups = [index.categories] if setting == "unified" else [(c,) for c in index.categories]
+                alone = [(category,) for category in options.only or index.categories]
+                groups = [index.categories] if setting == "unified" else alone
                 for categories in groups:
                     for variant in _score_variants(cls, config, typed):
                         method = _method_entry(cls, options.resolved_preset, variant, typed, choice)

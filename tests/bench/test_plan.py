@@ -173,6 +173,16 @@ def _changed(name: str, field: str, value: object) -> tuple[str, ...]:
     return (f"{name}.{field}={changed.lower()}",)
 
 
+def test_only_some_separate_detectors_stay_in_the_table_of_all(options):
+    plan = make_plan(options(("padim",), only=("cloth",)))
+    assert [(run.setting, run.categories) for run in plan] == [("unified", ("bolt", "cloth")), ("separate", ("cloth",))]
+    assert len({run.dataset.set_id for run in plan}) == 1
+    ids = {run.score_id for run in make_plan(options(("padim",)))}
+    assert {run.score_id for run in plan} < ids
+    with pytest.raises(UnknownNameError, match=r"--only 'cloht'.*cloth"):
+        make_plan(options(("padim",), only=("cloht",)))
+
+
 def test_nothing_is_missing_from_a_full_store(options, tmp_path):
     plan = make_plan(options())
     assert missing_runs(plan, Store(tmp_path / "runs"), force=False, retry_failed=False) == plan
