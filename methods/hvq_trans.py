@@ -18,11 +18,8 @@ Trainable parameters at the paper's sizes with 15 categories: 18,014,192, of whi
  each output layer 512*272 + 272. Codes are buffers: nothing trains them by gradient.
 
 Deviations: the backbone stays in eval mode (the released code leaves its batch norm and drop-connect in training mode,
-which acts as hidden feature noise: that needs the backbone in the loop). Not known of the released code are the
-initialisation of linear layers (Xavier here, as in UniAD, whose code it builds on) and of the codes' moving cluster
-sizes (1 here; the customary 0 left one code in use at every level of MVTec AD's bottle, and a P-AUROC of 76.0 after
-300 steps of batch 8 where 1 gives 86.6 after 100). Batch 32 follows from the released log (two processes of 16).
-Routing and shared codebooks are this project's. With fewer than 5 ``levels`` the lowest are left
+which acts as hidden feature noise: that needs the backbone in the loop). Batch 32 follows from the released log (two
+processes of 16). Routing and shared codebooks are this project's. With fewer than 5 ``levels`` the lowest are left
 out, and the lowest one that is left serves the remaining decoder layers; that too is this project's definition.
 """
 
@@ -102,7 +99,7 @@ class HVQTransConfig:
     codes: int = 512
     codebooks: Sharing = "per_category"
     experts: Sharing = "per_category"
-    cluster_size: float = 1.0
+    cluster_size: float = 0.0
     commitment: float = 0.25
     epochs: int = 1000
     steps: int = 0
@@ -152,6 +149,7 @@ class HVQTrans(Detector):
                     "heads": 4,
                     "feedforward": 256,
                     "codes": 64,
+                    "cluster_size": 1.0,  # 0 would leave one code in use within so few steps
                     "steps": 250,
                     "batch_size": 8,
                     "learning_rate": 1e-3,
@@ -165,8 +163,7 @@ class HVQTrans(Detector):
         class_aware=True,
         deviations=(
             "The backbone stays in eval mode, where the released code leaves its batch norm and drop-connect training; "
-            "Xavier initialisation as in UniAD and codes that stay until they are chosen (neither is known of it); "
-            "batch 32 as its log suggests. Predicted routing, shared codebooks and fewer levels are this project's."
+            "batch 32 as the released log suggests. Predicted routing, shared codebooks and fewer levels are additions."
         ),
         score_variants=({"routing": "given"}, {"routing": "predicted"}),
     )

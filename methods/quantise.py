@@ -25,12 +25,14 @@ class Codebook(nn.Module):
     Args:
         width: D.
         codes: K.
-        cluster_size: What every ``cluster_size`` starts from. 1 leaves codes where they are until they are chosen. 0,
-            as is customary, sends every code that the first image does not choose far away; it passes the data
-            again after about 1,150 images, on its way to 0 (its sum decays, its size can't).
+        cluster_size: What every ``cluster_size`` starts from. 0, as in the official code, sends every code that the
+            first image does not choose far away; it passes the data again after about 1,150 images, on its way to 0
+            (its sum decays, its size can't). Measured on MVTec AD's bottle with batch 8: one code in use at every
+            level for most of 300 steps, then a P-AUROC of 76.0. 1 leaves codes where they are until they are
+            chosen: 86.6 after 100 steps.
     """
 
-    def __init__(self, width: int, codes: int, cluster_size: float = 1.0) -> None:
+    def __init__(self, width: int, codes: int, cluster_size: float = 0.0) -> None:
         super().__init__()
         embed = torch.randn(width, codes)
         self.register_buffer("embed", embed)

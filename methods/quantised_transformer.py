@@ -69,6 +69,7 @@ class QuantisedTransformer(nn.Module):
         self.pos_embed = LearnedPosition(grid, D)
         self.quantize_conv_t = nn.Conv2d(channels, D, 1)
         self.input_proj = nn.Linear(channels, D)
+        # Layers are copies of one, as in the official code: they start equal.
         shared = {id(source): source}
         encoder, decoder = EncoderLayer(config, source), QuantisedDecoderLayer(config, source)
         self.encoder = nn.Module()
@@ -84,9 +85,8 @@ class QuantisedTransformer(nn.Module):
             lists = [Codebook(width, config.codes, config.cluster_size) for _ in range(books)]
             self.add_module(f"quantize_list_{level + 1}", nn.ModuleList(lists))
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+            if isinstance(module, Attention):
+                nn.init.zeros_(module.out_proj.bias)  # as torch's attention starts; all else is torch's default
 
     @property
     def levels(self) -> range:

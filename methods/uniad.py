@@ -37,6 +37,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.error_map import prediction_from_error
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.jitter import jitter
@@ -204,11 +205,8 @@ class UniAD(Detector):
         Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
         """
         features = batch.features[0].to(next(self.network.parameters()).device)
-        error = (self.network(features) - features).norm(dim=1, keepdim=True)
-        size = (self.config.image_size, self.config.image_size)
-        maps = F.interpolate(error, size=size, mode="bilinear", align_corners=True)
-        scores = F.avg_pool2d(maps, self.config.score_window, stride=1).amax(dim=(1, 2, 3))
-        return Prediction(maps[:, 0], scores)
+        config = self.config
+        return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
 
     def state(self) -> dict[str, Tensor]:
         """The network's weights under the names of the official checkpoints."""
