@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``rescore``, ``list``, ``verify``, ``download``, ``report``, ``table``.
+"""The command line: ``run``, ``rescore``, ``shortcut``, ``list``, ``verify``, ``download``, ``report``, ``table``.
 
 ``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
 """
@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import shlex
 import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +19,9 @@ from rich.console import Console
 from bench.printing import print_headline
 from datasets.errors import UniBoardError
 from results.errors import ResultsError
+
+if TYPE_CHECKING:
+    from bench.options import Options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +58,9 @@ def run(
     dataset: Annotated[
         str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")
     ] = "synthetic",
-    methods: Annotated[str, typer.Option(help="Methods, separated by commas.")] = "uniad,padim,patchcore",
+    methods: Annotated[
+        str, typer.Option(help="Methods, separated by commas; default: a few for synthetic, else the main ones.")
+    ] = "",
     settings: Annotated[
         str, typer.Option(help="unified, separate, or both separated by a comma.")
     ] = "unified,separate",
@@ -105,7 +112,43 @@ def rescore(**options: Any) -> None:
     _benchmark(options, only_kept=True)
 
 
-def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
+def _options_of_run(without: Collection[str], **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes ``**options`` those of ``run``, but some, and some with another default."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def told(**options: Any) -> None:
+            command(**options)
+
+        shared = [p for p in inspect.signature(run).parameters.values() if p.name not in without]
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in shared] + own
+        told.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        told.__annotations__ = {p.name: p.annotation for p in parameters}
+        return told
+
+    return decorate
+
+
+@app.command()
+@_options_of_run(without=("methods", "settings", "only"), seeds="1", curves=1)
+def shortcut(
+    *,
+    steps: Annotated[int, typer.Option(min=0, help="Optimiser steps of every training; 0: the preset's.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=0, help="Images per step of every training; 0: the preset's.")] = 0,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of every training; default: the preset's.")] = "",
+    **options: Any,
+) -> None:
+    """Learning curves of MLP, CNN, transformer and UniAD with no, one and all queries: who copies its input?"""
+    from bench.shortcut import shortcut_options
+
+    given = options | {"methods": "", "settings": "unified", "only": ""}
+    _benchmark(given, only_kept=False, expand=lambda one: shortcut_options(one, steps, batch_size, precision))
+
+
+def _benchmark(
+    given: dict[str, Any], *, only_kept: bool, expand: Callable[[Options], list[Options]] = lambda one: [one]
+) -> None:
     from bench.benchmark import benchmark
     from bench.options import OptionError, Options, parse_list, parse_seeds
 
@@ -139,7 +182,7 @@ def _benchmark(given: dict[str, Any], *, only_kept: bool) -> None:
     for name in ("data_dir", "root", "weights_dir", "results_dir", "cache_dir"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
-    all_options = [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
+    all_options = [one for name in _datasets(given["dataset"]) for one in expand(Options(dataset=name, **shared))]
     if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"]):
         raise typer.Exit(EXIT_FAILED_RUNS)
 

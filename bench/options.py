@@ -9,8 +9,11 @@ from typing import Literal
 
 from datasets.errors import UniBoardError, unknown_name
 from datasets.registry import find_dataset
+from methods.registry import known_detectors
 
-DEFAULT_METHODS = ("uniad", "padim", "patchcore")
+SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
+REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
+"""Default methods; of those, the ones that are there. HVQ-Trans brings both its routings."""
 SETTINGS = ("unified", "separate")
 Keep = Literal["none", "last", "all"]
 _QUICK_JOBS = 4
@@ -25,7 +28,7 @@ class Options:
     """Options of ``python -m bench run``; see its ``--help`` for their meaning."""
 
     dataset: str = "synthetic"
-    methods: tuple[str, ...] = DEFAULT_METHODS
+    methods: tuple[str, ...] = ()
     settings: tuple[str, ...] = SETTINGS
     seeds: tuple[int, ...] = (0, 1, 2)
     preset: str = ""
@@ -53,6 +56,15 @@ class Options:
     only_kept: bool = False
     curves: int = 0
     command: str = field(default="", compare=False)
+
+    @property
+    def resolved_methods(self) -> tuple[str, ...]:
+        """The methods named; else few and quick ones for the synthetic dataset, all main ones for real ones."""
+        if self.methods:
+            return self.methods
+        wanted = SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
+        known = known_detectors()
+        return tuple(name for name in wanted if name in known)
 
     @property
     def resolved_preset(self) -> str:

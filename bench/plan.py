@@ -26,6 +26,7 @@ from methods.feature_bank import BankSettings, FeatureBank, layout_of
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import find_detector
 from results.canonical import short_id
+from results.labels import shown
 from results.record import BackboneEntry, DatasetEntry, MethodEntry
 from results.store import Store
 
@@ -104,11 +105,17 @@ class Run:
         """The feature bank that the run reads."""
         return FeatureBank(self.index, lambda: load_backbone(self.backbone), self.backbone_identity, self.bank)
 
+    @property
+    def title(self) -> str:
+        """The method's title, with what was set for it: ``UniAD (query=none)``."""
+        said = ", ".join(f"{name}={shown(value)}" for name, value in sorted(self.method.overrides.items()))
+        return f"{self.method.title} ({said})" if said else self.method.title
+
     def describe(self) -> str:
-        """For progress lines: ``uniad  unified  all 8 categories  seed 0``."""
+        """For progress lines: ``UniAD (steps=500) | unified | all 8 categories | seed 0``."""
         several = len(self.categories) > 1 or self.setting == "unified"
         what = f"all {len(self.categories)} categories" if several else self.categories[0]
-        return f"{self.method.title} | {self.setting} | {what} | seed {self.seed}"
+        return f"{self.title} | {self.setting} | {what} | seed {self.seed}"
 
 
 @lru_cache(maxsize=4)
@@ -142,11 +149,11 @@ def make_plan(options: Options) -> list[Run]:
     Raises:
         UniBoardError: For wrong names, missing data or missing weights, each with what to do.
     """
-    classes = {name: find_detector(name) for name in options.methods}
+    classes = {name: find_detector(name) for name in options.resolved_methods}
     for setting in options.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, SETTINGS)
-    overrides = parse_overrides(list(options.assignments), list(options.methods))
+    overrides = parse_overrides(list(options.assignments), list(options.resolved_methods))
     presets = {name: find_preset(cls, options.resolved_preset) for name, cls in classes.items()}
     choices = {name: _backbone_choice(options, preset.backbone) for name, preset in presets.items()}
     index = open_dataset(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from methods.detector import TrainingSet
@@ -46,6 +45,8 @@ class CategoryRouter(nn.Module):
         self.scale.copy_(scale)
         if len(set(labels)) < 2:
             return
+        from sklearn.linear_model import LogisticRegression  # a second to import, and few detectors route
+
         found = LogisticRegression(max_iter=1000).fit(((inputs - centre) / scale).numpy(), labels)
         weight, bias = torch.from_numpy(found.coef_), torch.from_numpy(found.intercept_)
         if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second

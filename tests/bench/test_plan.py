@@ -6,7 +6,8 @@ import random
 import pytest
 
 from bench.configuration import configure
-from bench.plan import make_plan, missing_runs
+from bench.options import Options
+from bench.plan import fits, make_plan, missing_runs
 from bench.seeding import run_seed
 from datasets.errors import DatasetError, UnknownNameError
 from methods.errors import BackboneError
@@ -96,6 +97,24 @@ def test_seeds_depend_on_names_alone_and_differ():
     shuffled = ["b", "a"]
     random.shuffle(shuffled)
     assert run_seed(0, "d", "unified", shuffled, "m") == run_seed(0, *names[0])
+
+
+def test_default_methods_depend_on_the_kind_of_dataset():
+    assert Options(dataset="synthetic").resolved_methods == ("uniad", "padim", "patchcore")
+    real = Options(dataset="mvtec").resolved_methods
+    assert [name for name in real if name != "draem"] == ["uniad", "rlr", "hvq_trans", "padim", "patchcore"]
+    assert ("draem" in real) == ("draem" in known_detectors())
+
+
+def test_both_routings_of_hvq_trans_share_a_fit(options):
+    plan = make_plan(options(("hvq_trans",), settings=("unified",)))
+    assert [run.config.routing for run in plan] == ["given", "predicted"]
+    assert [run.method.class_aware for run in plan] == [True, False]
+    assert len({run.fit_id for run in plan}) == 1
+    assert len({run.score_id for run in plan}) == 2
+    assert [len(group) for group in fits(plan)] == [2]
+    chosen = make_plan(options(("hvq_trans",), settings=("unified",), assignments=("hvq_trans.routing=predicted",)))
+    assert [run.config.routing for run in chosen] == ["predicted"]
 
 
 def test_wrong_names_say_what_is_right(options):
