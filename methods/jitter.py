@@ -23,7 +23,9 @@ def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
 
 
 def jitter_tokens(features: Tensor, scale: float, probability: float) -> Tensor:
-    """RLR's feature jitter: as UniAD's, but every token is drawn for itself (official code).
+    """RLR's feature jitter: as UniAD's, but every token is drawn for itself.
+
+    At the published probability of 1 that is the official code's, which below 1 jitters an exact share of the tokens.
 
     Args:
         features: (B, C, h, w).

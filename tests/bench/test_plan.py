@@ -22,6 +22,13 @@ CHANGES = {
 }  # fmt: skip
 """Other values of fields that adding one would break."""
 TOGETHER = {
+    "rlr.widths": ("rlr.widths=32,64",),
+    "rlr.windows": ("rlr.windows=3,3",),
+    "rlr.attention": ("rlr.attention=lca",),
+    "rlr.gates": ("rlr.gates=scalar",),
+    "rlr.reference_penalty": ("rlr.reference_length=2", "rlr.reference_penalty=0.1"),
+    "rlr.mask_probability": ("rlr.mask_probability=0.5",),
+    "rlr.update": ("rlr.update=per_level",),
     "hvq_trans.levels": ("hvq_trans.levels=2",),
     "hvq_trans.codebooks": ("hvq_trans.codebooks=shared",),
     "hvq_trans.experts": ("hvq_trans.experts=shared",),

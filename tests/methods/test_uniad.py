@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
@@ -12,6 +12,7 @@ from methods.features import FeatureLayout
 from methods.jitter import jitter
 from methods.uniad import UniAD, UniADConfig
 from tests.features import FakeImages
+from tests.literal import literal_attention, literal_linear, literal_norm
 
 PAPER_LAYOUT = FeatureLayout(224, (24, 32, 56, 160), (14, 14, 14, 14))
 SMALL = UniADConfig(
@@ -54,54 +55,59 @@ def test_parameters_carry_the_names_and_shapes_of_the_released_checkpoints():
     assert shapes == expected
 
 
-def literal_uniad(detector: UniAD, features: Tensor) -> Tensor:
-    """The forward pass as the fact sheet words it, with torch's own attention."""
+def literal_uniad(detector: UniAD, image: Tensor) -> Tensor:
+    """The reconstruction of one image's (C, h, w) features, as the fact sheet words it."""
     config, state = detector.config, detector.network.state_dict()
-    D, grid = config.width, config.grid
+    grid, N = config.grid, config.grid**2
+    hidden = torch.zeros(N, N, dtype=torch.float64)
+    reach = config.neighbour_size // 2
+    for token in range(N):
+        for key in range(N):
+            if abs(token // grid - key // grid) <= reach and abs(token % grid - key % grid) <= reach:
+                hidden[token, key] = float("-inf")
 
-    def attention(prefix: str, query: Tensor, key: Tensor, value: Tensor, masked: bool) -> Tensor:
-        layer = nn.MultiheadAttention(D, config.heads, batch_first=True)
-        layer.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        mask = detector.network.mask if masked else None
-        return layer(query, key, value, attn_mask=mask, need_weights=False)[0]
+    def attention(name: str, query: Tensor, key: Tensor, value: Tensor, masked: bool) -> Tensor:
+        return literal_attention(state, name, config.heads, query, key, value, hidden if masked else None)
 
-    def norm(name: str, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(x, (D,), state[f"{name}.weight"], state[f"{name}.bias"])
+    def fed(at: str, x: Tensor) -> Tensor:
+        return literal_linear(state, f"{at}.linear2", literal_linear(state, f"{at}.linear1", x).clamp(min=0))
 
-    def linear(name: str, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    B = len(features)
-    x = linear("input_proj", features.flatten(2).transpose(1, 2))
+    x = literal_linear(state, "input_proj", torch.stack([image[:, r, c] for r in range(grid) for c in range(grid)]))
     rows, columns = state["pos_embed.row_embed.weight"], state["pos_embed.col_embed.weight"]
     position = torch.stack([torch.cat([columns[c], rows[r]]) for r in range(grid) for c in range(grid)])
     for i in range(config.encoder_layers):
-        at = f"transformer.encoder.layers.{i}."
-        x = norm(f"{at}norm1", x + attention(f"{at}self_attn.", x + position, x + position, x, config.mask_encoder))
-        x = norm(f"{at}norm2", x + linear(f"{at}linear2", linear(f"{at}linear1", x).relu()))
+        at = f"transformer.encoder.layers.{i}"
+        own = attention(f"{at}.self_attn", x + position, x + position, x, config.mask_encoder)
+        x = literal_norm(state, f"{at}.norm1", x + own)
+        x = literal_norm(state, f"{at}.norm2", x + fed(at, x))
     memory = y = x
     for i in range(config.decoder_layers):
-        at = f"transformer.decoder.layers.{i}."
-        table = state.get(f"{at}learned_embed.weight")
-        q = y if table is None else table.expand(B, -1, -1)
-        cross = attention(f"{at}self_attn.", q + position, memory + position, memory, config.mask_decoder_cross)
-        t = norm(f"{at}norm1", q + cross)
-        own = attention(f"{at}multihead_attn.", t + position, y + position, y, config.mask_decoder_self)
-        t = norm(f"{at}norm2", t + own)
-        y = norm(f"{at}norm3", t + linear(f"{at}linear2", linear(f"{at}linear1", t).relu()))
-    return linear("output_proj", norm("transformer.decoder.norm", y)).transpose(1, 2).reshape(features.shape)
+        at = f"transformer.decoder.layers.{i}"
+        q = state.get(f"{at}.learned_embed.weight", y)
+        cross = attention(f"{at}.self_attn", q + position, memory + position, memory, config.mask_decoder_cross)
+        t = literal_norm(state, f"{at}.norm1", q + cross)
+        own = attention(f"{at}.multihead_attn", t + position, y + position, y, config.mask_decoder_self)
+        t = literal_norm(state, f"{at}.norm2", t + own)
+        y = literal_norm(state, f"{at}.norm3", t + fed(at, t))
+    rebuilt = literal_linear(state, "output_proj", literal_norm(state, "transformer.decoder.norm", y))
+    return torch.stack([rebuilt[token] for token in range(N)], dim=1).view(image.shape)
 
 
 @pytest.mark.parametrize("query", ["none", "first", "all"])
 @pytest.mark.parametrize("masks", [(True, True, True), (False, True, False), (True, False, True)])
 def test_the_network_equals_a_literal_one(query, masks):
     encoder, cross, own = masks
-    detector = small(query=query, mask_encoder=encoder, mask_decoder_cross=cross, mask_decoder_self=own)
+    detector = small(
+        query=query, mask_encoder=encoder, mask_decoder_cross=cross, mask_decoder_self=own,
+        neighbour_size=3, width=8, heads=2, feedforward=16,
+    )  # fmt: skip
+    detector.network.double()
     with torch.no_grad():
         for parameter in detector.network.parameters():  # layers start as copies: make them differ
             parameter.add_(0.1 * torch.randn_like(parameter))
-        features = torch.randn(3, 28, 4, 4)
-        torch.testing.assert_close(detector.network(features), literal_uniad(detector, features), rtol=1e-4, atol=1e-5)
+        features = torch.randn(2, 28, 4, 4, dtype=torch.float64)
+        expected = torch.stack([literal_uniad(detector, image) for image in features])
+        torch.testing.assert_close(detector.network(features), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize(("query", "tables"), [("none", 0), ("first", 1), ("all", 2)])
