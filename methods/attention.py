@@ -139,40 +139,39 @@ class Attention(nn.Module):
             self._split(F.linear(value, v_weight, v_bias)),
         )
         q, k, v = (x.expand(B, -1, -1, -1) for x in (q, k, v))
-        if self.dropout.p == 0 or not self.training:
-            if mask is None or not bands or q.device.type != "cpu":
-                bands = ((slice(None), slice(None)),)
-            attended = _attend(q, k, v, mask, bands)
-        else:
-            # Autocast would turn the softmax and all after it back to float32; q, k, v are already narrow.
-            with torch.autocast(q.device.type, enabled=False):
-                attended = self._attend_with_dropout(q, k, v.to(q.dtype), mask)
+        drops = self.dropout.p > 0 and self.training
+        if drops or mask is None or not bands or q.device.type != "cpu":
+            bands = ((slice(None), slice(None)),)
+        # Fused attention of torch's CPU kernels takes twice as long as its parts in bfloat16 on small grids.
+        in_parts = drops or (q.dtype == torch.bfloat16 and q.device.type == "cpu")
+        attend = self._attend_in_parts if in_parts else _attend
+        pieces = []
+        for rows, keys in bands:
+            part = None if mask is None else mask[rows, keys]
+            pieces.append(attend(q[:, :, rows], k[:, :, keys], v[:, :, keys], part))
+        attended = torch.cat(pieces, dim=2) if len(pieces) > 1 else pieces[0]
         return self.out_proj(attended.transpose(1, 2).reshape(B, -1, D))
 
-    def _attend_with_dropout(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d)."""
+    def _attend_in_parts(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d), with dropout on the weights."""
         B, heads, N, d = q.shape
         flat = (B * heads, -1, d)
-        logits = torch.bmm(q.reshape(flat), k.reshape(flat).transpose(1, 2))  # (B * heads, N, M)
-        if mask is not None:
-            logits += mask.to(logits.dtype)
-        weights = self.dropout(logits.softmax(dim=-1))
-        return torch.bmm(weights, v.reshape(flat)).view(B, heads, N, d)
+        # Autocast would turn the softmax and all after it back to float32; q, k, v are already narrow.
+        with torch.autocast(q.device.type, enabled=False):
+            logits = torch.bmm(q.reshape(flat), k.reshape(flat).transpose(1, 2))  # (B * heads, N, M)
+            if mask is not None:
+                logits += mask.to(logits.dtype)
+            weights = self.dropout(logits.softmax(dim=-1))
+            return torch.bmm(weights, v.to(q.dtype).reshape(flat)).view(B, heads, N, d)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, heads, N, D / heads)."""
         return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, bands: Bands) -> Tensor:
-    """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d), one band after the other."""
-    pieces = [
-        F.scaled_dot_product_attention(
-            q[:, :, rows], k[:, :, keys], v[:, :, keys], attn_mask=None if mask is None else mask[rows, keys], scale=1.0
-        )
-        for rows, keys in bands
-    ]
-    return torch.cat(pieces, dim=2) if len(pieces) > 1 else pieces[0]
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d)."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
 
 
 def neighbour_mask(grid: int, size: int) -> Tensor:
