@@ -15,18 +15,20 @@ OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SE
 	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) \
 	$(call option,THREADS,threads) $(call option,DATA_DIR,data-dir) $(call option,ROOT,root) $(call option,WEIGHTS,weights) \
 	$(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
+	$(call option,BACKBONE_PADDING,backbone-padding) $(call option,CHECKPOINT,checkpoint) \
+	$(call option,CHECKPOINT_CATEGORIES,checkpoint-categories) \
 	$(call option,RESULTS_DIR,results-dir) $(call option,CACHE_DIR,cache-dir) $(call option,SITE,site) \
 	$(call option,BANK_DTYPE,bank-dtype) $(call option,BANK_GIB,bank-gib) $(call option,KEEP,keep) \
 	$(call option,MAP_SIZE,map-size) $(call option,CURVES,curves) $(ARGS)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench dry-run rescore report table list verify test lint format contact-sheet clean
+.PHONY: help setup bench dry-run shortcut rescore report table list verify test lint format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS THREADS DATA_DIR ROOT WEIGHTS WEIGHTS_DIR'
-	@echo '           BACKBONE SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS'
+	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 
 $(VENV)/installed: requirements.lock
@@ -42,6 +44,10 @@ bench: setup ## Run the benchmark and render the page
 
 dry-run: setup ## What would run, what is recorded already, how long it will take
 	$(PY) -m bench run --dry-run $(OPTIONS)
+
+shortcut: setup ## Learning curves: plain networks against UniAD with no, one, all queries (STEPS, BATCH, PRECISION)
+	$(PY) -m bench shortcut $(OPTIONS) $(call option,STEPS,steps) $(call option,BATCH,batch-size) \
+		$(call option,PRECISION,precision)
 
 rescore: setup ## Score kept detectors under other test-time options, without training
 	$(PY) -m bench rescore $(OPTIONS)

@@ -23,7 +23,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     """Run benchmarks one after the other, then render the page.
 
     Args:
-        all_options: One per dataset.
+        all_options: Those of one dataset are carried out as one plan; they differ in methods and assignments only.
         reference_dir: Committed records, read beside the own ones.
         site: Where the page is rendered.
         dry_run: Only say what would run.
@@ -33,12 +33,13 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     """
     console = Console(soft_wrap=True)
     git_state()  # of the code that is loaded now, not of what is edited while it runs
-    plans = []
+    plans: dict[str, tuple[Options, list[Run]]] = {}
     for options in all_options:  # all plans first: a wrong name at the end must not cost the runs before it
-        console.print(f"Reading {options.dataset} ...", highlight=False)
-        plans.append((options, make_plan(options)))
+        if options.dataset not in plans:
+            console.print(f"Reading {options.dataset} ...", highlight=False)
+        plans.setdefault(options.dataset, (options, []))[1].extend(make_plan(options))
     failed = 0
-    for options, plan in plans:
+    for options, plan in plans.values():
         store = Store(options.results_dir)
         _say_refused_settings(console, options, plan)
         records = store.records()
@@ -48,7 +49,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         for path, reason in store.problems:
             console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
         _say_what_is_to_do(console, plan, todo, records)
-        estimator = Estimator(records, probe=bool(todo))
+        estimator = Estimator(records, probe=bool(todo), curves=options.curves)
         if dry_run:
             _print_dry_run(console, plan, todo, estimator, options.resolved_jobs)
             continue
@@ -69,7 +70,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         return 0
     store = Store(all_options[0].results_dir, (reference_dir,))
     page = build(store, site)
-    print_headline(console, store, {run.dataset.set_id for _, plan in plans for run in plan})
+    print_headline(console, store, {run.dataset.set_id for _, plan in plans.values() for run in plan})
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
     console.print(f"Page: {page.resolve()}", highlight=False)
@@ -106,7 +107,7 @@ def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator
     table = Table("method", "setting", "runs", "recorded", "expected", "estimate from", box=None)
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in plan:
-        groups.setdefault((run.method.title, run.setting), []).append(run)
+        groups.setdefault((run.title, run.setting), []).append(run)
     waiting = {run.score_id for run in todo}
     total = estimator.feature_seconds(todo)
     features = total

@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``rescore``, ``shortcut``, ``list``, ``verify``, ``download``, ``report``, ``table``.
+"""The command line: ``run``, ``rescore``, ``shortcut``, ``score``, ``list``, ``verify``, ``download``, ``report``, ...
 
 ``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
 """
@@ -36,6 +36,9 @@ EXIT_USER_ERROR = 2
 ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
 ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
 DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
+BackbonePadding = Annotated[
+    str, typer.Option(help="timm, or native: as the published EfficientNets pad; default: timm, or the checkpoint's.")
+]
 Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
 RUNS, REFERENCE = Path("results/runs"), Path("results/reference")
 
@@ -62,9 +65,12 @@ def run(
         str, typer.Option(help="Methods, separated by commas; default: a few for synthetic, else the main ones.")
     ] = "",
     settings: Annotated[
-        str, typer.Option(help="unified, separate, or both separated by a comma.")
-    ] = "unified,separate",
-    seeds: Annotated[str, typer.Option(help="Number of seeds (3) or a list of them (0,4).")] = "3",
+        str,
+        typer.Option(help="unified, separate or both, separated by a comma; default: both, of a checkpoint unified."),
+    ] = "",
+    seeds: Annotated[
+        str, typer.Option(help="Number of seeds (3) or a list of them (0,4); default: 3, of a checkpoint 1.")
+    ] = "",
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = "",
     categories: Annotated[str, typer.Option(help="Categories, separated by commas; default: all.")] = "",
     only: Annotated[
@@ -80,6 +86,13 @@ def run(
     weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
     weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
     backbone: Annotated[str, typer.Option(help="timm name for all methods; default: each preset's own.")] = "",
+    backbone_padding: BackbonePadding = "",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Fitted detector to evaluate, without training: published, or of this project.")
+    ] = None,
+    checkpoint_categories: Annotated[
+        str, typer.Option(help="Categories of a published class-aware checkpoint, in its order; default: MVTec AD's.")
+    ] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.field=value; may be repeated.")] = None,
     results_dir: ResultsDir = RUNS,
     reference_dir: ReferenceDir = REFERENCE,
@@ -120,8 +133,8 @@ def _options_of_run(without: Collection[str], **defaults: Any) -> Callable[[Call
         def told(**options: Any) -> None:
             command(**options)
 
-        shared = [p for p in inspect.signature(run).parameters.values() if p.name not in without]
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        shared = [p for p in inspect.signature(run, eval_str=True).parameters.values() if p.name not in without]
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
         parameters = [p.replace(default=defaults.get(p.name, p.default)) for p in shared] + own
         told.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         told.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -131,7 +144,7 @@ def _options_of_run(without: Collection[str], **defaults: Any) -> Callable[[Call
 
 
 @app.command()
-@_options_of_run(without=("methods", "settings", "only"), seeds="1", curves=1)
+@_options_of_run(without=("methods", "settings", "only", "checkpoint", "checkpoint_categories"), seeds="1", curves=1)
 def shortcut(
     *,
     steps: Annotated[int, typer.Option(min=0, help="Optimiser steps of every training; 0: the preset's.")] = 0,
@@ -143,6 +156,7 @@ def shortcut(
     from bench.shortcut import shortcut_options
 
     given = options | {"methods": "", "settings": "unified", "only": ""}
+    given |= {"checkpoint": None, "checkpoint_categories": ""}
     _benchmark(given, only_kept=False, expand=lambda one: shortcut_options(one, steps, batch_size, precision))
 
 
@@ -156,7 +170,10 @@ def _benchmark(
         if given[name] not in allowed:
             raise OptionError(f"{name.upper()}={given[name]}: expected {', '.join(allowed)}.")
     same = ("preset", "device", "jobs", "threads", "data_dir", "root", "weights", "weights_dir", "backbone")
+    loaded = given["checkpoint"] is not None
     more = (
+        "backbone_padding",
+        "checkpoint",
         "results_dir",
         "cache_dir",
         "bank_dtype",
@@ -170,8 +187,9 @@ def _benchmark(
     )
     shared: dict[str, Any] = {name: given[name] for name in same + more} | {
         "methods": parse_list(given["methods"], "method"),
-        "settings": parse_list(given["settings"], "setting"),
-        "seeds": parse_seeds(given["seeds"]),
+        "settings": parse_list(given["settings"] or ("unified" if loaded else "unified,separate"), "setting"),
+        "seeds": parse_seeds(given["seeds"] or ("1" if loaded else "3")),
+        "checkpoint_categories": parse_list(given["checkpoint_categories"], "category"),
         "categories": parse_list(given["categories"], "category"),
         "only": parse_list(given["only"], "category"),
         "assignments": tuple(given["set_"] or ()),
@@ -179,7 +197,7 @@ def _benchmark(
         "only_kept": only_kept,
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
     }
-    for name in ("data_dir", "root", "weights_dir", "results_dir", "cache_dir"):
+    for name in ("data_dir", "root", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
     all_options = [one for name in _datasets(given["dataset"]) for one in expand(Options(dataset=name, **shared))]
@@ -198,6 +216,47 @@ def _datasets(names: str) -> list[str]:
         family = [other for other in known if other.startswith(f"{name}-")]
         chosen.extend([name] if name in known or not family else family)
     return chosen
+
+
+@app.command()
+def score(
+    checkpoint: Annotated[Path, typer.Option(help="Fitted detector: as its authors published it, or of this project.")],
+    images: Annotated[Path, typer.Option(help="Directory of images, searched with all its subdirectories.")],
+    out: Annotated[Path, typer.Option(help="Where maps.npz, scores.csv and overlays/ are written.")],
+    method: Annotated[str, typer.Option(help="uniad, hvq_trans or rlr; a file of this project says it itself.")] = "",
+    category: Annotated[str, typer.Option(help="Category of all images, for class-aware checkpoints.")] = "",
+    categories: Annotated[
+        str, typer.Option(help="Categories of a published class-aware checkpoint, in its order; default: MVTec AD's.")
+    ] = "",
+    backbone: Annotated[str, typer.Option(help="timm name; default: the checkpoint's.")] = "",
+    backbone_padding: BackbonePadding = "",
+    weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
+    weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="method.field=value; may be repeated.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Also save the detector in this project's format.")] = None,
+) -> None:
+    """Anomaly maps, image scores and overlays of any images, by a checkpoint."""
+    from bench.options import parse_list
+    from bench.score import Scoring, score_directory
+
+    scoring = Scoring(
+        checkpoint=checkpoint.expanduser(),
+        images=images.expanduser(),
+        out=out.expanduser(),
+        methods=parse_list(method, "method"),
+        category=category,
+        categories=parse_list(categories, "category"),
+        backbone=backbone,
+        padding=backbone_padding,
+        weights=weights,
+        weights_dir=weights_dir.expanduser() if weights_dir is not None else None,
+        device=device,
+        assignments=tuple(set_ or ()),
+        save=save.expanduser() if save is not None else None,
+    )
+    if score_directory(scoring, Console(soft_wrap=True)):
+        raise typer.Exit(EXIT_FAILED_RUNS)
 
 
 @app.command("list")

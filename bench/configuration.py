@@ -76,6 +76,18 @@ def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) ->
         UnknownNameError: For an unknown preset or field.
         ConfigError: For a value of the wrong type or out of its closed set.
     """
+    typed = typed_overrides(cls, overrides)
+    config = cls.config_type(**{**find_preset(cls, preset).config, **typed})
+    return config, typed
+
+
+def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Field values of a detector's configuration from text.
+
+    Raises:
+        UnknownNameError: For an unknown field.
+        ConfigError: For a value of the wrong type or out of its closed set.
+    """
     fields = {field.name: field for field in dataclasses.fields(cls.config_type)}
     hints = typing.get_type_hints(cls.config_type)
     typed: dict[str, Any] = {}
@@ -86,8 +98,7 @@ def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) ->
         numbers = typed[name] if isinstance(typed[name], tuple) else (typed[name],)
         if any(isinstance(n, int | float) and not (math.isfinite(n) and n >= 0) for n in numbers) or not numbers:
             raise ConfigError(f"{cls.info.name}.{name}={text}: expected finite numbers of at least 0.")
-    config = cls.config_type(**{**find_preset(cls, preset).config, **typed})
-    return config, typed
+    return typed
 
 
 def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from bench.plan import Run, load_backbone
-from methods.detector import Batch, FitContext
+from bench.plan import Run, load_backbone, splits_of
+from methods.detector import Batch, Detector, FitContext
 from methods.feature_bank import to_batch
 from results.record import RunRecord
 
 _PROBE_IMAGES = 8
 _PROBE_STEPS = 2
+_ROUGH = "a short measurement (rough)"
 
 
 @dataclass(frozen=True)
@@ -67,16 +68,18 @@ class Estimator:
     Args:
         records: Of earlier runs.
         probe: Whether to measure what no record tells (takes seconds); otherwise such runs count as unknown.
+        curves: Test images are scored every so many epochs of a training too; 0 for never.
     """
 
-    def __init__(self, records: Iterable[RunRecord], *, probe: bool) -> None:
+    def __init__(self, records: Iterable[RunRecord], *, probe: bool, curves: int = 0) -> None:
         self._probe = probe
+        self._curves = curves
         self._rates: dict[tuple[str, ...], Rates] = {}
         self._seen: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._unknown: set[tuple[str, ...]] = set()
         known: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
         for record in records:
-            if record.status == "ok" and record.cost and record.budget:
+            if record.status == "ok" and record.cost and record.budget and record.budget.train_images:
                 known[_record_key(record)].append(record)
         for key, alike in known.items():
             self._rates[key] = _rates_of(alike)
@@ -89,9 +92,10 @@ class Estimator:
         rates = self._rates_for(run)
         if rates is None:
             return None
-        train = sum(len(run.index.split("train", c)) for c in run.categories)
+        train = 0 if run.checkpoint else sum(len(run.index.split("train", c)) for c in run.categories)
         test = sum(len(run.index.split("test", c)) for c in run.categories)
-        return _steps(run, train) * rates.step + train * rates.fit + test * rates.score
+        scorings = 1 + _points(run, train, self._curves)
+        return _steps(run, train) * rates.step + train * rates.fit + scorings * test * rates.score
 
     def feature_seconds(self, runs: Sequence[Run]) -> float:
         """Expected seconds of the backbone passes of these runs, each category's images once per input size."""
@@ -102,7 +106,7 @@ class Estimator:
                 key = (category, run.backbone.name, run.features.image_size)
                 if rates and key not in done:
                     done.add(key)
-                    total += rates.feature * sum(len(run.index.split(s, category)) for s in ("train", "test"))
+                    total += rates.feature * sum(len(run.index.split(s, category)) for s in splits_of(run))
         return total
 
     def source(self, run: Run) -> str:
@@ -156,11 +160,19 @@ def _rates_of(records: Sequence[RunRecord]) -> Rates:
 
 
 def _steps(run: Run, train_images: int) -> int:
-    """Optimiser steps of a run; 0 for methods without them."""
+    """Optimiser steps of a run; 0 for methods without them, and for checkpoints."""
     config = run.config
-    if not hasattr(config, "steps"):
+    if run.checkpoint or not hasattr(config, "steps"):
         return 0
     return config.steps or config.epochs * -(-train_images // config.batch_size)
+
+
+def _points(run: Run, train_images: int, curves: int) -> int:
+    """Points of a run's learning curve."""
+    steps = _steps(run, train_images)
+    if not curves or not steps:
+        return 0
+    return -(-steps // (curves * -(-train_images // run.config.batch_size)))
 
 
 def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:
@@ -183,6 +195,10 @@ def _measure(run: Run) -> Rates:
     backbone(images)
     feature = (time.perf_counter() - begun) / len(images)
     train, config, step, fit = _ProbeImages(run, _PROBE_IMAGES), run.config, 0.0, 0.0
+    if run.checkpoint is not None:
+        return Rates(
+            feature, step, fit, _score_seconds(run.checkpoint.build(run.layout, device, config), train), _ROUGH
+        )
     if hasattr(config, "steps"):
         config = dataclasses.replace(config, steps=_PROBE_STEPS)
         # The probe has fewer images than a batch: work grows with the images shown.
@@ -194,7 +210,11 @@ def _measure(run: Run) -> Rates:
     detector = run.detector_class(config, run.layout)
     with torch.enable_grad():
         detector.fit(train, FitContext(0, device))
+    return Rates(feature, step, fit, _score_seconds(detector, train), _ROUGH)
+
+
+def _score_seconds(detector: Detector, images: _ProbeImages) -> float:
+    """Seconds of a prediction per image."""
     begun = time.perf_counter()
-    detector.predict(train.batch(range(_PROBE_IMAGES)))
-    score = (time.perf_counter() - begun) / _PROBE_IMAGES
-    return Rates(feature, step, fit, score, "a short measurement (rough)")
+    detector.predict(images.batch(range(_PROBE_IMAGES)))
+    return (time.perf_counter() - begun) / _PROBE_IMAGES

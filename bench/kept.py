@@ -10,9 +10,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from methods.checkpoint import save_detector
 from methods.detector import Detector, FitReport
-from methods.state_file import read_state, save_state
-from results.record import ProvenanceEntry
+from methods.state_file import read_state
+from results.record import BackboneEntry, ProvenanceEntry
 from results.store import write_atomically
 
 
@@ -33,16 +34,17 @@ class KeptFit:
     provenance: ProvenanceEntry
 
 
-def keep(file: Path, detector: Detector, fit: KeptFit, *, only_newest: bool) -> None:
+def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, *, only_newest: bool) -> None:
     """Keep a fitted detector.
 
     Args:
         file: Where; ends in ``.safetensors``. The description beside it is written last: it makes the state count.
         detector: Fitted.
+        backbone: Whose features it was fitted on.
         fit: What to remember.
         only_newest: Delete the states of the same run under other configurations.
     """
-    save_state(detector.state(), file)
+    save_detector(file, detector, backbone.model_dump())
     description = {
         "report": asdict(fit.report),
         "fit_seconds": fit.fit_seconds,

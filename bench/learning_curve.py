@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,12 +33,14 @@ class LearningCurve:
         return step == total or step % (self.epochs * per_epoch) == 0
 
     def __call__(self, step: int, detector: Detector) -> dict[str, Any]:
-        """Metrics by run and category."""
+        """Metrics by run and category, and the seconds that they took."""
+        begun = time.perf_counter()
         before = detector.config
         try:
-            return {"step": step, "runs": {run.score_id: self._metrics(run, detector) for run in self.runs}}
+            found = {run.score_id: self._metrics(run, detector) for run in self.runs}
         finally:
             detector.config = before
+        return {"step": step, "runs": found, "seconds": time.perf_counter() - begun}
 
     @staticmethod
     def _metrics(run: Run, detector: Detector) -> dict[str, dict[str, float | None]]:

@@ -42,6 +42,9 @@ class Options:
     weights: str = ""
     weights_dir: Path | None = None
     backbone: str = ""
+    backbone_padding: str = ""
+    checkpoint: Path | None = None
+    checkpoint_categories: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
     results_dir: Path = Path("results/runs")
     cache_dir: Path = Path(".cache")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 
-from bench.configuration import configure, find_preset, parse_overrides, split_config
+from bench.contenders import Contender, contenders, load_backbone, require_buildable
 from bench.options import SETTINGS, OptionError, Options
 from bench.protocol import Protocol
 from bench.seeding import run_seed
 from datasets.errors import unknown_name
 from datasets.location import open_dataset
 from datasets.registry import find_dataset
-from datasets.sample import DatasetIndex
-from methods.backbone import Backbone, BackboneChoice, WeightsKind
+from datasets.sample import DatasetIndex, Split
+from methods.backbone import BackboneChoice
+from methods.checkpoint import Checkpoint
 from methods.detector import Detector
-from methods.errors import ConfigError
 from methods.feature_bank import BankSettings, FeatureBank, layout_of
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import find_detector
@@ -51,6 +49,7 @@ class Run:
         threads: Of the run.
         fit_id: Of the fitted detector.
         score_id: Of the record.
+        checkpoint: The file that the detector is loaded from; None where it is trained.
     """
 
     dataset: DatasetEntry
@@ -68,6 +67,7 @@ class Run:
     threads: int
     fit_id: str
     score_id: str
+    checkpoint: Checkpoint | None = None
 
     @property
     def detector_class(self) -> type[Detector]:
@@ -87,14 +87,15 @@ class Run:
     @property
     def backbone_entry(self) -> BackboneEntry:
         """What the record says of the features."""
-        return BackboneEntry(
-            name=self.backbone.name, weights=self.backbone.weights, sha256=self.backbone_identity["weights"]
-        )
+        return _backbone_entry(self.backbone, self.backbone_identity)
 
     @property
     def layout(self) -> FeatureLayout:
-        """Shapes of its features, and the categories that it is trained on."""
-        return layout_of(self.features, load_backbone(self.backbone), self.categories)
+        """Shapes of its features, and the categories that it is trained on: of a checkpoint, that it was trained on."""
+        backbone = load_backbone(self.backbone)
+        if self.checkpoint is not None:
+            return self.checkpoint.layout_with(backbone)
+        return layout_of(self.features, backbone, self.categories)
 
     @property
     def told_category(self) -> bool:
@@ -116,12 +117,6 @@ class Run:
         several = len(self.categories) > 1 or self.setting == "unified"
         what = f"all {len(self.categories)} categories" if several else self.categories[0]
         return f"{self.title} | {self.setting} | {what} | seed {self.seed}"
-
-
-@lru_cache(maxsize=4)
-def load_backbone(choice: BackboneChoice) -> Backbone:
-    """The backbone, built once per process."""
-    return Backbone(choice)
 
 
 def resolve_device(name: str) -> str:
@@ -149,13 +144,10 @@ def make_plan(options: Options) -> list[Run]:
     Raises:
         UniBoardError: For wrong names, missing data or missing weights, each with what to do.
     """
-    classes = {name: find_detector(name) for name in options.resolved_methods}
     for setting in options.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, SETTINGS)
-    overrides = parse_overrides(list(options.assignments), list(options.resolved_methods))
-    presets = {name: find_preset(cls, options.resolved_preset) for name, cls in classes.items()}
-    choices = {name: _backbone_choice(options, preset.backbone) for name, preset in presets.items()}
+    running = contenders(options)
     index = open_dataset(
         options.dataset,
         options.data_dir,
@@ -166,45 +158,28 @@ def make_plan(options: Options) -> list[Run]:
     for category in options.only:
         if category not in index.categories:
             raise unknown_name("category in --only", category, index.categories)
-    for name, cls in classes.items():
-        config, _ = configure(cls, options.resolved_preset, overrides.get(name, {}))
-        _require_buildable(cls, config, choices[name])
-    identities = {choice: load_backbone(choice).identity() for choice in sorted(set(choices.values()), key=repr)}
+    for contender in running:
+        require_buildable(contender, index.categories)
     runs: list[Run] = []
     for seed in options.seeds:
-        for name, cls in classes.items():
-            config, typed = configure(cls, options.resolved_preset, overrides.get(name, {}))
-            choice = choices[name]
+        for contender in running:
             for setting in options.settings:
                 if setting not in index.settings:
                     continue
                 alone = [(category,) for category in options.only or index.categories]
                 groups = [index.categories] if setting == "unified" else alone
                 for categories in groups:
-                    for variant in _score_variants(cls, config, typed):
-                        method = _method_entry(cls, options.resolved_preset, variant, typed, choice)
-                        runs.append(
-                            _make_run(
-                                options,
-                                index,
-                                setting,
-                                categories,
-                                method,
-                                variant,
-                                seed,
-                                choice,
-                                identities[choice],
-                            )
-                        )
+                    runs += [
+                        _make_run(options, index, setting, categories, contender, v, seed) for v in contender.variants
+                    ]
     if options.reverse:
         runs.reverse()
     return runs
 
 
-def _score_variants(cls: type[Detector], config: Any, typed: dict[str, Any]) -> list[Any]:
-    """The configurations that one fit is scored under: the method's variants, but the one given where it is named."""
-    wanted = [v for v in cls.info.score_variants if not set(v) & set(typed)]
-    return [dataclasses.replace(config, **variant) for variant in wanted] or [config]
+def splits_of(run: Run) -> tuple[Split, ...]:
+    """The splits whose features the run reads: a checkpoint is not trained."""
+    return ("test",) if run.checkpoint else ("train", "test")
 
 
 def fits(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
@@ -215,65 +190,18 @@ def fits(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _require_buildable(cls: type[Detector], config: Any, choice: BackboneChoice) -> None:
-    """Build the detector once and throw it away: a configuration that makes none is told before any pass or training.
-
-    Raises:
-        ConfigError: If the configuration makes no detector.
-        BackboneError: If the backbone lacks a stride.
-    """
-    try:
-        spec = cls.features(config)
-        if not spec.strides or spec.image_size < max(spec.strides):
-            raise ConfigError(
-                f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
-            )
-        cls(config, layout_of(spec, load_backbone(choice), ("one", "another")))
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"{cls.info.name}: {error}") from error
-
-
-def _backbone_choice(options: Options, preset_backbone: str) -> BackboneChoice:
-    name = options.resolved_backbone or preset_backbone
-    weights = cast(WeightsKind, options.resolved_weights)
-    directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
-    return BackboneChoice(name, weights, directory)
-
-
-def _method_entry(
-    cls: type[Detector], preset: str, config: Any, typed: dict[str, Any], choice: BackboneChoice
-) -> MethodEntry:
-    info = cls.info
-    fit_config, score_config = split_config(config)
-    papers = info.presets[preset].backbone
-    badges = () if choice.name == papers else (f"backbone is not the preset's ({papers})",)
-    return MethodEntry(
-        name=info.name,
-        title=info.title,
-        family=info.family,
-        version=info.version,
-        preset=preset,
-        overrides={key: list(v) if isinstance(v, tuple) else v for key, v in typed.items()},
-        fit_config=fit_config,
-        score_config=score_config,
-        class_aware=cls.told_category(config),
-        deterministic=info.deterministic,
-        badges=badges,
-    )
-
-
 def _make_run(
     options: Options,
     index: DatasetIndex,
     setting: str,
     categories: tuple[str, ...],
-    method: MethodEntry,
+    contender: Contender,
     config: Any,
     seed: int,
-    choice: BackboneChoice,
-    identity: dict[str, Any],
 ) -> Run:
     info = find_dataset(options.dataset)
+    choice, checkpoint = contender.backbone, contender.checkpoint
+    identity, method = load_backbone(choice).identity(), contender.entry(config)
     device = resolve_device(options.device)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
     protocol = Protocol(map_size=options.resolved_map_size)
@@ -283,12 +211,13 @@ def _make_run(
         {
             "method": [method.name, method.version],
             "config": method.fit_config,
-            "backbone": [choice.name, identity["weights"]],
+            "backbone": [choice.name, identity["weights"], *_backbone_entry(choice, identity).unusual],
             "setting": setting,
             "seed": seed,
             "dataset": index.name,
             "train": {c: index.fingerprint(c, "train") for c in categories},
         }
+        | ({"checkpoint": checkpoint.sha256} if checkpoint else {})
     )
     test = {c: index.fingerprint(c, "test") for c in categories}
     return Run(
@@ -319,7 +248,12 @@ def _make_run(
             {"fit": fit_id, "score": method.score_config, "protocol": protocol.as_dict(), "test": test}
             | {"preset": method.preset, "set": list(index.categories)}
         ),
+        checkpoint=checkpoint,
     )
+
+
+def _backbone_entry(choice: BackboneChoice, identity: dict[str, Any]) -> BackboneEntry:
+    return BackboneEntry(name=choice.name, weights=choice.weights, sha256=identity["weights"], padding=choice.padding)
 
 
 def _title(options: Options, title: str, index: DatasetIndex) -> str:

@@ -24,7 +24,7 @@ from rich.progress import (
 )
 
 from bench.estimate import Estimator
-from bench.plan import Run, fits
+from bench.plan import Run, fits, splits_of
 from bench.provenance import ROOT
 from bench.runner import Execution, execute
 from datasets.errors import UniBoardError
@@ -127,7 +127,7 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
     for run, by_category in wanted.values():
         bank = run.open_bank()
         for category, specs in by_category.items():
-            for split in ("train", "test"):
+            for split in splits_of(run):
                 try:
                     seconds = bank.fill(
                         specs, [category], split, lambda done, total, what: reporter.stage(what, done, total)

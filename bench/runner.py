@@ -22,6 +22,7 @@ from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
 from datasets.images import load_mask
+from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_bank import TrainingView
 from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
@@ -110,6 +111,8 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
 def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, started: str) -> _Fitted:
     """The fitted detector: from its kept state if there is one, else by training."""
     run = runs[0]
+    if run.checkpoint is not None:
+        return _load(run, run.checkpoint)
     bank = run.open_bank()
     detector_class, spec = run.detector_class, run.features
     train = bank.open(spec, run.categories, "train", with_categories=detector_class.info.class_aware)
@@ -126,11 +129,19 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     observer = LearningCurve(runs, execution.curves) if execution.curves else None
     report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, observer, checkpoint))
     seconds = report.earlier_seconds + time.perf_counter() - begun
+    seconds -= sum(noted["seconds"] for noted in report.observations)  # curves are no part of the training's cost
     peak = peak_memory()
     if execution.keep != "none":
         fit = KeptFit(report, seconds, peak, _provenance(run, execution, started))
-        keep(state_file, detector, fit, only_newest=execution.keep == "last")
+        keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
     return _Fitted(detector, report, train.seconds, seconds, peak, None)
+
+
+def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:
+    """The detector of a checkpoint: no training, and nothing is known of the one that it had."""
+    _require_readable_tests(run)
+    detector = checkpoint.build(run.layout, torch.device(run.device), run.config)
+    return _Fitted(detector, FitReport(presentations_per_image=0.0), 0.0, 0.0, peak_memory(), None)
 
 
 def _require_readable_tests(run: Run) -> None:
@@ -167,7 +178,7 @@ def _score(
         status="ok",
         **_identity(run, detector),
         budget=BudgetEntry(
-            train_images=sum(len(run.index.split("train", c)) for c in run.categories),
+            train_images=0 if run.checkpoint else sum(len(run.index.split("train", c)) for c in run.categories),
             steps=report.steps,
             presentations_per_image=report.presentations_per_image,
             batch_size=report.batch_size,

@@ -2,6 +2,14 @@
 
 Weights come from timm (``pretrained``), from a directory of the user's (``WEIGHTS_DIR``: the file
 ``<timm name>.safetensors``, never the network), or are random on explicit request (flagged on every row).
+
+timm has several sets of weights for one model, told apart by a tag (``tf_efficientnet_b4.ns_jft_in1k``), and its own
+choice is not the papers'. ``pretrained`` under a name without a tag loads the one that the papers use (``PAPER_TAGS``):
+AutoAugment for UniAD's and RLR's EfficientNets, torchvision's for the ResNets of PaDiM and PatchCore. RLR's
+alternative is ``wide_resnet50_2.racm_in1k``, to be named with its tag. The name in records is the one that was given;
+the hash tells which weights they were.
+
+The padding is timm's, or ``native``: see ``methods/native_padding.py``.
 """
 
 from __future__ import annotations
@@ -22,9 +30,18 @@ from torch import Tensor, nn
 from datasets.errors import unknown_name
 from datasets.fingerprint import file_digest
 from methods.errors import BackboneError
+from methods.native_padding import pad_natively
 
 WeightsKind = Literal["pretrained", "file", "random"]
+Padding = Literal["timm", "native"]
 RANDOM_SEED = 0
+PAPER_TAGS = {
+    "tf_efficientnet_b4": "aa_in1k",
+    "tf_efficientnet_b6": "aa_in1k",
+    "resnet18": "tv_in1k",
+    "wide_resnet50_2": "tv_in1k",
+}
+"""Tags of the pretrained weights that the methods' papers use, where timm's own choice is another."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +49,26 @@ class BackboneChoice:
     """Which backbone with which weights; small and picklable, so that worker processes can build it.
 
     Attributes:
-        name: timm name, e.g. ``tf_efficientnet_b4``.
+        name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``.
         weights: ``pretrained``, ``file`` or ``random``.
         weights_dir: Directory of ``<name>.safetensors`` for ``file``.
+        padding: ``timm``, or ``native`` as the published EfficientNets have it.
     """
 
     name: str
     weights: WeightsKind
     weights_dir: str = ""
+    padding: Padding = "timm"
 
     @property
     def file(self) -> Path:
         """The weights file of ``weights="file"``."""
         return Path(self.weights_dir) / f"{self.name}.safetensors"
+
+    @property
+    def timm_name(self) -> str:
+        """What timm is asked for: with the papers' tag where its pretrained weights are wanted without one."""
+        return with_paper_tag(self.name) if self.weights == "pretrained" else self.name
 
 
 class Backbone(nn.Module):
@@ -60,6 +84,7 @@ class Backbone(nn.Module):
         self.choice = choice
         if not timm.is_model(choice.name):
             raise unknown_name("backbone", choice.name, timm.list_models())
+        _require_known_tag(choice.name)
         strides = _strides_of(choice.name)
         usable = [index for index, stride in enumerate(strides) if stride <= 16]
         if len({strides[index] for index in usable}) != len(usable):
@@ -72,7 +97,9 @@ class Backbone(nn.Module):
         info = self.model.feature_info
         self.channels: dict[int, int] = dict(zip(info.reduction(), info.channels(), strict=True))
         self.sha256 = _weights_hash(choice, self.model)
-        config = timm.get_pretrained_cfg(choice.name, allow_unregistered=True)
+        if choice.padding == "native":
+            pad_natively(self.model, choice.name)
+        config = timm.get_pretrained_cfg(choice.timm_name, allow_unregistered=True)
         mean, std = (config.mean, config.std) if config else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255.0, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255.0, persistent=False)
@@ -92,20 +119,41 @@ class Backbone(nn.Module):
 
         Returns:
             (B, C, H / stride, W / stride) float32 by stride.
+
+        Raises:
+            BackboneError: For native padding and a side that a stride does not divide.
         """
+        if self.choice.padding == "native" and any(side % max(self.channels) for side in images.shape[2:]):
+            raise BackboneError(
+                f"backbone_padding=native takes images whose side {max(self.channels)} divides, not "
+                f"{images.shape[2]}x{images.shape[3]} pixels. Choose another image_size, or BACKBONE_PADDING=timm."
+            )
         normalised = (images.float() - self.mean) / self.std
         maps = self.model(normalised.contiguous(memory_format=torch.channels_last))
         return {stride: m.contiguous() for stride, m in zip(self.channels, maps, strict=True)}
 
     def identity(self) -> dict[str, Any]:
-        """What changes features: goes into the feature bank's keys."""
+        """What changes features: goes into the feature bank's keys. timm's padding goes without saying."""
         return {
             "backbone": self.choice.name,
             "weights": self.sha256,
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "timm": timm.__version__,
-        }
+        } | ({"padding": "native"} if self.choice.padding == "native" else {})
+
+
+def with_paper_tag(name: str) -> str:
+    """A timm name with the tag of the papers' weights, where it has none and there is one."""
+    return f"{name}.{PAPER_TAGS[name]}" if name in PAPER_TAGS else name
+
+
+def _require_known_tag(name: str) -> None:
+    """Raise an ``UnknownNameError`` for a tag that timm does not have for this model."""
+    model, _, tag = name.partition(".")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in known:
+        raise unknown_name(f"weights tag of {model}", tag, known)
 
 
 @lru_cache(maxsize=64)
@@ -125,7 +173,7 @@ def _create(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
     options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
     if choice.weights == "pretrained":
         try:
-            model = timm.create_model(choice.name, pretrained=True, **options)
+            model = timm.create_model(choice.timm_name, pretrained=True, **options)
         except Exception as error:  # every hub client has its own error types
             raise BackboneError(
                 f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "

@@ -15,3 +15,7 @@ class BackboneError(UniBoardError):
 
 class FitError(UniBoardError):
     """Training can't go on (e.g. a loss that is not a number). The message says when it happened."""
+
+
+class CheckpointError(UniBoardError):
+    """A file of a fitted detector can't be read, or does not fit what is asked of it. The message names the file."""

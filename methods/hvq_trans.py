@@ -247,6 +247,40 @@ class HVQTrans(Detector):
         routed = tuple(self.categories[index] for index in chosen) if predicted else None
         return Prediction(maps[:, 0], scores, routed)
 
+    @torch.inference_mode()
+    def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
+        """Categories for images that come without one: by the router, or without one by the codebooks.
+
+        A published checkpoint has no router. Then an image counts for the category whose top-level codebook quantises
+        its top-level tokens with the smallest mean squared error (this project's definition).
+
+        Args:
+            features: (B, C, h, w).
+
+        Returns:
+            A category for each image, and how it was chosen.
+
+        Raises:
+            ConfigError: If there is neither a router nor a codebook per category.
+        """
+        features = features.to(next(self.network.parameters()).device)
+        if len(self.categories) == 1:
+            return self.categories * len(features), "predicted"
+        if self.router.fitted:
+            return tuple(self.categories[index] for index in self.router(features).tolist()), "predicted"
+        if not self.network.levels or self.config.codebooks == "shared":
+            raise ConfigError(
+                "hvq_trans: this detector has neither a router nor codebooks per category: give the category."
+            )
+        tokens = self.network.encode(features)[-1].float()
+        errors = []
+        for category in range(len(self.categories)):
+            codebook = self.network.codebook(self.config.layers, category)
+            codes = F.embedding(codebook.nearest(tokens), codebook.embed.t())
+            errors.append((tokens - codes).square().mean(dim=(1, 2)))
+        nearest = torch.stack(errors).argmin(dim=0).tolist()
+        return tuple(self.categories[index] for index in nearest), "predicted (codebook)"
+
     def _indices(self, names: Sequence[str] | None, images: int = 0) -> list[int]:
         """Positions of category names in this detector's list.
 

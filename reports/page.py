@@ -10,6 +10,7 @@ from pathlib import Path
 from reports.categories import category_tables
 from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
+from reports.learning import LearningPart, learning_part
 from reports.metrics import DEFINITIONS, OTHER_DEFINITIONS, knobs, one_line
 from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.sentences import Labels, answer, completeness, mixing
@@ -38,6 +39,7 @@ class Section:
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
+    learning: LearningPart | None
     losses: str
     cost: TableView
     published: tuple[tuple[str, tuple[str, ...]], ...]
@@ -117,6 +119,7 @@ def _section(store: Store, rows: list[Row], named: Labels) -> Section:
         further=further_table(store, rows, named, key),
         by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
+        learning=learning_part(rows, key),
         losses=loss_curves(rows, named, f"{key}-losses"),
         cost=cost_table(rows, named, f"{key}-cost"),
         published=_published(rows),

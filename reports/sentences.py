@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from results.cells import Cell, number
 from results.costs import cost_of
 from results.labels import table_key
+from results.routing import routing
 from results.rows import SETTINGS, Row
 
 Labels = Mapping[tuple[str, str, str], str]
@@ -64,14 +65,14 @@ def mixing(rows: Sequence[Row]) -> list[str]:
     presets = sorted({row.method.preset for row in rows})
     if len(presets) > 1:
         said.append(
-            f"This table mixes the presets {_listed(presets)}, which train for different budgets: bold and "
+            f"This table mixes the presets {listed(presets)}, which train for different budgets: bold and "
             "underline compare rows of the same preset only."
         )
     backbones = sorted(
         {f"{row.backbone.name} ({row.backbone.weights})" for row in rows if row.backbone.weights != "none"}
     )
     if len(backbones) > 1:
-        said.append(f"Rows use different frozen backbones or weights: {_listed(backbones)}.")
+        said.append(f"Rows use different frozen backbones or weights: {listed(backbones)}.")
     untrained = sum(row.backbone.weights == "random" for row in rows)
     if untrained:
         which = "Rows here" if untrained == len(rows) else "Rows marked “random weights”"
@@ -84,7 +85,7 @@ def mixing(rows: Sequence[Row]) -> list[str]:
     if seeds == [1] and not all(row.method.deterministic for row in rows):
         said.append("One seed only: there is no ±, and small differences may be chance.")
     elif len(seeds) > 1:
-        said.append(f"Rows have different numbers of seeds ({_listed([str(n) for n in seeds])}).")
+        said.append(f"Rows have different numbers of seeds ({listed([str(n) for n in seeds])}).")
     return said
 
 
@@ -94,6 +95,8 @@ def budget(row: Row) -> str:
     steps = {setting: cost.steps for setting, cost in costs.items() if cost.steps}
     if not steps:
         return ""
+    if row.method.preset == "checkpoint":
+        return "trained elsewhere"
     if all(high == 0 for _, high in steps.values()):
         return "no optimiser steps, each image seen once"
     written = {setting: _range(*pair) for setting, pair in steps.items()}
@@ -101,8 +104,18 @@ def budget(row: Row) -> str:
         text = f"{next(iter(written.values()))} steps"
     else:
         text = ", ".join(f"{pair} steps {setting}" for setting, pair in written.items())
-    shown = [f"{_times(*cost.presentations)} {setting}" for setting, cost in costs.items() if cost.presentations]
+    shown = [f"{times(*cost.presentations)} {setting}" for setting, cost in costs.items() if cost.presentations]
     return f"{text}; each image {', '.join(shown)}"
+
+
+def routed(row: Row) -> str:
+    """How often a detector found the category out, ``category predicted: 99.8 % right (lowest: screw 98.2 %)``."""
+    found = routing(row)
+    if found is None:
+        return ""
+    if found.lowest_share == 1:
+        return "category predicted: right for every test image"
+    return f"category predicted: {number(found.mean)} % right (lowest: {found.lowest} {number(found.lowest_share)} %)"
 
 
 def _loss(item: tuple[str, Cell]) -> float:
@@ -118,7 +131,8 @@ def _change(cell: Cell) -> str:
     return f"{'loses' if mean < 0 else 'gains'} {points}{spread} points"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -126,5 +140,7 @@ def _range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
-def _times(low: float, high: float) -> str:
-    return f"{low:.3g}×" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g}–{high:.3g}×"
+def times(low: float, high: float) -> str:
+    """``30×``, or ``30–240×`` for a range."""
+    least, most = (f"{value:.3g}" if value < 999.5 else f"{value:,.0f}" for value in (low, high))
+    return f"{least}×" if least == most else f"{least}–{most}×"

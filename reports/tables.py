@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
-from reports.sentences import Labels, budget, label_of
+from reports.sentences import Labels, budget, label_of, routed
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.cells import Cell, number
 from results.labels import backbone_text
@@ -48,10 +48,11 @@ def badges(row: Row) -> tuple[Badge, ...]:
     if backbone_text(row):
         kind = "warn" if row.backbone.weights == "random" else "plain"
         text = f"{row.backbone.name}, random weights" if kind == "warn" else row.backbone.name
+        text += ", native padding" if row.backbone.padding == "native" else ""
         title = f"frozen backbone, {row.backbone.weights} weights, sha256 {row.backbone.sha256[:12]}"
         found.append(Badge(text, kind, title))
     if row.method.class_aware:
-        found.append(Badge("class-aware", "warn", "told the category of each test image"))
+        found.append(Badge("class-aware", "warn", "told the category of each test image, in both settings"))
     found += [Badge(text, "warn") for text in row.badges]
     if row.method.deterministic:
         found.append(Badge("deterministic", "plain", "the fit draws nothing: seeds give the same detector, ± 0"))
@@ -125,7 +126,7 @@ def _metric_table(
                 name=label_of(row, named),
                 cells=tuple(lines[row.row_id]),
                 badges=badges(row) if full else badges(row)[:1],
-                details=tuple(text for text in (row.method.sizes, budget(row)) if text and full),
+                details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text and full),
             )
             for row in rows
         ),

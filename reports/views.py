@@ -18,7 +18,7 @@ class CellView:
         below_title: Tooltip of the second line (its source).
         value: The exact value, for sorting and for readers of the page's source; empty where blank.
         title: Tooltip: n, seeds, or why the cell is blank.
-        classes: CSS classes: ``best``, ``second``, ``blank``, ``text``.
+        classes: CSS classes: ``best``, ``second``, ``blank``; ``text`` for a cell that keeps no room for ±.
         heat: Strength of the shading, 0 to 1, or None for no shading.
         loss: Shade in the colour of losses instead of that of values.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from results.rows import Row
@@ -20,18 +20,46 @@ def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
     they differ are named too, whatever they are: config, backbone, weights or protocol.
     """
     everything = list(rows)
-    named: dict[tuple[str, str, str], str] = {}
-    for row in everything:
-        twins = [
-            other
-            for other in everything
-            if table_key(other) == table_key(row)
-            and (other.method.name, other.method.preset) == (row.method.name, row.method.preset)
-        ]
-        remarks = [f"{key}={shown(value)}" for key, value in sorted(row.method.overrides.items())]
-        remarks += [remark for remark in _differences(row, twins) if remark not in remarks]
-        named[(*table_key(row), row.row_id)] = row.method.title + (f" ({', '.join(remarks)})" if remarks else "")
-    return named
+    return {(*table_key(row), row.row_id): _label(row.method.title, _remarks(row, everything)) for row in everything}
+
+
+def labels_among(rows: Sequence[Row]) -> tuple[dict[tuple[str, str, str], str], tuple[str, ...]]:
+    """Short labels for rows that are shown side by side: what they all have in common is left out.
+
+    Args:
+        rows: Of one table.
+
+    Returns:
+        The labels by (dataset, set id, row id), and the remarks that were left out, e.g. ``steps=1000``.
+    """
+    remarks = {row.row_id: _remarks(row, rows) for row in rows}
+    shared: dict[str, None] = {}
+    for key, value in dict.fromkeys(remark.partition("=")[::2] for found in remarks.values() for remark in found):
+        if len(rows) > 1 and all(shown(_settings(row).get(key)) == value for row in rows):
+            shared[f"{key}={value}"] = None
+    several_presets = len({row.method.preset for row in rows}) > 1
+    named = {
+        (*table_key(row), row.row_id): _label(row.method.title, [r for r in remarks[row.row_id] if r not in shared])
+        + (f" [{row.method.preset}]" if several_presets else "")
+        for row in rows
+    }
+    return named, tuple(shared)
+
+
+def _label(title: str, remarks: Sequence[str]) -> str:
+    return title + (f" ({', '.join(remarks)})" if remarks else "")
+
+
+def _remarks(row: Row, everything: Iterable[Row]) -> list[str]:
+    """What is said of a row beside its title: its overrides, and where it differs from others of its name."""
+    twins = [
+        other
+        for other in everything
+        if table_key(other) == table_key(row)
+        and (other.method.name, other.method.preset) == (row.method.name, row.method.preset)
+    ]
+    remarks = [f"{key}={shown(value)}" for key, value in sorted(row.method.overrides.items())]
+    return remarks + [remark for remark in _differences(row, twins) if remark not in remarks]
 
 
 def backbone_text(row: Row) -> str:
@@ -70,4 +98,5 @@ def _settings(row: Row) -> dict[str, Any]:
         **row.protocol,
         "backbone": row.backbone.name,
         "weights": f"{row.backbone.weights} {row.backbone.sha256[:8]}".strip(),
+        "padding": row.backbone.padding,
     }

@@ -66,6 +66,13 @@ class BackboneEntry(_Entry):
     name: str
     weights: Literal["random", "pretrained", "file", "none"]
     sha256: str
+    padding: Literal["timm", "native"] = "timm"
+    """Of its convolutions: timm's, or as the published EfficientNets have it."""
+
+    @property
+    def unusual(self) -> tuple[str, ...]:
+        """What ids hold beside name and hash: nothing of timm's padding, which goes without saying."""
+        return () if self.padding == "timm" else (self.padding,)
 
 
 class BudgetEntry(_Entry):
@@ -182,7 +189,7 @@ class RunRecord(_Entry):
         return short_id(
             {
                 "method": [method.name, method.version, method.preset, method.fit_config, method.score_config],
-                "backbone": [self.backbone.name, self.backbone.sha256],
+                "backbone": [self.backbone.name, self.backbone.sha256, *self.backbone.unusual],
                 "protocol": self.protocol,
             }
         )

@@ -18,6 +18,7 @@ from results.record import (
     CostEntry,
     DatasetEntry,
     FailureEntry,
+    LearningPoint,
     MethodEntry,
     ProvenanceEntry,
     RunRecord,
@@ -64,6 +65,8 @@ def make_record(
     jobs: int = 1,
     finished_utc: str = "2025-01-01T00:00:00Z",
     loss_curve: Sequence[tuple[int, float]] = (),
+    learning_curve: Sequence[LearningPoint] = (),
+    routing: dict[str, float] | None = None,
     git_dirty: bool = False,
     cost: dict[str, Any] | None = None,
 ) -> RunRecord:
@@ -79,6 +82,7 @@ def make_record(
         reasons: Reasons of blank metrics.
         failed: A failed run: no results.
         pooled: Pooled I-AUROC of a unified run.
+        routing: Share of each category's test images that the detector took for it.
         cost: Fields of ``CostEntry`` to replace.
 
     The other arguments are fields of the record. Returns a valid ``RunRecord`` whose ids follow its content.
@@ -103,6 +107,8 @@ def make_record(
     rules = protocol if protocol is not None else {"version": 1, "map_size": 256, "pro_limit": 0.3}
     fit_id = short_id([entry.model_dump(mode="json"), seed, setting, categories, fingerprint, frozen.sha256])
     results = {} if failed else {c: _result(c, value, values, metrics, reasons) for c in categories}
+    for name, share in (routing or {}).items():
+        results[name] = results[name].model_copy(update={"routing_accuracy": share})
     return RunRecord(
         status="failed" if failed else "ok",
         fit_id=fit_id,
@@ -127,6 +133,7 @@ def make_record(
         results=results,
         pooled={} if pooled is None else {"I-AUROC": pooled},
         loss_curve=tuple(loss_curve),
+        learning_curve=() if failed else tuple(learning_curve),
         failure=failure
         or (FailureEntry(error_type="MemoryError", message="out of memory", traceback="...") if failed else None),
         cost=None if failed else CostEntry(**(_COST | {"jobs": jobs} | (cost or {}))),
@@ -181,6 +188,40 @@ def falling_loss(steps: int, points: int = 50, level: float = 0.1) -> list[tuple
     """A loss curve that falls from 1 towards ``level``."""
     every = max(1, steps // points)
     return [(step, level + (1 - level) * math.exp(-4 * step / steps)) for step in range(every, steps + 1, every)]
+
+
+def make_learning_curve(
+    losses: Sequence[float],
+    image: Sequence[float | None],
+    pixel: Sequence[float | None] | None = None,
+    *,
+    categories: Sequence[str] = CATEGORIES,
+    every: int = 10,
+    per_epoch: int = 10,
+    spread: float = 0.0,
+) -> list[LearningPoint]:
+    """A learning curve with a point every so many steps.
+
+    Args:
+        losses: Training loss of each point.
+        image: I-AUROC of each point, mean over the categories.
+        pixel: P-AUROC and PRO of each point; default: as ``image``.
+        categories: Tested on.
+        every: Steps between two points.
+        per_epoch: Steps of an epoch.
+        spread: The first category's metrics lie that much higher and the last one's lower.
+    """
+    shifts = [spread * (1 - 2 * k / max(1, len(categories) - 1)) for k in range(len(categories))]
+    numbers = zip(losses, image, image if pixel is None else pixel, strict=True)
+    points = []
+    for k, (loss, first, second) in enumerate(numbers, 1):
+        values = {"I-AUROC": first, "P-AUROC": second, "PRO": second}
+        results = {
+            category: {name: None if value is None else value + shift for name, value in values.items()}
+            for category, shift in zip(categories, shifts, strict=True)
+        }
+        points.append(LearningPoint(step=k * every, epoch=k * every / per_epoch, loss=loss, results=results))
+    return points
 
 
 def _result(
