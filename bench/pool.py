@@ -67,6 +67,8 @@ class Reporter:
         self.overall: TaskID = self.progress.add_task("runs", total=self.total, note="")
         self.inner: TaskID = self.progress.add_task("", total=1, note="")
         self._last_line = time.monotonic()
+        self._stage: tuple[str, float, int] | None = None
+        """What is going on now, since when, and how much of it was done then."""
 
     def remaining(self) -> str:
         """Expected time of the runs that are left, as text."""
@@ -78,9 +80,15 @@ class Reporter:
         return f"about {duration(guess / self.jobs)} left"
 
     def stage(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Progress inside the present run or pass."""
+        """Progress inside the present run or pass, with the time that is left of it at the pace so far."""
+        now = time.monotonic()
+        if self._stage is None or self._stage[0] != what or done < self._stage[2]:
+            self._stage = (what, now, done)
+        _, begun, already = self._stage
+        if already < done < total:
+            note += f", {duration((now - begun) / (done - already) * (total - done))} left of it"
         self.progress.update(self.inner, description=what, completed=done, total=total, note=note)
-        if not self.console.is_terminal and time.monotonic() - self._last_line > 20:
+        if not self.console.is_terminal and now - self._last_line > 20:
             self.line(f"  {what}: {done}/{total} {note}")
 
     def line(self, text: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from rich.console import Console
 from baselines.padim import PaDiM
 from bench.estimate import Estimator
 from bench.plan import make_plan, missing_runs
-from bench.pool import carry_out
+from bench.pool import Reporter, carry_out
 from bench.runner import Execution, execute, thin_curve
 from datasets.sample import DatasetIndex
 from methods.detector import Prediction
@@ -286,3 +287,17 @@ def test_loss_curves_are_thinned_to_means():
     assert thin[-1] == (1000, 998.0)
     assert thin_curve([]) == ()
     assert json.dumps(thin)
+
+
+def test_progress_says_what_is_left_of_a_training(options, monkeypatch):
+    clock = iter(range(0, 10_000, 30))
+    monkeypatch.setattr("bench.pool.time.monotonic", lambda: float(next(clock)))
+    console = Console(file=io.StringIO(), width=200)
+    reporter = Reporter(console, make_plan(options(("padim",))), Estimator([], probe=False), jobs=1)
+    for done in (10, 20, 30, 40):
+        reporter.stage("UniAD | unified", done, 40, "step, loss 0.5")
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].endswith("10/40 step, loss 0.5"), "no pace is known yet"
+    assert lines[1].endswith("left of it")
+    assert "40/40" in lines[-1]
+    assert not lines[-1].endswith("left of it")
