@@ -48,11 +48,14 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
+from methods.quantise import Codebook
 from methods.quantised_transformer import QuantisedTransformer
 from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.registry import detector
 from methods.schedule import ScheduleName
 
+COLLAPSED = 3
+"""Codebooks with fewer codes in use, on average, are said to have collapsed."""
 Routing = Literal["given", "predicted"]
 Sharing = Literal["per_category", "shared"]
 
@@ -327,7 +330,11 @@ class HVQTrans(Detector):
         )
 
     def badges(self) -> tuple[str, ...]:
-        """Where a test image's category comes from."""
+        """Where a test image's category comes from, and whether the codebooks came to nothing."""
+        remarks = []
         if self.config.routing == "predicted" and not self.config.class_agnostic:
-            return ("category predicted from the features",)
-        return ()
+            remarks.append("category predicted from the features")
+        used = [book.in_use for book in self.network.modules() if isinstance(book, Codebook)]
+        if used and sum(used) < COLLAPSED * len(used):
+            remarks.append(f"codebooks collapsed: fewer than {COLLAPSED} codes in use on average")
+        return tuple(remarks)

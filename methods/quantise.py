@@ -39,6 +39,11 @@ class Codebook(nn.Module):
         self.register_buffer("cluster_size", torch.full((codes,), cluster_size))
         self.register_buffer("embed_avg", embed * cluster_size if cluster_size else embed.clone())
 
+    @property
+    def in_use(self) -> int:
+        """Codes that were chosen by at least one vector in twenty images of late."""
+        return int((self.cluster_size > 0.05).sum())
+
     def nearest(self, vectors: Tensor) -> Tensor:
         """(..., D) vectors to the (...) indices of their nearest codes in Euclidean distance."""
         codes: Tensor = self.embed

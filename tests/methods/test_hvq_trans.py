@@ -11,6 +11,7 @@ from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.features import FeatureLayout
 from methods.hvq_trans import HVQTrans, HVQTransConfig
+from methods.quantise import Codebook
 from tests.features import FakeImages, structured
 from tests.literal import literal_attention, literal_linear, literal_norm
 
@@ -198,7 +199,19 @@ def test_predicted_routing_finds_the_category_and_then_equals_given_routing():
     predicted = detector.predict(Batch(batch.features))
     assert predicted.routed == batch.categories
     assert torch.equal(predicted.maps, given.maps)
-    assert detector.badges() == ("category predicted from the features",)
+    assert "category predicted from the features" in detector.badges()
+
+
+def test_collapsed_codebooks_are_said_on_the_row():
+    detector = small()
+    books = [book for book in detector.network.modules() if isinstance(book, Codebook)]
+    assert len(books) == 5 * 3
+    for book in books:
+        book.cluster_size.copy_(torch.tensor([150.0, 46.0] + 10 * [0.01]))
+    assert detector.badges() == ("codebooks collapsed: fewer than 3 codes in use on average",)
+    for book in books:
+        book.cluster_size.fill_(16.0)
+    assert detector.badges() == ()
 
 
 def test_the_category_told_changes_the_maps():
