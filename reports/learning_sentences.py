@@ -15,6 +15,8 @@ FALL = 0.01
 NEAR_ZERO = 0.5
 """A loss is near 0 from this share of the plain transformer's down: they reconstruct the same features. (Where a
 loss begins is no measure: it depends on how the network is initialised.)"""
+LONG = 100
+"""Presentations of each image from which a curve speaks about the paper, which shows each 1,000 times."""
 _METRICS = ("I-AUROC", "P-AUROC")
 _STORY = {
     MLP: "the loss of the MLP gets near 0 while both AUROCs fall after an early peak",
@@ -75,6 +77,8 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
         f"{number(FALL)} point on{near}. Each image was shown {times(shown[0], shown[-1])} in these trainings, "
         "1,000× in UniAD's published schedule."
     ]
+    if shown[0] < LONG:
+        said.append(f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper.")
     untrained = [curve for curve in curves if curve.row.backbone.weights == "random"]
     if untrained:
         which = "The backbone" if len(untrained) == len(curves) else "Of some rows the backbone"
@@ -148,9 +152,9 @@ def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
     against = _grouped([claim for claim in claims if claim.agrees is False])
     unsure = _grouped([claim for claim in claims if claim.agrees is None])
     said = []
-    if against:  # with an untrained backbone nothing is said of the paper
-        lead = "Other than published" if curve.row.backbone.weights == "random" else "Contradicts the paper"
-        said.append(f"{lead}: {listed(against)}.")
+    if against:  # with an untrained backbone, or a short training, nothing is said of the paper
+        fair = curve.row.backbone.weights != "random" and curve.presentations >= LONG
+        said.append(f"{'Contradicts the paper' if fair else 'Other than published'}: {listed(against)}.")
     if unsure:
         said.append(f"Can't be told: whether {listed(unsure)}.")
     if any(claim.agrees for claim in claims):

@@ -20,11 +20,13 @@ PUBLISHED = {
 TITLES = {"shortcut_mlp": "MLP", "shortcut_cnn": "CNN", "shortcut_transformer": "Transformer", "uniad": "UniAD"}
 
 
-def record(method, curve, seed=0, pixel=None, **more):
+def record(method, curve, seed=0, pixel=None, epochs_per_point=100, **more):
     fields = {"title": TITLES.get(method, method), "method": method, "seed": seed, "steps": 30, **more}
     if method == "uniad":
         fields["fit_config"] = {"query": "all", **fields.get("fit_config", {})}
-    return make_record(learning_curve=make_learning_curve(*curve, pixel), **fields)
+    points = make_learning_curve(*curve, pixel)
+    points = [point.model_copy(update={"epoch": point.epoch * epochs_per_point}) for point in points]
+    return make_record(learning_curve=points, **fields)
 
 
 def part_of(*records):
@@ -133,6 +135,12 @@ def test_uniad_without_a_remedy_is_described_and_not_judged(change):
     assert "fell by 20.0 points" in seen
     assert verdict == ""
     assert part.background == ()
+
+
+def test_a_short_training_says_nothing_against_the_paper():
+    part = part_of(record("uniad", ((0.8, 0.5, 0.3), (0.7, 0.9, 0.85)), epochs_per_point=1))
+    assert said(part)["UniAD"][1] == "Other than published: I-AUROC and P-AUROC fall."
+    assert "too short to speak for or against the paper" in " ".join(part.background)
 
 
 def test_untrained_backbones_and_blank_metrics_are_respected():
