@@ -25,6 +25,7 @@ out, and the lowest one that is left serves the remaining decoder layers; that t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -46,6 +47,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.error_map import prediction_from_tokens
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.quantise import Codebook
@@ -240,15 +242,13 @@ class HVQTrans(Detector):
         predicted = self.config.routing == "predicted"
         chosen = self.router(features).tolist() if predicted else self._indices(batch.categories, len(batch))
         rebuilt, quantised = self.network(features, chosen)
-        error = (rebuilt - features).norm(dim=1, keepdim=True)
+        error = (rebuilt - features).norm(dim=1)
         if self.config.ot_weight:
             cost = self.network.transport(quantised, chosen).reshape(error.shape)
             error = error + self.config.ot_weight * cost
-        size = (self.config.image_size, self.config.image_size)
-        maps = F.interpolate(error, size=size, mode="bilinear", align_corners=True)
-        scores = F.avg_pool2d(maps, self.config.score_window, stride=1).amax(dim=(1, 2, 3))
+        scored = prediction_from_tokens(error, self.config.image_size, self.config.score_window)
         routed = tuple(self.categories[index] for index in chosen) if predicted else None
-        return Prediction(maps[:, 0], scores, routed)
+        return dataclasses.replace(scored, routed=routed)
 
     @torch.inference_mode()
     def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
