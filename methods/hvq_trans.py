@@ -217,16 +217,7 @@ class HVQTrans(Detector):
             rebuilt, quantised = self.network(features, self._indices(batch.categories))
             yield F.mse_loss(rebuilt.float(), features) + config.commitment * quantised.commitment
 
-        training = Training(
-            config.epochs,
-            config.steps,
-            config.batch_size,
-            config.learning_rate,
-            config.weight_decay,
-            config.schedule,
-            config.clip,
-            config.precision,
-        )
+        training = Training.of(config)
         # First: learning curves with predicted routing need it.
         self.router.cpu().fit(train, self.categories)
         self.router.to(context.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,7 @@ class QuantisedTransformer(nn.Module):
     def codebook(self, level: int, category: int) -> Codebook:
         """The codebook of a level and a category."""
         books: nn.ModuleList = getattr(self, f"quantize_list_{level + 1}")
-        return books[category if len(books) > 1 else 0]  # type: ignore[return-value]
+        return cast(Codebook, books[category if len(books) > 1 else 0])
 
     def encode(self, features: Tensor) -> list[Tensor]:
         """(B, C, h, w) features to the encoder's input and the outputs of its layers, each (B, N, D)."""

@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,12 @@ class Training:
     clip: float
     precision: Precision
     zero_gradients: bool = False
+
+    @classmethod
+    def of(cls, config: Any, *, zero_gradients: bool = False) -> Training:
+        """The loop's part of a detector's configuration: the fields of these names."""
+        names = [field.name for field in fields(cls) if field.name != "zero_gradients"]
+        return cls(**{name: getattr(config, name) for name in names}, zero_gradients=zero_gradients)
 
     def total_steps(self, images: int) -> int:
         """Steps for a training set of that many images."""

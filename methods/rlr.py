@@ -200,17 +200,7 @@ class RLR(Detector):
             else:
                 yield from losses  # lazily: a level is computed after the update for the one before
 
-        training = Training(
-            config.epochs,
-            config.steps,
-            config.batch_size,
-            config.learning_rate,
-            config.weight_decay,
-            config.schedule,
-            config.clip,
-            config.precision,
-            zero_gradients=config.update == "per_level",
-        )
+        training = Training.of(config, zero_gradients=config.update == "per_level")
         return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
 
     def _loss(self, level: ReferenceNetwork, clean: Tensor) -> Tensor:

@@ -187,16 +187,7 @@ class Shortcut(Detector):
             (features,) = batch.features
             yield F.mse_loss(self.network(features).float(), features)
 
-        training = Training(
-            config.epochs,
-            config.steps,
-            config.batch_size,
-            config.learning_rate,
-            config.weight_decay,
-            config.schedule,
-            config.clip,
-            config.precision,
-        )
+        training = Training.of(config)
         return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()

@@ -186,16 +186,7 @@ class UniAD(Detector):
             rebuilt = self.network(jitter(clean, config.jitter_scale, config.jitter_probability))
             yield F.mse_loss(rebuilt.float(), clean)
 
-        training = Training(
-            config.epochs,
-            config.steps,
-            config.batch_size,
-            config.learning_rate,
-            config.weight_decay,
-            config.schedule,
-            config.clip,
-            config.precision,
-        )
+        training = Training.of(config)
         return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
