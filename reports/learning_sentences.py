@@ -78,7 +78,10 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
         "1,000× in UniAD's published schedule."
     ]
     if shown[0] < LONG:
-        said.append(f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper.")
+        said.append(
+            f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper: "
+            "of them it is only said what was seen."
+        )
     untrained = [curve for curve in curves if curve.row.backbone.weights == "random"]
     if untrained:
         which = "The backbone" if len(untrained) == len(curves) else "Of some rows the backbone"
@@ -133,8 +136,8 @@ def _change(metric: str, series: Series) -> str:
 
 
 def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
-    """``As published.``, or what contradicts, or what can't be told; nothing where nothing is published."""
-    if len(curve.loss.steps) < 2:
+    """``As published.``, or what contradicts, or what can't be told; nothing of short trainings and the unpublished."""
+    if len(curve.loss.steps) < 2 or curve.presentations < LONG:
         return ""
     kind = published_kind(curve.row)
     peers = [other for other in others if _alike(curve, other)]
@@ -152,9 +155,9 @@ def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
     against = _grouped([claim for claim in claims if claim.agrees is False])
     unsure = _grouped([claim for claim in claims if claim.agrees is None])
     said = []
-    if against:  # with an untrained backbone, or a short training, nothing is said of the paper
-        fair = curve.row.backbone.weights != "random" and curve.presentations >= LONG
-        said.append(f"{'Contradicts the paper' if fair else 'Other than published'}: {listed(against)}.")
+    if against:  # with an untrained backbone nothing is said of the paper
+        lead = "Other than published" if curve.row.backbone.weights == "random" else "Contradicts the paper"
+        said.append(f"{lead}: {listed(against)}.")
     if unsure:
         said.append(f"Can't be told: whether {listed(unsure)}.")
     if any(claim.agrees for claim in claims):
