@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.configuration import parse_overrides, typed_overrides
 from bench.options import OptionError
 from datasets.errors import unknown_name
-from methods.backbone import Backbone, BackboneChoice, Padding, WeightsKind
+from methods.backbone import NO_BACKBONE, AnyBackbone, BackboneChoice, Padding, WeightsKind
 from methods.checkpoint import Checkpoint, method_of, open_checkpoint
 from methods.detector import Detector
 from methods.errors import CheckpointError
@@ -77,6 +77,8 @@ def backbone_choice(
         raise unknown_name("kind of weights", weights, ["pretrained", "random", "file"])
     if (weights == "file") > (weights_dir is not None) or (weights_dir is not None and weights not in ("", "file")):
         raise OptionError("WEIGHTS=file and WEIGHTS_DIR=<directory of <timm name>.safetensors> go together.")
+    if checkpoint.backbone.weights == "none":
+        return NO_BACKBONE
     usual = "random" if checkpoint.backbone.weights == "random" else "pretrained"
     kind = weights or ("file" if weights_dir is not None else usual)
     chosen = name or checkpoint.backbone.name
@@ -85,6 +87,7 @@ def backbone_choice(
         cast(WeightsKind, kind),
         str(weights_dir) if weights_dir is not None else "",
         cast(Padding, padding) if padding else checkpoint.padding_for(chosen),
+        max(checkpoint.detector_class.features(checkpoint.config).deepest, BackboneChoice.deepest),
     )
 
 
@@ -94,7 +97,7 @@ def require_padding(padding: str) -> None:
         raise unknown_name("backbone_padding", padding, PADDINGS)
 
 
-def remarks_on(checkpoint: Checkpoint, backbone: Backbone, *, named: bool) -> tuple[str, ...]:
+def remarks_on(checkpoint: Checkpoint, backbone: AnyBackbone, *, named: bool) -> tuple[str, ...]:
     """What must be said of using the checkpoint with this backbone, in short sentences without a full stop.
 
     Args:

@@ -62,7 +62,8 @@ def run(
         str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")
     ] = "synthetic",
     methods: Annotated[
-        str, typer.Option(help="Methods, separated by commas; default: a few for synthetic, else the main ones.")
+        str,
+        typer.Option(help="Methods, separated by commas, or all; default: a few for synthetic, else the main ones."),
     ] = "",
     settings: Annotated[
         str,

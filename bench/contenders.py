@@ -20,7 +20,15 @@ from bench.checkpoints import (
 )
 from bench.configuration import configure, find_preset, parse_overrides, split_config
 from bench.options import OptionError, Options
-from methods.backbone import Backbone, BackboneChoice, Padding, WeightsKind, with_paper_tag
+from methods.backbone import (
+    NO_BACKBONE,
+    AnyBackbone,
+    BackboneChoice,
+    Padding,
+    WeightsKind,
+    make_backbone,
+    with_paper_tag,
+)
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector
 from methods.errors import ConfigError
@@ -89,16 +97,16 @@ def contenders(options: Options) -> list[Contender]:
 
 
 @lru_cache(maxsize=4)
-def load_backbone(choice: BackboneChoice) -> Backbone:
+def load_backbone(choice: BackboneChoice) -> AnyBackbone:
     """The backbone, built once per process."""
-    return Backbone(choice)
+    return make_backbone(choice)
 
 
 def _from_preset(options: Options, cls: type[Detector], texts: dict[str, str]) -> Contender:
     papers = find_preset(cls, options.resolved_preset).backbone
     config, typed = configure(cls, options.resolved_preset, texts)
-    choice = _backbone_choice(options, papers)
-    known = with_paper_tag(choice.name) == with_paper_tag(papers)
+    choice = _backbone_choice(options, papers, cls.features(config).deepest)
+    known = not papers or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
     variants = tuple(_score_variants(cls, config, typed))
     return Contender(cls, options.resolved_preset, typed, variants, choice, badges)
@@ -156,7 +164,7 @@ def require_buildable(contender: Contender, categories: tuple[str, ...]) -> None
     cls, config = contender.detector_class, contender.variants[0]
     try:
         spec = cls.features(config)
-        if not spec.strides or spec.image_size < max(spec.strides):
+        if spec.image_size < max(1, spec.deepest):
             raise ConfigError(
                 f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
             )
@@ -165,9 +173,13 @@ def require_buildable(contender: Contender, categories: tuple[str, ...]) -> None
         raise ConfigError(f"{cls.info.name}: {error}") from error
 
 
-def _backbone_choice(options: Options, preset_backbone: str) -> BackboneChoice:
+def _backbone_choice(options: Options, preset_backbone: str, deepest: int) -> BackboneChoice:
+    """The backbone that was asked for, or the preset's own; none for methods without one."""
     require_padding(options.backbone_padding)
+    if not preset_backbone:
+        return NO_BACKBONE
     name = options.resolved_backbone or preset_backbone
     weights = cast(WeightsKind, options.resolved_weights)
     directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
-    return BackboneChoice(name, weights, directory, cast(Padding, options.backbone_padding or "timm"))
+    padding = cast(Padding, options.backbone_padding or "timm")
+    return BackboneChoice(name, weights, directory, padding, max(deepest, BackboneChoice.deepest))

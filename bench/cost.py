@@ -7,18 +7,18 @@ import time
 
 import torch
 
-from methods.backbone import Backbone
+from methods.backbone import AnyBackbone
 from methods.detector import Detector
-from methods.feature_bank import resample, to_batch
+from methods.feature_bank import batch_from_images
 from methods.features import FeatureSpec
 
 REPEATS = 3
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def milliseconds_per_image(
     detector: Detector,
-    backbone: Backbone,
+    backbone: AnyBackbone,
     spec: FeatureSpec,
     device: torch.device,
     batch_size: int,
@@ -43,7 +43,7 @@ def milliseconds_per_image(
     for _ in range(1 + REPEATS):
         _synchronise(device)
         started = time.perf_counter()
-        detector.predict(to_batch(resample(backbone(images), spec), spec, names))
+        detector.predict(batch_from_images(images, backbone, spec, names))
         _synchronise(device)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:]) / batch_size * 1e3

@@ -41,25 +41,27 @@ class Rates:
 
 
 class _ProbeImages:
-    """Random features of the right shape."""
+    """Random features and images of the right shapes."""
 
     def __init__(self, run: Run, count: int) -> None:
         layout = run.layout
         generator = torch.Generator().manual_seed(0)
         self.spec, self.categories = run.features, run.categories
         self.aware = run.detector_class.info.class_aware
+        size = (count, 3, layout.image_size, layout.image_size)
+        self.images = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
         self.taps = [
             torch.rand(count, channels, grid, grid, generator=generator)
             for channels, grid in zip(layout.channels, layout.grids, strict=True)
         ]
 
     def __len__(self) -> int:
-        return len(self.taps[0])
+        return len(self.images)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         rows = list(indices)
         names = tuple(self.categories[0] for _ in rows) if self.aware else None
-        return to_batch([tap[rows] for tap in self.taps], self.spec, names)
+        return to_batch([tap[rows] for tap in self.taps], self.spec, names, self.images[rows])
 
 
 class Estimator:
@@ -94,7 +96,8 @@ class Estimator:
             return None
         train = 0 if run.checkpoint else sum(len(run.index.split("train", c)) for c in run.categories)
         test = sum(len(run.index.split("test", c)) for c in run.categories)
-        scorings = 1 + _points(run, train, self._curves)
+        # Before the training, at its end, and at every point of its learning curve.
+        scorings = 1 + bool(_steps(run, train)) + _points(run, train, self._curves)
         return _steps(run, train) * rates.step + train * rates.fit + scorings * test * rates.score
 
     def feature_seconds(self, runs: Sequence[Run]) -> float:
@@ -190,9 +193,9 @@ def _measure(run: Run) -> Rates:
     backbone = load_backbone(run.backbone).to(device)
     size = run.features.image_size
     images = torch.randint(0, 256, (_PROBE_IMAGES // 2, 3, size, size), dtype=torch.uint8, device=device)
-    backbone(images)
+    backbone(images, run.features.normalisation)
     begun = time.perf_counter()
-    backbone(images)
+    backbone(images, run.features.normalisation)
     feature = (time.perf_counter() - begun) / len(images)
     train, config, step, fit = _ProbeImages(run, _PROBE_IMAGES), run.config, 0.0, 0.0
     if run.checkpoint is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from bench.untrained import UntrainedScores
 from methods.checkpoint import save_detector
 from methods.detector import Detector, FitReport
 from methods.state_file import read_state
@@ -26,12 +27,14 @@ class KeptFit:
         fit_seconds: Duration of the fit.
         peak_rss_bytes: Peak memory of the run that fitted.
         provenance: Commit, device, threads and times of the run that fitted.
+        untrained: What the detector scored before its training.
     """
 
     report: FitReport
     fit_seconds: float
     peak_rss_bytes: int
     provenance: ProvenanceEntry
+    untrained: UntrainedScores = field(default_factory=dict)
 
 
 def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, *, only_newest: bool) -> None:
@@ -50,6 +53,7 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
         "fit_seconds": fit.fit_seconds,
         "peak_rss_bytes": fit.peak_rss_bytes,
         "provenance": fit.provenance.model_dump(mode="json"),
+        "untrained": fit.untrained,
     }
     write_atomically(file.with_suffix(".json"), json.dumps(description).encode())
     if only_newest:
@@ -68,6 +72,7 @@ def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | N
             description["fit_seconds"],
             description["peak_rss_bytes"],
             ProvenanceEntry.model_validate(description["provenance"]),
+            description.get("untrained", {}),
         )
         detector.load_state(read_state(file), device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SafetensorError):

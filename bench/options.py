@@ -14,6 +14,8 @@ from methods.registry import known_detectors
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
 REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
 """Default methods; of those, the ones that are there. HVQ-Trans brings both its routings."""
+ALL_METHODS = "all"
+"""Stands for every registered method."""
 SETTINGS = ("unified", "separate")
 Keep = Literal["none", "last", "all"]
 _QUICK_JOBS = 4
@@ -62,11 +64,11 @@ class Options:
 
     @property
     def resolved_methods(self) -> tuple[str, ...]:
-        """The methods named; else few and quick ones for the synthetic dataset, all main ones for real ones."""
-        if self.methods:
-            return self.methods
-        wanted = SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
+        """The methods named, ``all`` for every one; else few and quick ones if synthetic, all main ones if real."""
         known = known_detectors()
+        if self.methods:
+            return tuple(known) if self.methods == (ALL_METHODS,) else self.methods
+        wanted = SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
         return tuple(name for name in wanted if name in known)
 
     @property

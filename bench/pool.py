@@ -124,9 +124,9 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
     A category whose images can't be read costs its own runs only: they fail with the same message.
     """
     torch.set_num_threads(runs[0].threads)
-    wanted: dict[tuple[str, str], tuple[Run, dict[str, list[FeatureSpec]]]] = {}
+    wanted: dict[tuple[str, int, str], tuple[Run, dict[str, list[FeatureSpec]]]] = {}
     for run in runs:
-        key = (run.backbone.name, run.bank.dtype)
+        key = (run.backbone.name, run.backbone.deepest, run.bank.dtype)
         _, by_category = wanted.setdefault(key, (run, {}))
         for category in run.categories:
             specs = by_category.setdefault(category, [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from bench.options import Keep
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
+from bench.untrained import UntrainedScores, untrained_scores
 from datasets.images import load_mask
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
@@ -65,6 +66,8 @@ class _Fitted:
     peak_rss_bytes: int
     provenance: ProvenanceEntry | None
     """Of the run that fitted, where this one only scores a kept state."""
+    untrained: UntrainedScores = field(default_factory=dict)
+    """What the same detector scores before its first optimiser step."""
 
 
 def execute(
@@ -123,18 +126,32 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     device = torch.device(run.device)
     kept = None if execution.force else restore(state_file, detector, device)
     if kept and (kept.report.observations or not execution.curves):
-        return _Fitted(detector, kept.report, train.seconds, kept.fit_seconds, kept.peak_rss_bytes, kept.provenance)
+        return _Fitted(
+            detector,
+            kept.report,
+            train.seconds,
+            kept.fit_seconds,
+            kept.peak_rss_bytes,
+            kept.provenance,
+            kept.untrained,
+        )
+    untrained = untrained_scores(run, train, device)
+    seed_everything(run.run_seed)
+    detector = detector_class(run.config, run.layout)
+    reset_peak_memory()
     begun = time.perf_counter()
     checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
     observer = LearningCurve(runs, execution.curves) if execution.curves else None
     report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, observer, checkpoint))
+    for stage in checkpoint.parent.glob(f"{checkpoint.stem}.*"):  # of a fit in several stages
+        stage.unlink(missing_ok=True)
     seconds = report.earlier_seconds + time.perf_counter() - begun
     seconds -= sum(noted["seconds"] for noted in report.observations)  # curves are no part of the training's cost
     peak = peak_memory()
     if execution.keep != "none":
-        fit = KeptFit(report, seconds, peak, _provenance(run, execution, started))
+        fit = KeptFit(report, seconds, peak, _provenance(run, execution, started), untrained)
         keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
-    return _Fitted(detector, report, train.seconds, seconds, peak, None)
+    return _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
 
 
 def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:
@@ -185,6 +202,7 @@ def _score(
         ),
         results=results,
         pooled=pooled,
+        untrained=fitted.untrained,
         loss_curve=thin_curve(report.loss_curve),
         learning_curve=learning_points(report, run.score_id),
         cost=cost,

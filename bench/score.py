@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -31,11 +31,11 @@ from bench.overlay import overlay
 from bench.plan import resolve_device
 from datasets.errors import DatasetError
 from datasets.images import IMAGE_SUFFIXES, decode, load_image
-from methods.backbone import Backbone
+from methods.backbone import AnyBackbone
 from methods.checkpoint import Checkpoint, save_detector
 from methods.detector import Batch, Detector, Prediction
 from methods.errors import CheckpointError
-from methods.feature_bank import resample, to_batch
+from methods.feature_bank import batch_from_images
 
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"
@@ -173,7 +173,7 @@ class _Scorer:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, detector: Detector, backbone: Backbone, scoring: Scoring, device: torch.device
+        self, checkpoint: Checkpoint, detector: Detector, backbone: AnyBackbone, scoring: Scoring, device: torch.device
     ) -> None:
         self.detector, self.backbone, self.device = detector, backbone, device
         self.root, self.category = scoring.images, scoring.category
@@ -197,17 +197,17 @@ class _Scorer:
         if not readable:
             return [], None, []
         images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.device)
-        features = to_batch(resample(self.backbone(images), self.spec), self.spec, None).features
-        chosen = self._categories(readable, features[0])
+        batch = batch_from_images(images, self.backbone, self.spec)
+        chosen = self._categories(readable, batch)
         names = tuple(name for name, _ in chosen) if self.by_category else None
-        return readable, self.detector.predict(Batch(features, names)), chosen
+        return readable, self.detector.predict(replace(batch, categories=names)), chosen
 
     def skip(self, path: str, error: Exception) -> None:
         """Remember why an image is not scored."""
         said = "its name is no valid Unicode; rename it" if isinstance(error, UnicodeEncodeError) else str(error)
         self.problems[path.encode(errors="backslashreplace").decode()] = said
 
-    def _categories(self, paths: Sequence[str], features: torch.Tensor) -> list[tuple[str, str]]:
+    def _categories(self, paths: Sequence[str], batch: Batch) -> list[tuple[str, str]]:
         """By --category, else by directory, else predicted."""
         if not self.by_category:
             return [NO_CATEGORY] * len(paths)
@@ -219,7 +219,7 @@ class _Scorer:
             return [(name, "directory") for name in named]
         if not isinstance(self.detector, ChoosesCategory):
             raise OptionError(f"{self.detector.info.title} needs the category of each image: give --category.")
-        predicted, how = self.detector.choose_categories(features)
+        predicted, how = self.detector.choose_categories(batch.features[0])
         return [(name, "directory") if name else (other, how) for name, other in zip(named, predicted, strict=True)]
 
 
@@ -278,7 +278,7 @@ def _maps(archive: np.lib.npyio.NpzFile, scored: Sequence[_Scored]) -> Iterator[
         yield one, archive[one.path]
 
 
-def _save(file: Path, detector: Detector, backbone: Backbone) -> None:
+def _save(file: Path, detector: Detector, backbone: AnyBackbone) -> None:
     if file.suffix != ".safetensors":
         raise CheckpointError(f"--save {file}: this project's format ends in .safetensors.")
     choice = backbone.choice

@@ -10,12 +10,16 @@ alternative is ``wide_resnet50_2.racm_in1k``, to be named with its tag. The name
 the hash tells which weights they were.
 
 The padding is timm's, or ``native``: see ``methods/native_padding.py``.
+
+Detectors that read images alone have ``NoBackbone``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,15 +34,18 @@ from torch import Tensor, nn
 from datasets.errors import unknown_name
 from datasets.fingerprint import file_digest
 from methods.errors import BackboneError
+from methods.features import Normalisation
 from methods.native_padding import pad_natively
 
-WeightsKind = Literal["pretrained", "file", "random"]
+WeightsKind = Literal["pretrained", "file", "random", "none"]
 Padding = Literal["timm", "native"]
 RANDOM_SEED = 0
 PAPER_TAGS = {
     "tf_efficientnet_b4": "aa_in1k",
     "tf_efficientnet_b6": "aa_in1k",
     "resnet18": "tv_in1k",
+    "vgg11_bn": "tv_in1k",
+    "vgg16": "tv_in1k",
     "wide_resnet50_2": "tv_in1k",
 }
 """Tags of the pretrained weights that the methods' papers use, where timm's own choice is another."""
@@ -50,15 +57,17 @@ class BackboneChoice:
 
     Attributes:
         name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``.
-        weights: ``pretrained``, ``file`` or ``random``.
+        weights: ``pretrained``, ``file`` or ``random``; ``none`` of detectors without a backbone.
         weights_dir: Directory of ``<name>.safetensors`` for ``file``.
         padding: ``timm``, or ``native`` as the published EfficientNets have it.
+        deepest: Largest stride that is built; a weights file may lack what lies behind it.
     """
 
     name: str
     weights: WeightsKind
     weights_dir: str = ""
     padding: Padding = "timm"
+    deepest: int = 16
 
     @property
     def file(self) -> Path:
@@ -69,6 +78,29 @@ class BackboneChoice:
     def timm_name(self) -> str:
         """What timm is asked for: with the papers' tag where its pretrained weights are wanted without one."""
         return with_paper_tag(self.name) if self.weights == "pretrained" else self.name
+
+
+NO_BACKBONE = BackboneChoice("none", "none")
+"""The choice of detectors that read images alone."""
+
+
+class NoBackbone(nn.Module):
+    """Stands where a backbone would, for detectors that read images alone: it has no taps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choice = NO_BACKBONE
+        self.name = NO_BACKBONE.name
+        self.sha256 = ""
+        self.channels: dict[int, int] = {}
+
+    def forward(self, images: Tensor, normalisation: Normalisation = "backbone") -> dict[int, Tensor]:
+        """No features of any images."""
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        """For ids: nothing changes features that are not there."""
+        return {"backbone": self.name, "weights": self.sha256}
 
 
 class Backbone(nn.Module):
@@ -82,11 +114,12 @@ class Backbone(nn.Module):
     def __init__(self, choice: BackboneChoice) -> None:
         super().__init__()
         self.choice = choice
+        self.name = choice.name
         if not timm.is_model(choice.name):
             raise unknown_name("backbone", choice.name, timm.list_models())
         _require_known_tag(choice.name)
         strides = _strides_of(choice.name)
-        usable = [index for index, stride in enumerate(strides) if stride <= 16]
+        usable = [index for index, stride in enumerate(strides) if stride <= choice.deepest]
         if len({strides[index] for index in usable}) != len(usable):
             raise BackboneError(
                 f"Backbone '{choice.name}' gives several feature maps of one stride ({strides}), as vision "
@@ -110,12 +143,35 @@ class Backbone(nn.Module):
         """Stay in eval mode: batch norm and drop-connect of a frozen backbone never train."""
         return super().train(False)
 
+    def between(self, shallow: int, deep: int) -> nn.Sequential:
+        """A trainable copy of the part of the network from one tap to another.
+
+        Args:
+            shallow: Stride of the tap whose features it takes.
+            deep: Stride of the tap whose features it gives.
+
+        Raises:
+            BackboneError: If the network has no such part in one piece, as architectures that are no plain sequence.
+        """
+        taps = dict(zip(self.channels, self.model.feature_info.module_name(), strict=True))
+        names = list(dict(self.model.named_children()))
+        ends = {stride: taps[stride].replace(".", "_") for stride in (shallow, deep) if stride in taps}
+        if len(ends) < 2 or not all(end in names for end in ends.values()):
+            raise BackboneError(
+                f"Backbone '{self.name}' can't be cut between strides {shallow} and {deep}. Choose one that is a plain "
+                "sequence of stages, e.g. vgg11_bn or resnet18."
+            )
+        part = names[names.index(ends[shallow]) + 1 : names.index(ends[deep]) + 1]
+        copy = nn.Sequential(OrderedDict((name, deepcopy(getattr(self.model, name))) for name in part))
+        return copy.requires_grad_(True).train()
+
     @torch.inference_mode()
-    def forward(self, images: Tensor) -> dict[int, Tensor]:
+    def forward(self, images: Tensor, normalisation: Normalisation = "backbone") -> dict[int, Tensor]:
         """Features by stride.
 
         Args:
             images: (B, 3, H, W) uint8, RGB.
+            normalisation: Of the pixels.
 
         Returns:
             (B, C, H / stride, W / stride) float32 by stride.
@@ -123,13 +179,22 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: For native padding and a side that a stride does not divide.
         """
-        if self.choice.padding == "native" and any(side % max(self.channels) for side in images.shape[2:]):
+        return self.maps(self.normalise(images, normalisation))
+
+    def normalise(self, images: Tensor, normalisation: Normalisation = "backbone") -> Tensor:
+        """(B, 3, H, W) pixels from 0 to 255, of any number type, to the float32 that the model takes."""
+        if normalisation == "unit":
+            return images.float() / 255.0
+        return (images.float() - self.mean) / self.std
+
+    def maps(self, pixels: Tensor) -> dict[int, Tensor]:
+        """Features by stride of normalised pixels (B, 3, H, W); gradients flow to the pixels, never to the weights."""
+        if self.choice.padding == "native" and any(side % max(self.channels) for side in pixels.shape[2:]):
             raise BackboneError(
                 f"backbone_padding=native takes images whose side {max(self.channels)} divides, not "
-                f"{images.shape[2]}x{images.shape[3]} pixels. Choose another image_size, or BACKBONE_PADDING=timm."
+                f"{pixels.shape[2]}x{pixels.shape[3]} pixels. Choose another image_size, or BACKBONE_PADDING=timm."
             )
-        normalised = (images.float() - self.mean) / self.std
-        maps = self.model(normalised.contiguous(memory_format=torch.channels_last))
+        maps = self.model(pixels.contiguous(memory_format=torch.channels_last))
         return {stride: m.contiguous() for stride, m in zip(self.channels, maps, strict=True)}
 
     def identity(self) -> dict[str, Any]:
@@ -141,6 +206,18 @@ class Backbone(nn.Module):
             "std": self.std.flatten().tolist(),
             "timm": timm.__version__,
         } | ({"padding": "native"} if self.choice.padding == "native" else {})
+
+
+AnyBackbone = Backbone | NoBackbone
+
+
+def make_backbone(choice: BackboneChoice) -> AnyBackbone:
+    """The backbone of a choice.
+
+    Raises:
+        BackboneError: If it, or its weights, can't be had.
+    """
+    return NoBackbone() if choice.weights == "none" else Backbone(choice)
 
 
 def with_paper_tag(name: str) -> str:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from datasets.errors import UniBoardError, unknown_name
 from datasets.fingerprint import file_digest
-from methods.backbone import Backbone, Padding, WeightsKind
+from methods.backbone import AnyBackbone, Padding, WeightsKind
 from methods.detector import Detector
 from methods.errors import CheckpointError
 from methods.feature_bank import layout_of
@@ -87,7 +87,7 @@ class Checkpoint:
         native = by_authors or self.backbone.padding == "native"
         return "native" if native and has_native_padding(name) else "timm"
 
-    def layout_with(self, backbone: Backbone) -> FeatureLayout:
+    def layout_with(self, backbone: AnyBackbone) -> FeatureLayout:
         """The layout of the features that ``backbone`` gives, which must be what the detector was trained on.
 
         Raises:
@@ -100,7 +100,7 @@ class Checkpoint:
             same = (layout.grids, layout.channels) == (self.layout.grids, self.layout.channels)
         if not same:
             raise CheckpointError(
-                f"{self.file}: trained on features of {_channels(self.layout)}, but backbone '{backbone.choice.name}' "
+                f"{self.file}: trained on features of {_channels(self.layout)}, but backbone '{backbone.name}' "
                 f"gives {_channels(layout)} at strides {', '.join(map(str, spec.strides))}. Choose the backbone that "
                 f"it was trained on ({self.backbone.name}?) with BACKBONE=..."
             )
@@ -147,7 +147,7 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -
         "method": detector.info.name,
         "version": detector.info.version,
         "config": {name: _plain(value) for name, value in vars(detector.config).items()},
-        "layout": {name: _plain(value) for name, value in vars(layout).items()},
+        "layout": {name: _plain(value) for name, value in vars(layout).items() if name != "backbone"},
         "backbone": dict(backbone),
     }
     save_state(detector.state(), file, description)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -27,7 +27,7 @@ class Preset:
 
     Attributes:
         config: Fields that differ from the configuration's defaults (the paper's values).
-        backbone: timm name of the backbone that the preset's source uses.
+        backbone: timm name of the backbone that the preset's source uses; empty for detectors without one.
         source: Where the values come from.
     """
 
@@ -74,20 +74,33 @@ class DetectorInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of images as a detector sees it: features, never labels.
+    """A batch of images as a detector sees it: features, images or both, never labels.
 
     Attributes:
         features: One (B, C, h, w) float32 tensor per tap of the detector's ``FeatureSpec``, or one of all
             taps concatenated where the spec names a grid.
         categories: Category names: in training for class-aware detectors, at test time for those that are told
             the category; None for all others.
+        images: (B, 3, H, W) uint8, RGB, where the spec wants them; else None.
     """
 
     features: tuple[Tensor, ...]
     categories: tuple[str, ...] | None = None
+    images: Tensor | None = None
 
     def __len__(self) -> int:
-        return int(self.features[0].shape[0])
+        return int((self.features[0] if self.features else self.pixels).shape[0])
+
+    @property
+    def pixels(self) -> Tensor:
+        """The images, (B, 3, H, W) uint8.
+
+        Raises:
+            ValueError: If the detector's ``FeatureSpec`` did not ask for them.
+        """
+        if self.images is None:
+            raise ValueError("the batch holds no images: say images=True in the detector's FeatureSpec")
+        return self.images
 
 
 @dataclass(frozen=True)
@@ -135,6 +148,15 @@ class FitReport:
     earlier_seconds: float = 0.0
     observations: list[dict[str, Any]] = field(default_factory=list)
 
+    def after(self, earlier: FitReport) -> FitReport:
+        """This report as that of a later stage of one fit: steps, presentations and time of both, this one's curve."""
+        return replace(
+            self,
+            steps=earlier.steps + self.steps,
+            presentations_per_image=earlier.presentations_per_image + self.presentations_per_image,
+            earlier_seconds=earlier.earlier_seconds + self.earlier_seconds,
+        )
+
 
 class Observer(Protocol):
     """Watches a fit, e.g. to draw learning curves. It must leave no trace in the fitted detector."""
@@ -156,6 +178,8 @@ class FitContext:
         progress: Told how far the fit is.
         observer: See ``Observer``.
         checkpoint: File for mid-training checkpoints, or None.
+        untrained: Take no optimiser step: what the fit computes besides (statistics, thresholds) is computed from the
+            initial weights. It tells what the training adds.
     """
 
     seed: int
@@ -163,6 +187,7 @@ class FitContext:
     progress: Progress = lambda done, total, what: None
     observer: Observer | None = None
     checkpoint: Path | None = None
+    untrained: bool = False
 
 
 class Detector(ABC):
@@ -184,7 +209,7 @@ class Detector(ABC):
     @classmethod
     @abstractmethod
     def features(cls, config: Any) -> FeatureSpec:
-        """Which frozen features the detector needs under this configuration."""
+        """Which frozen features, and whether the images, the detector needs under this configuration."""
 
     @classmethod
     def told_category(cls, config: Any) -> bool:

@@ -4,6 +4,9 @@ One unit of the bank is one tap of one category's split: an ``.npy`` file (n, C,
 Its key hashes all that changes the features: the files' fingerprint, image size and resize filter, backbone,
 weights, normalisation, stride, resampling rule, grid, number format and device type. A manifest written last
 says that the unit is complete and how long the pass took.
+
+Detectors that read images get them from the same bank: decoded and resized once, uint8 (n, 3, H, W), under a key
+that no backbone enters.
 """
 
 from __future__ import annotations
@@ -25,13 +28,14 @@ from torch import Tensor
 
 from datasets.images import load_images
 from datasets.sample import DatasetIndex, Split
-from methods.backbone import Backbone
+from methods.backbone import AnyBackbone, Backbone
 from methods.detector import Batch
 from methods.errors import BackboneError
 from methods.features import FeatureLayout, FeatureSpec
 from results.canonical import short_id
 
 PASS_BATCH = 16
+RESIZE = "pillow-bilinear-uint8"
 BankProgress = Callable[[int, int, str], None]
 
 
@@ -46,13 +50,37 @@ def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
     return [F.interpolate(tap, size=size, mode="bilinear", align_corners=True) for tap in taps]
 
 
-def to_batch(taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, ...] | None) -> Batch:
-    """A detector's batch from resampled taps: concatenated along channels where the spec names a grid."""
+def to_batch(
+    taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, ...] | None, images: Tensor | None = None
+) -> Batch:
+    """A detector's batch from resampled taps: concatenated along channels where the spec names a grid.
+
+    Args:
+        taps: (B, C, h, w) each.
+        spec: What the detector reads.
+        categories: Names, for detectors that are told them.
+        images: (B, 3, H, W) uint8; handed on where the spec wants images.
+    """
     features = (torch.cat(list(taps), dim=1),) if spec.grid else tuple(taps)
-    return Batch(features=features, categories=categories)
+    return Batch(features, categories, images if spec.images else None)
 
 
-def layout_of(spec: FeatureSpec, backbone: Backbone, categories: tuple[str, ...] = ()) -> FeatureLayout:
+def batch_from_images(
+    images: Tensor, backbone: AnyBackbone, spec: FeatureSpec, categories: tuple[str, ...] | None = None
+) -> Batch:
+    """A detector's batch straight from images, past the bank.
+
+    Args:
+        images: (B, 3, H, W) uint8 on the backbone's device.
+        backbone: The backbone, or ``NoBackbone`` for detectors that read images alone.
+        spec: What the detector reads.
+        categories: Names, for detectors that are told them.
+    """
+    taps = resample(backbone(images, spec.normalisation), spec) if spec.strides else []
+    return to_batch(taps, spec, categories, images)
+
+
+def layout_of(spec: FeatureSpec, backbone: AnyBackbone, categories: tuple[str, ...] = ()) -> FeatureLayout:
     """Shapes of the features that ``backbone`` gives under ``spec``.
 
     Args:
@@ -63,14 +91,16 @@ def layout_of(spec: FeatureSpec, backbone: Backbone, categories: tuple[str, ...]
     Raises:
         BackboneError: If the backbone has no feature map at one of the strides.
     """
-    for stride in spec.strides:
+    for stride in (*spec.strides, *spec.run_strides):
         if stride not in backbone.channels:
             raise BackboneError(
-                f"Backbone '{backbone.choice.name}' has no features at stride {stride} "
+                f"Backbone '{backbone.name}' has no features at stride {stride} "
                 f"(it has {', '.join(map(str, backbone.channels))}). Choose another with BACKBONE=..."
             )
     grids = tuple(spec.grid or -(-spec.image_size // stride) for stride in spec.strides)
-    return FeatureLayout(spec.image_size, tuple(backbone.channels[s] for s in spec.strides), grids, categories)
+    channels = tuple(backbone.channels[stride] for stride in spec.strides)
+    network = backbone if isinstance(backbone, Backbone) else None
+    return FeatureLayout(spec.image_size, channels, grids, categories, network)
 
 
 @dataclass(frozen=True)
@@ -92,12 +122,13 @@ class BankSettings:
 
 @dataclass
 class _Unit:
-    """One (category, split) of a feature set: mapped arrays, or None where it is streamed."""
+    """One (category, split) of a feature set: mapped arrays, or None where it is streamed; images where wanted."""
 
     category: str
     split: Split
     length: int
     arrays: list[NDArray] | None
+    images: NDArray[np.uint8] | None = None
 
 
 @dataclass
@@ -126,11 +157,15 @@ class FeatureSet:
         rows = np.asarray(indices, dtype=np.int64)
         owners = np.searchsorted(self._offsets, rows, side="right") - 1
         pieces: list[list[Tensor]] = []
+        pixels: list[Tensor] = []
         for owner, row in zip(owners, rows, strict=True):
-            pieces.append(self._row(self.units[owner], int(row - self._offsets[owner])))
+            unit, place = self.units[owner], int(row - self._offsets[owner])
+            pieces.append(self._row(unit, place))
+            if unit.images is not None:
+                pixels.append(torch.from_numpy(np.array(unit.images[place])))
         taps = [torch.stack(tap) for tap in zip(*pieces, strict=True)]
         names = tuple(self.units[owner].category for owner in owners) if self.with_categories else None
-        return to_batch(taps, self.spec, names)
+        return to_batch(taps, self.spec, names, torch.stack(pixels) if pixels else None)
 
     def _row(self, unit: _Unit, row: int) -> list[Tensor]:
         if unit.arrays is None:
@@ -158,14 +193,14 @@ class FeatureBank:
     Args:
         index: The dataset.
         backbone: Makes the backbone when it is first needed: a full bank needs none.
-        identity: ``Backbone.identity()``, known without the backbone.
+        identity: ``identity()`` of the backbone, known without it.
         settings: Where and how.
     """
 
     def __init__(
         self,
         index: DatasetIndex,
-        backbone: Callable[[], Backbone],
+        backbone: Callable[[], AnyBackbone],
         identity: dict[str, Any],
         settings: BankSettings,
     ) -> None:
@@ -173,10 +208,10 @@ class FeatureBank:
         self.identity = identity
         self.settings = settings
         self._make_backbone = backbone
-        self._backbone: Backbone | None = None
+        self._backbone: AnyBackbone | None = None
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> AnyBackbone:
         """The backbone on the bank's device."""
         if self._backbone is None:
             self._backbone = self._make_backbone().to(self.settings.device)
@@ -196,12 +231,13 @@ class FeatureBank:
         """
         started = time.perf_counter()
         for category in categories:
-            for size in sorted({spec.image_size for spec in specs}):
-                same_size = [spec for spec in specs if spec.image_size == size]
+            for size in sorted({spec.image_size for spec in specs if spec.images}):
+                self._keep_images(size, category, split)
+            for size, normalisation in sorted({(s.image_size, s.normalisation) for s in specs if s.strides}):
+                same_size = [s for s in specs if s.strides and (s.image_size, s.normalisation) == (size, normalisation)]
                 absent = self._absent(same_size, category, split)
                 if absent:
-                    lock = self.settings.directory / f"{short_id([category, split, size, self.identity])}.lock"
-                    lock.parent.mkdir(parents=True, exist_ok=True)
+                    lock = self._lock([category, split, size, normalisation, self.identity])
                     with FileLock(lock):
                         absent = self._absent(same_size, category, split)  # another process may have been faster
                         if absent:
@@ -223,25 +259,55 @@ class FeatureBank:
         units, seconds = [], 0.0
         for category in categories:
             length = len(self.index.split(split, category))
-            if self._streamed(spec, length):
-                units.append(_Unit(category, split, length, None))
+            images = self._kept_images(spec.image_size, category, split) if spec.images else None
+            if spec.strides and self._streamed(spec, length):
+                units.append(_Unit(category, split, length, None, images))
                 continue
             stems = [self._stem(spec, stride, category, split) for stride in spec.strides]
             arrays = [np.load(self._file(stem, ".npy"), mmap_mode="r") for stem in stems]
-            seconds += max(json.loads(self._file(stem, ".json").read_text())["seconds"] for stem in stems)
-            units.append(_Unit(category, split, length, arrays))
+            passes = [json.loads(self._file(stem, ".json").read_text())["seconds"] for stem in stems]
+            seconds += max(passes, default=0.0)
+            units.append(_Unit(category, split, length, arrays, images))
         return FeatureSet(self, spec, units, with_categories, seconds)
 
     def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
         """One image's taps straight from the backbone, each (C, h, w) float32: the streaming path."""
         samples = self.index.split(split, category)[row : row + 1]
-        taps = resample(self._run(load_images(self.index.root, samples, spec.image_size)), spec)
+        taps = resample(self._run(load_images(self.index.root, samples, spec.image_size), spec), spec)
         return [tap[0].to(getattr(torch, self.settings.dtype)).float().cpu() for tap in taps]
 
-    def _run(self, images: NDArray[np.uint8]) -> dict[int, Tensor]:
+    def _run(self, images: NDArray[np.uint8], spec: FeatureSpec) -> dict[int, Tensor]:
         batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.settings.device)
-        maps: dict[int, Tensor] = self.backbone(batch)
+        maps: dict[int, Tensor] = self.backbone(batch, spec.normalisation)
         return maps
+
+    def _keep_images(self, size: int, category: str, split: Split) -> None:
+        """Decode and resize a category's split once."""
+        file = self._image_file(size, category, split)
+        if file.exists():
+            return
+        with FileLock(self._lock(["images", category, split, size, self.index.fingerprint(category, split)])):
+            if file.exists():  # another process was faster
+                return
+            pixels = load_images(self.index.root, self.index.split(split, category), size)
+            partial = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as stream:
+                np.save(stream, np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+            partial.replace(file)
+
+    def _kept_images(self, size: int, category: str, split: Split) -> NDArray[np.uint8]:
+        images: NDArray[np.uint8] = np.load(self._image_file(size, category, split), mmap_mode="r")
+        return images
+
+    def _image_file(self, size: int, category: str, split: Split) -> Path:
+        fingerprint = self.index.fingerprint(category, split)
+        return self._file(short_id({"images": fingerprint, "image_size": size, "resize": RESIZE}), ".npy")
+
+    def _lock(self, key: list[Any]) -> Path:
+        lock = self.settings.directory / f"{short_id(key)}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return lock
 
     def _streamed(self, spec: FeatureSpec, length: int) -> bool:
         layout = layout_of(spec, self.backbone) if self._backbone else None
@@ -266,7 +332,7 @@ class FeatureBank:
             {
                 "images": self.index.fingerprint(category, split),
                 "image_size": spec.image_size,
-                "resize": "pillow-bilinear-uint8",
+                "resize": RESIZE,
                 "stride": stride,
                 "resampling": spec.resampling,
                 "grid": spec.grid,
@@ -274,6 +340,7 @@ class FeatureBank:
                 "device": torch.device(self.settings.device).type,
                 **self.identity,
             }
+            | ({"normalisation": spec.normalisation} if spec.normalisation != "backbone" else {})
         )
 
     def _file(self, stem: str, suffix: str) -> Path:
@@ -300,7 +367,7 @@ class FeatureBank:
                 )
         for start in range(0, len(samples), PASS_BATCH):
             chunk = samples[start : start + PASS_BATCH]
-            maps = self._run(load_images(self.index.root, chunk, specs[0].image_size))
+            maps = self._run(load_images(self.index.root, chunk, specs[0].image_size), specs[0])
             for spec in specs:
                 for stride, tap in zip(spec.strides, resample(maps, spec), strict=True):
                     stem = self._stem(spec, stride, category, split)

@@ -1,34 +1,53 @@
-"""Which frozen features a detector needs, and what shape it gets them in."""
+"""What a detector reads of an image: frozen features, the image itself, or both; and in which shapes it gets them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from methods.backbone import Backbone
 
 Resampling = Literal["native", "average_pool_3", "bilinear_align_corners"]
+Normalisation = Literal["backbone", "unit"]
+"""How pixels reach the backbone: by the mean and standard deviation of its own training, or merely scaled to [0, 1]."""
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Taps of a frozen backbone, by stride.
+    """Taps of a frozen backbone, by stride, and whether the images themselves are wanted too.
 
     Attributes:
         image_size: Side of the square input image in pixels; images are resized, aspect ratio not kept, no crop.
-        strides: Strides of the taps, shallow first; the backbone's last stage output at each stride.
+        strides: Strides of the taps, shallow first; the backbone's last stage output at each stride. Empty where only
+            images are wanted.
         resampling: ``native`` gives each tap on its own grid. ``average_pool_3`` too, after a mean over 3x3 places
             (stride 1, zeros around the border counted). ``bilinear_align_corners`` resizes all taps to ``grid`` x
             ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
         grid: Side of the common grid; 0 where each tap keeps its own.
+        images: Batches carry the images, as uint8.
+        normalisation: Of the pixels that the backbone gets.
+        run_strides: Strides at which the detector taps ``FeatureLayout.backbone`` itself, past the bank.
     """
 
     image_size: int
     strides: tuple[int, ...]
     resampling: Resampling = "native"
     grid: int = 0
+    images: bool = False
+    normalisation: Normalisation = "backbone"
+    run_strides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.grid > 0) != (self.resampling == "bilinear_align_corners"):
             raise ValueError(f"grid {self.grid} does not go with resampling '{self.resampling}'")
+        if not self.strides and not self.images:
+            raise ValueError("no strides and no images: there would be nothing to read")
+
+    @property
+    def deepest(self) -> int:
+        """The largest stride that the backbone must reach; 0 where none is needed."""
+        return max((*self.strides, *self.run_strides), default=0)
 
 
 @dataclass(frozen=True)
@@ -40,12 +59,16 @@ class FeatureLayout:
         channels: Channels of each tap.
         grids: Side of each tap's grid, after resampling.
         categories: Categories trained on, sorted: for detectors that use category labels.
+        backbone: The frozen backbone, for detectors that run it themselves: on images that they have changed, or to
+            follow its gradient down to the pixels. Whoever trains a part of it trains a copy. None for detectors
+            without a backbone.
     """
 
     image_size: int
     channels: tuple[int, ...]
     grids: tuple[int, ...]
     categories: tuple[str, ...] = ()
+    backbone: Backbone | None = field(default=None, compare=False, repr=False)
 
     @property
     def total_channels(self) -> int:

@@ -52,9 +52,9 @@ from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.quantise import Codebook
 from methods.quantised_transformer import QuantisedTransformer
-from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.registry import detector
 from methods.schedule import ScheduleName
+from methods.training import Precision, Training, train_network
 
 COLLAPSED = 3
 """Codebooks with fewer codes in use, on average, are said to have collapsed."""
@@ -221,7 +221,7 @@ class HVQTrans(Detector):
         # First: learning curves with predicted routing need it.
         self.router.cpu().fit(train, self.categories)
         self.router.to(context.device)
-        return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:

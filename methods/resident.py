@@ -23,6 +23,7 @@ class ResidentSet:
 
     def __init__(self, train: TrainingSet, device: torch.device) -> None:
         self.taps: list[Tensor] = []
+        self.images: Tensor | None = None
         names: list[str] = []
         for start in range(0, len(train), _GATHER):
             part = train.batch(range(start, min(start + _GATHER, len(train))))
@@ -31,7 +32,14 @@ class ResidentSet:
                 self.taps = [torch.empty(len(train), *tap.shape[1:], device=device) for tap in part.features]
             for whole, tap in zip(self.taps, part.features, strict=True):
                 whole[start : start + len(part)] = tap.to(device)
+            if part.images is not None:
+                if self.images is None:
+                    self.images = torch.empty(
+                        len(train), *part.images.shape[1:], dtype=part.images.dtype, device=device
+                    )
+                self.images[start : start + len(part)] = part.images.to(device)
         self._names = names
+        self._device = device
         self._length = len(train)
 
     def __len__(self) -> int:
@@ -39,9 +47,10 @@ class ResidentSet:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images of these positions, on the device."""
-        rows = torch.tensor(indices).to(self.taps[0].device, non_blocking=True)
+        rows = torch.tensor(indices).to(self._device, non_blocking=True)
         names = tuple(self._names[index] for index in indices) if self._names else None
-        return Batch(tuple(tap.index_select(0, rows) for tap in self.taps), names)
+        images = None if self.images is None else self.images.index_select(0, rows)
+        return Batch(tuple(tap.index_select(0, rows) for tap in self.taps), names, images)
 
 
 class TransferredSet:
@@ -62,15 +71,20 @@ class TransferredSet:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images of these positions, on their way to the device."""
         batch = self.train.batch(indices)
-        sent = tuple(tap.pin_memory().to(self.device, non_blocking=True) for tap in batch.features)
-        return Batch(sent, batch.categories)
+        images = None if batch.images is None else self._send(batch.images)
+        return Batch(tuple(self._send(tap) for tap in batch.features), batch.categories, images)
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def on_device(train: TrainingSet, device: torch.device) -> TrainingSet:
     """The training set as ``device`` reads it best: all of it in device memory where that has room."""
     if device.type != "cuda" or not len(train):
         return train
-    one = sum(tap.numel() * 4 for tap in train.batch([0]).features)
+    first = train.batch([0])
+    one = sum(tap.numel() * tap.element_size() for tap in first.features)
+    one += first.images.numel() if first.images is not None else 0
     free, _ = torch.cuda.mem_get_info(device)
     fits = one * len(train) <= free * _SHARE_OF_FREE_MEMORY
     return ResidentSet(train, device) if fits else TransferredSet(train, device)

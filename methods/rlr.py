@@ -44,11 +44,11 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.jitter import jitter_tokens
-from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.reference_network import ReferenceNetwork
 from methods.registry import detector
 from methods.schedule import ScheduleName
 from methods.smoothing import gaussian_smooth
+from methods.training import Precision, Training, train_network
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ class RLR(Detector):
             "quick": Preset(
                 {
                     "image_size": 128,
-                    "widths": (64, 128),
-                    "windows": (5, 3),
+                    "strides": (16,),  # one level: the finer one costs four times as much
+                    "widths": (128,),
+                    "windows": (3,),
                     "heads": 4,
                     "layers": 2,
                     "steps": 250,
@@ -201,7 +202,7 @@ class RLR(Detector):
                 yield from losses  # lazily: a level is computed after the update for the one before
 
         training = Training.of(config, zero_gradients=config.update == "per_level")
-        return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     def _loss(self, level: ReferenceNetwork, clean: Tensor) -> Tensor:
         """Loss of one level on (B, C, h, w) features, a scalar."""

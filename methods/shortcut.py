@@ -35,9 +35,9 @@ from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.plain_networks import PlainCNN, TokenMLP
 from methods.query_decoder import UniADNetwork
-from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.registry import detector
 from methods.schedule import ScheduleName
+from methods.training import Precision, Training, train_network
 from methods.uniad import UniADConfig
 
 
@@ -188,7 +188,7 @@ class Shortcut(Detector):
             yield F.mse_loss(self.network(features).float(), features)
 
         training = Training.of(config)
-        return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:

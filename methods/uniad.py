@@ -42,9 +42,9 @@ from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.jitter import jitter
 from methods.query_decoder import UniADNetwork
-from methods.reconstruction import Precision, Training, train_reconstruction
 from methods.registry import detector
 from methods.schedule import ScheduleName
+from methods.training import Precision, Training, train_network
 
 Query = Literal["none", "first", "all"]
 
@@ -187,7 +187,7 @@ class UniAD(Detector):
             yield F.mse_loss(rebuilt.float(), clean)
 
         training = Training.of(config)
-        return train_reconstruction(self, self.network, losses_of, train, context, training, self.dropout)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:

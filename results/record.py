@@ -170,6 +170,9 @@ class RunRecord(_Entry):
     """By category. A failed run has none."""
     pooled: dict[str, FiniteFloat | None] = {}
     """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
+    untrained: dict[str, dict[str, FiniteFloat | None]] = {}
+    """I-AUROC and P-AUROC by category of the same detector before its first optimiser step; empty where nothing is
+    trained by gradient, where a checkpoint was loaded, and in records that are older than this field."""
     loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
     """(optimiser step, training loss), thinned to at most 200 points."""
     learning_curve: tuple[LearningPoint, ...] = ()

@@ -108,7 +108,7 @@ def test_everything_that_changes_features_changes_the_key(index, backbone, tmp_p
 def test_an_interrupted_pass_leaves_nothing_that_counts_as_complete(index, backbone, tmp_path, monkeypatch):
     store, _ = bank(index, backbone, tmp_path)
 
-    def interrupted(images):
+    def interrupted(images, spec):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(store, "_run", interrupted)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from methods import reconstruction
+from methods import training
 from methods.detector import FitContext
 from methods.features import FeatureLayout
 from methods.resident import ResidentSet
@@ -55,7 +55,7 @@ class KilledError(Exception):
 
 
 def test_a_training_killed_and_resumed_ends_at_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("methods.reconstruction._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
     whole, expected = train(FitContext(0, CPU))
 
     def die(done: int, total: int, what: str) -> None:
@@ -118,7 +118,7 @@ def test_an_observer_leaves_no_trace():
 
 
 def test_observations_survive_an_interruption(tmp_path, monkeypatch):
-    monkeypatch.setattr("methods.reconstruction._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
     _, whole = train(FitContext(0, CPU, observer=Watcher()))
 
     def die(done: int, total: int, what: str) -> None:
@@ -134,7 +134,7 @@ def test_observations_survive_an_interruption(tmp_path, monkeypatch):
 
 def test_losses_read_late_as_from_a_gpu_are_the_same(monkeypatch):
     prompt, expected = train(FitContext(0, CPU, observer=Watcher()))
-    monkeypatch.setitem(reconstruction._READING, "cpu", 5)
+    monkeypatch.setitem(training._READING, "cpu", 5)
     late, report = train(FitContext(0, CPU, observer=Watcher()))
     assert report.loss_curve == expected.loss_curve
     assert equal(prompt, late)

@@ -1,4 +1,4 @@
-"""The loop that every feature-reconstruction method trains in.
+"""The loop that every detector with gradients trains in.
 
 The sampler's position and the learning rate are functions of the step, so a checkpoint of model, optimiser and
 random states is enough to go on to the same result on a CPU. Last step wins: nothing is selected.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -24,7 +24,9 @@ from methods.schedule import ScheduleName, learning_rate
 from methods.training_checkpoint import TrainingState
 
 Precision = Literal["float32", "bfloat16"]
+OptimiserName = Literal["adamw", "adam", "sgd"]
 Losses = Callable[[Batch], Iterator[Tensor]]
+ParameterGroups = Sequence[dict[str, Any]]
 _CHECKPOINT_SECONDS = 60.0
 _READING = {"cpu": 1}
 """Steps between two looks at the losses, by device type; on a GPU looking makes the host wait."""
@@ -39,44 +41,63 @@ class Training:
         epochs: Passes over the training images; used when ``steps`` is 0.
         steps: Presented batches; 0 counts epochs instead.
         batch_size: Images per step; the last batch of an epoch may be smaller.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Of AdamW; 0 makes it Adam.
+        learning_rate: Peak learning rate.
+        weight_decay: Of the optimiser: decoupled in AdamW, added to the gradient in Adam and SGD.
         schedule: See ``methods.schedule``.
         clip: Largest global norm of the gradient; 0 for none.
         precision: ``bfloat16`` runs matrix products in bfloat16 (autocast); weights and optimiser stay float32.
         zero_gradients: Gradients are set to zero between updates instead of being dropped: an update then also moves
             the parameters that its loss does not reach, by Adam's momentum (as torch did before 2.0).
+        optimiser: Which.
+        betas: Of Adam and AdamW.
+        momentum: Of SGD.
+        nesterov: Of SGD.
     """
 
     epochs: int
     steps: int
     batch_size: int
     learning_rate: float
-    weight_decay: float
-    schedule: ScheduleName
-    clip: float
-    precision: Precision
+    weight_decay: float = 0.0
+    schedule: ScheduleName = "constant"
+    clip: float = 0.0
+    precision: Precision = "float32"
     zero_gradients: bool = False
+    optimiser: OptimiserName = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.0
+    nesterov: bool = False
 
     @classmethod
-    def of(cls, config: Any, *, zero_gradients: bool = False) -> Training:
-        """The loop's part of a detector's configuration: the fields of these names."""
-        names = [field.name for field in fields(cls) if field.name != "zero_gradients"]
-        return cls(**{name: getattr(config, name) for name in names}, zero_gradients=zero_gradients)
+    def of(cls, config: Any, **fixed: Any) -> Training:
+        """The loop's part of a detector's configuration: its fields of these names; the others as ``fixed`` says."""
+        found = {field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)}
+        return cls(**found | fixed)
+
+    def optimise(self, parameters: Iterable[nn.Parameter] | ParameterGroups) -> torch.optim.Optimizer:
+        """The optimiser over parameters, or over groups of them that bring values of their own (``lr``, ...)."""
+        shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "foreach": True}
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, **shared)
+        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
+        return kind(parameters, betas=self.betas, **shared)
 
     def total_steps(self, images: int) -> int:
         """Steps for a training set of that many images."""
         return self.steps or self.epochs * math.ceil(images / self.batch_size)
 
 
-def train_reconstruction(
+def train_network(
     detector: Detector,
     network: nn.Module,
     losses_of: Losses,
     train: TrainingSet,
     context: FitContext,
     training: Training,
-    dropout: DropoutSource,
+    dropout: DropoutSource | None = None,
+    *,
+    groups: ParameterGroups | None = None,
+    stage: str = "",
 ) -> FitReport:
     """Train ``network`` so that the losses of ``losses_of(batch)`` fall.
 
@@ -84,11 +105,16 @@ def train_reconstruction(
         detector: Given to the observer.
         network: Whose parameters are trained; already on the device.
         losses_of: Yields the training losses of a batch on the device, each a scalar. The optimiser makes an update
-            after each of them, before the next is computed; nearly all methods yield one.
+            after each of them, before the next is computed, of the parameters that the loss reaches; most methods
+            yield one.
         train: Normal images.
         context: Seed, device, progress, observer, checkpoint.
         training: Hyper-parameters.
         dropout: The network's source of random bits, reseeded here and kept in checkpoints.
+        groups: Groups of the network's parameters with values of their own, as torch's optimisers take them; a group's
+            ``lr`` is its peak. None for one group of all that need a gradient.
+        stage: Name of this training where a fit consists of several: each has its own checkpoints, of which the last
+            stays until the fit is over (the runner takes it away).
 
     Returns:
         Steps, presentations, the loss of every step (summed where there are several), and what was observed.
@@ -97,18 +123,24 @@ def train_reconstruction(
         FitError: If a loss is not finite, naming step and epoch.
     """
     device = context.device
+    if context.untrained:
+        network.eval()
+        return FitReport(presentations_per_image=0.0)
     total = training.total_steps(len(train))
     if total < 1 or training.batch_size < 1:
         raise FitError(f"There is nothing to train: {total} steps of {training.batch_size} images.")
     per_epoch = math.ceil(len(train) / training.batch_size)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, foreach=True
-    )
+    optimiser = training.optimise(groups or [p for p in network.parameters() if p.requires_grad])
+    peaks = [float(group["lr"]) for group in optimiser.param_groups]
+    dropout = dropout or DropoutSource()
     torch.manual_seed(context.seed)
     dropout.reseed(context.seed)
     report = FitReport(batch_size=min(training.batch_size, len(train)))
     state = TrainingState(network, optimiser, dropout, report)
-    start = state.resume(context.checkpoint)
+    checkpoint = context.checkpoint
+    if checkpoint is not None and stage:
+        checkpoint = checkpoint.with_name(f"{checkpoint.stem}.{stage}{checkpoint.suffix}")
+    start = state.resume(checkpoint)
     images = on_device(train, device)
     reading = _Reading(report, context, total, per_epoch)
     began = saved = time.monotonic()
@@ -120,8 +152,8 @@ def train_reconstruction(
         if position == 0 or step == start:
             order = _order(context.seed, epoch, len(train))
         chunk = order[position * training.batch_size : (position + 1) * training.batch_size]
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(training.schedule, step, total, training.learning_rate)
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = learning_rate(training.schedule, step, total, peak)
         losses = losses_of(images.batch(chunk))
         while (loss := _next_loss(losses, training.precision, device)) is not None:
             optimiser.zero_grad(set_to_none=not training.zero_gradients)
@@ -135,14 +167,16 @@ def train_reconstruction(
         if context.observer and context.observer.due(step + 1, total, per_epoch):
             reading.read()
             report.observations.append(_observe(context, step + 1, detector, network, dropout))
-        if context.checkpoint and time.monotonic() - saved > _CHECKPOINT_SECONDS:
+        if checkpoint and time.monotonic() - saved > _CHECKPOINT_SECONDS:
             reading.read()
             saved = time.monotonic()
-            state.save(context.checkpoint, step + 1, saved - began)
+            state.save(checkpoint, step + 1, saved - began)
     reading.read()
     network.eval()
-    if context.checkpoint is not None:
-        context.checkpoint.unlink(missing_ok=True)
+    if checkpoint is not None and stage:
+        state.save(checkpoint, total, time.monotonic() - began)
+    elif checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     report.steps = total
     report.presentations_per_image = shown / len(train)
     return report
