@@ -29,6 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.coreset import greedy_coreset, random_projection
+from baselines.nearest_neighbour import nearest_neighbour
+from baselines.patch_features import patch_features
 from methods.detector import (
     Batch,
     Detector,
@@ -45,8 +47,6 @@ from methods.registry import detector
 from methods.smoothing import gaussian_smooth
 
 _READ = 16
-_SCORED = 4096
-"""Query patches compared with the bank at a time: bounds memory to 4096 * 20,000 * 4 bytes."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +160,9 @@ class PatchCore(Detector):
 
     def _patches(self, taps: Sequence[Tensor]) -> Tensor:
         """Taps (B, C, h, w) to patch features (B * H * W, target_width) on the first tap's grid."""
-        config, pooled = self.config, []
-        for tap in taps:
-            B, _, H, W = tap.shape
-            patches = F.unfold(tap, config.patch, padding=config.patch // 2)  # (B, C * 9, H * W)
-            # Pooling and interpolation are linear and act on different axes: pooling first costs less.
-            narrow = F.adaptive_avg_pool1d(patches.transpose(1, 2), config.tap_width)  # (B, H * W, tap_width)
-            grid = narrow.transpose(1, 2).reshape(B, config.tap_width, H, W)
-            size = (self.layout.grids[0], self.layout.grids[0])
-            pooled.append(F.interpolate(grid, size=size, mode="bilinear", align_corners=False))
-        both = torch.cat(pooled, dim=1).flatten(2).transpose(1, 2)  # (B, H * W, taps * tap_width)
-        return F.adaptive_avg_pool1d(both, config.target_width).reshape(-1, config.target_width)
+        config = self.config
+        features = patch_features(taps, config.patch, config.tap_width, config.target_width)
+        return features.reshape(-1, config.target_width)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
@@ -180,9 +172,9 @@ class PatchCore(Detector):
         """
         patches = self._patches(batch.features).to(self.bank.device)
         grid = self.layout.grids[0]
-        nearest = torch.cat([_nearest(chunk, self.bank) for chunk in patches.split(_SCORED)])  # (B * P, 2)
-        distance = nearest[:, 0].reshape(len(batch), 1, grid, grid)
-        scores = self._image_scores(distance.flatten(1), nearest[:, 1].reshape(len(batch), -1), patches)
+        distances, nearest = nearest_neighbour(patches, self.bank)  # (B * P,) each
+        distance = distances.reshape(len(batch), 1, grid, grid)
+        scores = self._image_scores(distance.flatten(1), nearest.reshape(len(batch), -1), patches)
         size = (self.config.image_size, self.config.image_size)
         maps = F.interpolate(distance, size=size, mode="bilinear", align_corners=False)[:, 0]
         if self.config.smoothing:
@@ -197,7 +189,7 @@ class PatchCore(Detector):
             return score
         rows = torch.arange(len(distance), device=distance.device)
         patch = patches.reshape(len(distance), -1, patches.shape[1])[rows, worst]  # (B, D)
-        nearest = index[rows, worst].long()
+        nearest = index[rows, worst]
         neighbours = torch.cdist(self.bank[nearest], self.bank).topk(b, largest=False).indices  # (B, b)
         to_neighbours = (patch[:, None] - self.bank[neighbours]).norm(dim=2)  # (B, b)
         # 1 - exp(s) / sum exp(.), as a softmax: exp of a distance overflows float32 soon after 88.
@@ -229,15 +221,3 @@ class PatchCore(Detector):
         if len(self.bank) == self.config.bank_ceiling:
             notes.append(f"bank ends at {len(self.bank):,} patches")
         return tuple(notes)
-
-
-def _nearest(queries: Tensor, bank: Tensor) -> Tensor:
-    """(Q, D), (M, D) to (Q, 2): Euclidean distance to the nearest bank patch, and its index.
-
-    The distance of the winner is computed anew from the difference: the expanded square loses half the digits
-    where a query lies in the bank.
-    """
-    squared = torch.addmm(bank.square().sum(dim=1), queries, bank.T, alpha=-2.0)
-    index = squared.argmin(dim=1)
-    distance = (queries - bank[index]).norm(dim=1)
-    return torch.stack([distance, index.to(distance.dtype)], dim=1)

@@ -178,6 +178,7 @@ class FitContext:
         progress: Told how far the fit is.
         observer: See ``Observer``.
         checkpoint: File for mid-training checkpoints, or None.
+        textures: Directory of texture images, for detectors whose ``FeatureSpec`` asks for one.
         untrained: Take no optimiser step: what the fit computes besides (statistics, thresholds) is computed from the
             initial weights. It tells what the training adds.
     """
@@ -187,6 +188,7 @@ class FitContext:
     progress: Progress = lambda done, total, what: None
     observer: Observer | None = None
     checkpoint: Path | None = None
+    textures: Path | None = None
     untrained: bool = False
 
 

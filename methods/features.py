@@ -28,6 +28,7 @@ class FeatureSpec:
         images: Batches carry the images, as uint8.
         normalisation: Of the pixels that the backbone gets.
         run_strides: Strides at which the detector taps ``FeatureLayout.backbone`` itself, past the bank.
+        textures: The detector pastes images of a directory of textures (``FitContext.textures``) while it trains.
     """
 
     image_size: int
@@ -37,6 +38,7 @@ class FeatureSpec:
     images: bool = False
     normalisation: Normalisation = "backbone"
     run_strides: tuple[int, ...] = ()
+    textures: bool = False
 
     def __post_init__(self) -> None:
         if (self.grid > 0) != (self.resampling == "bilinear_align_corners"):

@@ -1,29 +1,36 @@
-"""Features for tests that need a training set but no images."""
+"""Features and images for tests that need a training set but no dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from methods.backbone import Backbone, BackboneChoice
 from methods.detector import Batch
 from methods.features import FeatureLayout
 
 
 class FakeImages:
-    """A ``TrainingSet`` over given features: one (n, C, h, w) tensor per tap, and categories where they are told."""
+    """A ``TrainingSet`` over given data: one (n, C, h, w) tensor per tap; categories and images where they are told."""
 
-    def __init__(self, *taps: Tensor, categories: Sequence[str] | None = None) -> None:
-        self.taps = taps
-        self.categories = categories
+    def __init__(self, *taps: Tensor, categories: Sequence[str] | None = None, images: Tensor | None = None) -> None:
+        self.whole = Batch(taps, tuple(categories) if categories is not None else None, images)
 
     def __len__(self) -> int:
-        return len(self.taps[0])
+        return len(self.whole)
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        names = tuple(self.categories[index] for index in indices) if self.categories is not None else None
-        return Batch(tuple(tap[list(indices)] for tap in self.taps), names)
+        return rows_of(self.whole, indices)
+
+
+def rows_of(batch: Batch, indices: Sequence[int]) -> Batch:
+    """Some images of a batch."""
+    names = tuple(batch.categories[index] for index in indices) if batch.categories is not None else None
+    images = batch.images[list(indices)] if batch.images is not None else None
+    return Batch(tuple(tap[list(indices)] for tap in batch.features), names, images)
 
 
 def structured(layout: FeatureLayout, images: int, seed: int, *, concatenated: bool) -> tuple[Tensor, ...]:
@@ -35,3 +42,19 @@ def structured(layout: FeatureLayout, images: int, seed: int, *, concatenated: b
         pattern = torch.rand(1, channels, grid, grid, generator=generator)
         taps.append(pattern + 0.05 * torch.randn(images, channels, grid, grid, generator=noise))
     return (torch.cat(taps, dim=1),) if concatenated else tuple(taps)
+
+
+def structured_images(images: int, size: int, seed: int) -> Tensor:
+    """(images, 3, size, size) uint8: one pattern of waves, a little noise of each image's own."""
+    noise = torch.Generator().manual_seed(seed)
+    place = torch.arange(size) / size
+    waves = torch.sin(19 * place)[:, None] * torch.cos(13 * place)[None, :]
+    pattern = 110 + 50 * waves + torch.tensor([-20.0, 0.0, 30.0])[:, None, None]
+    pixels = pattern + 6 * torch.randn(images, 3, size, size, generator=noise)
+    return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=4)
+def random_backbone(deepest: int = 16, name: str = "resnet18") -> Backbone:
+    """An untrained backbone that reaches the stride ``deepest``."""
+    return Backbone(BackboneChoice(name, "random", deepest=deepest))

@@ -24,11 +24,11 @@ def test_it_tells_categories_apart_that_it_has_not_seen(names):
     router.fit(images(names * 20, 0), categories)
     assert router.fitted
     unseen = images(names * 10, 1)
-    found = [categories[i] for i in router(unseen.taps[0]).tolist()]
+    found = [categories[i] for i in router(unseen.whole.features[0]).tolist()]
     assert found == names * 10
 
 
 def test_one_category_needs_no_decision():
     router = CategoryRouter(6, 1)
     router.fit(images(["a"] * 5, 0), ("a",))
-    assert router(images(["a", "c"], 1).taps[0]).tolist() == [0, 0]
+    assert router(images(["a", "c"], 1).whole.features[0]).tolist() == [0, 0]
