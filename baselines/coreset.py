@@ -2,7 +2,12 @@
 
 Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, section 3.2; the approximate
 variant of the official code: distances in a random projection, and a start that is the mean distance to ten
-random points instead of an N x N matrix. Memory is N * projection + N numbers.
+random points instead of an N x N matrix. Memory is N * projection + N numbers, and a little.
+
+The farthest point is found lazily, with the same choices as one pass over all points for every choice: a point's
+distance to the coreset only falls while the coreset grows, so among the candidates that were farthest at the last
+pass, the farthest is farthest of all as long as it is beyond what any other point had then. A block of choices costs
+one matrix product over all points instead of as many matrix-vector products.
 """
 
 from __future__ import annotations
@@ -13,6 +18,9 @@ from torch import Tensor
 from methods.detector import Progress
 
 STARTS = 10
+_CANDIDATES = 1024
+_ROWS = 16384
+"""Points updated at a time: bounds memory to 16,384 * 1,024 numbers."""
 
 
 def random_projection(features: Tensor, width: int, generator: torch.Generator) -> Tensor:
@@ -53,13 +61,58 @@ def greedy_coreset(
     starts = torch.randperm(N, generator=generator)[:STARTS].to(features.device)
     distance = torch.cdist(features, features[starts]).mean(dim=1).square_()  # (N,) squared, upper bounds
     chosen = torch.empty(size, dtype=torch.int64)
-    for pick in range(size):
-        index = distance.argmax()
-        chosen[pick] = index.cpu()
-        # |x - y|^2 by one matrix-vector product; squared distances keep the order of the argmax.
-        new = torch.addmv(norms, features, features[index], alpha=-2.0).add_(norms[index]).clamp_min_(0.0)
-        torch.minimum(distance, new, out=distance)
-        distance[index] = -1.0  # never twice, even among equal points
-        if pick % 500 == 499 or pick + 1 == size:
-            progress(pick + 1, size, "coreset points")
+    done = 0
+    while done < size:
+        highest = distance.topk(min(_CANDIDATES + 1, N))
+        bound = float(highest.values[-1]) if N > _CANDIDATES else float("-inf")
+        candidates = highest.indices[:_CANDIDATES]
+        picks = _farthest(
+            features[candidates].cpu(), highest.values[:_CANDIDATES].cpu(), bound, min(size - done, _CANDIDATES)
+        )
+        block = candidates[picks.to(candidates.device)]
+        chosen[done : done + len(block)] = block.cpu()
+        done += len(block)
+        if done < size:
+            _update(distance, features, norms, block)
+        progress(done, size, "coreset points")
     return chosen
+
+
+def _farthest(candidates: Tensor, distance: Tensor, bound: float, most: int) -> Tensor:
+    """Choose the farthest candidate again and again, as long as no other point can be farther.
+
+    Args:
+        candidates: (M, D) features.
+        distance: (M,) their squared distances to the coreset so far, descending.
+        bound: Largest squared distance that any other point can have.
+        most: Largest number of choices.
+
+    Returns:
+        (k,) positions among the candidates, at least one.
+    """
+    norms = candidates.square().sum(dim=1)
+    distance = distance.clone()
+    picks: list[int] = []
+    while len(picks) < most:
+        pick = int(distance.argmax())
+        if picks and float(distance[pick]) < max(bound, 0.0):
+            break
+        picks.append(pick)
+        torch.minimum(distance, _squared_distances(candidates, norms, pick), out=distance)
+        distance[pick] = -1.0  # never twice, even among equal points
+    return torch.tensor(picks)
+
+
+def _squared_distances(features: Tensor, norms: Tensor, index: int) -> Tensor:
+    """|x - y|^2 of every x to the one at ``index``, by a matrix-vector product: squares keep the order."""
+    return torch.addmv(norms, features, features[index], alpha=-2.0).add_(norms[index]).clamp_min_(0.0)
+
+
+def _update(distance: Tensor, features: Tensor, norms: Tensor, block: Tensor) -> None:
+    """Lower every point's squared distance to the coreset, in place, by the points that were added."""
+    added, squares = features[block], norms[block]
+    for start in range(0, len(features), _ROWS):
+        rows = slice(start, start + _ROWS)
+        nearest = torch.addmm(squares, features[rows], added.T, alpha=-2.0).amin(dim=1).add_(norms[rows])
+        torch.minimum(distance[rows], nearest.clamp_min_(0.0), out=distance[rows])
+    distance[block] = -1.0

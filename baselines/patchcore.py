@@ -94,7 +94,7 @@ class PatchCore(Detector):
         paper="Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler: Towards Total Recall. CVPR 2022",
         year=2022,
         url="https://arxiv.org/abs/2106.08265",
-        version=1,
+        version=2,
         presets={
             "quick": Preset(
                 {"image_size": 128, "tap_width": 256, "target_width": 256, "coreset_fraction": 0.05},

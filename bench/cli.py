@@ -84,6 +84,9 @@ def run(
     threads: Annotated[int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs.")] = 0,
     data_dir: DataDir = Path("data"),
     root: Root = None,
+    textures_dir: Annotated[
+        Path | None, typer.Option(help="Directory of texture images for DRAEM; default: dtd in the data directory.")
+    ] = None,
     weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
     weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
     backbone: Annotated[str, typer.Option(help="timm name for all methods; default: each preset's own.")] = "",
@@ -170,7 +173,18 @@ def _benchmark(
     for name, allowed in (("keep", ("none", "last", "all")), ("bank_dtype", ("float16", "float32"))):
         if given[name] not in allowed:
             raise OptionError(f"{name.upper()}={given[name]}: expected {', '.join(allowed)}.")
-    same = ("preset", "device", "jobs", "threads", "data_dir", "root", "weights", "weights_dir", "backbone")
+    same = (
+        "preset",
+        "device",
+        "jobs",
+        "threads",
+        "data_dir",
+        "root",
+        "weights",
+        "weights_dir",
+        "backbone",
+        "textures_dir",
+    )
     loaded = given["checkpoint"] is not None
     more = (
         "backbone_padding",
@@ -198,7 +212,7 @@ def _benchmark(
         "only_kept": only_kept,
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
     }
-    for name in ("data_dir", "root", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
+    for name in ("data_dir", "root", "textures_dir", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
     all_options = [one for name in _datasets(given["dataset"]) for one in expand(Options(dataset=name, **shared))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,6 +21,7 @@ from bench.checkpoints import (
 )
 from bench.configuration import configure, find_preset, parse_overrides, split_config
 from bench.options import OptionError, Options
+from bench.textures import require_textures
 from methods.backbone import (
     NO_BACKBONE,
     AnyBackbone,
@@ -146,16 +148,18 @@ def _score_variants(cls: type[Detector], config: Any, typed: dict[str, Any]) -> 
     return [dataclasses.replace(config, **variant) for variant in wanted] or [config]
 
 
-def require_buildable(contender: Contender, categories: tuple[str, ...]) -> None:
+def require_buildable(contender: Contender, categories: tuple[str, ...], textures: Path) -> None:
     """Build the detector once and throw it away: a configuration that makes none is told before any pass or training.
 
     Args:
         contender: Of ``contenders``.
         categories: Of the dataset; a class-aware checkpoint must have been trained on them.
+        textures: Directory of texture images, for detectors that paste them.
 
     Raises:
         ConfigError: If the configuration makes no detector.
         BackboneError: If the backbone lacks a stride.
+        OptionError: If the detector pastes textures and there are none.
         UnknownNameError: If a class-aware checkpoint lacks a category.
     """
     if contender.checkpoint is not None:
@@ -169,6 +173,8 @@ def require_buildable(contender: Contender, categories: tuple[str, ...]) -> None
                 f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
             )
         cls(config, layout_of(spec, load_backbone(contender.backbone), ("one", "another")))
+        if spec.textures:
+            require_textures(cls.info.name, textures)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"{cls.info.name}: {error}") from error
 

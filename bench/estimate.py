@@ -182,7 +182,7 @@ def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.devic
     detector = run.detector_class(config, run.layout)
     begun = time.perf_counter()
     with torch.enable_grad():
-        detector.fit(train, FitContext(0, device))
+        detector.fit(train, FitContext(0, device, textures=run.textures))
     return time.perf_counter() - begun
 
 
@@ -212,7 +212,7 @@ def _measure(run: Run) -> Rates:
         fit = max(0.0, longer - _fit_seconds(run, config, train, device)) / _PROBE_IMAGES
     detector = run.detector_class(config, run.layout)
     with torch.enable_grad():
-        detector.fit(train, FitContext(0, device))
+        detector.fit(train, FitContext(0, device, textures=run.textures))
     return Rates(feature, step, fit, _score_seconds(detector, train), _ROUGH)
 
 

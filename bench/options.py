@@ -41,6 +41,7 @@ class Options:
     threads: int = 0
     data_dir: Path = Path("data")
     root: Path | None = None
+    textures_dir: Path | None = None
     weights: str = ""
     weights_dir: Path | None = None
     backbone: str = ""
@@ -104,6 +105,11 @@ class Options:
         if self.backbone:
             return self.backbone
         return "resnet18" if find_dataset(self.dataset).synthesised else ""
+
+    @property
+    def textures(self) -> Path:
+        """Directory of texture images, for detectors that paste them."""
+        return self.textures_dir or self.data_dir / "dtd"
 
     @property
     def resolved_jobs(self) -> int:

@@ -13,6 +13,7 @@ from bench.contenders import Contender, contenders, load_backbone, require_build
 from bench.options import SETTINGS, OptionError, Options
 from bench.protocol import Protocol
 from bench.seeding import run_seed
+from bench.textures import textures_id
 from datasets.errors import unknown_name
 from datasets.location import open_dataset
 from datasets.registry import find_dataset
@@ -50,6 +51,7 @@ class Run:
         fit_id: Of the fitted detector.
         score_id: Of the record.
         checkpoint: The file that the detector is loaded from; None where it is trained.
+        textures: Directory of texture images, for detectors that paste them; else None.
     """
 
     dataset: DatasetEntry
@@ -68,6 +70,7 @@ class Run:
     fit_id: str
     score_id: str
     checkpoint: Checkpoint | None = None
+    textures: Path | None = None
 
     @property
     def detector_class(self) -> type[Detector]:
@@ -159,7 +162,7 @@ def make_plan(options: Options) -> list[Run]:
         if category not in index.categories:
             raise unknown_name("category in --only", category, index.categories)
     for contender in running:
-        require_buildable(contender, index.categories)
+        require_buildable(contender, index.categories, options.textures)
     runs: list[Run] = []
     for seed in options.seeds:
         for contender in running:
@@ -207,6 +210,8 @@ def _make_run(
     protocol = Protocol(map_size=options.resolved_map_size)
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
+    wants_textures = checkpoint is None and contender.detector_class.features(config).textures
+    textures = options.textures if wants_textures else None
     fit_id = short_id(
         {
             "method": [method.name, method.version],
@@ -218,6 +223,7 @@ def _make_run(
             "train": {c: index.fingerprint(c, "train") for c in categories},
         }
         | ({"checkpoint": checkpoint.sha256} if checkpoint else {})
+        | ({"textures": textures_id(textures)} if textures else {})
     )
     test = {c: index.fingerprint(c, "test") for c in categories}
     return Run(
@@ -249,6 +255,7 @@ def _make_run(
             | {"preset": method.preset, "set": list(index.categories)}
         ),
         checkpoint=checkpoint,
+        textures=textures,
     )
 
 

@@ -142,7 +142,8 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     begun = time.perf_counter()
     checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
     observer = LearningCurve(runs, execution.curves) if execution.curves else None
-    report = detector.fit(TrainingView(train), FitContext(run.run_seed, device, progress, observer, checkpoint))
+    context = FitContext(run.run_seed, device, progress, observer, checkpoint, run.textures)
+    report = detector.fit(TrainingView(train), context)
     for stage in checkpoint.parent.glob(f"{checkpoint.stem}.*"):  # of a fit in several stages
         stage.unlink(missing_ok=True)
     seconds = report.earlier_seconds + time.perf_counter() - begun

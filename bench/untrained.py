@@ -6,7 +6,6 @@ in the record, and a row whose training adds nothing is marked.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +40,7 @@ def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> Untra
     detector = run.detector_class(run.config, run.layout)
     if not detector.trainable_parameters():
         return {}
-    detector.fit(TrainingView(train), replace(FitContext(run.run_seed, device), untrained=True))
+    detector.fit(TrainingView(train), FitContext(run.run_seed, device, textures=run.textures, untrained=True))
     bank, found = run.open_bank(), {}
     for category in run.categories:
         test = bank.open(run.features, [category], "test", with_categories=run.told_category)

@@ -9,6 +9,7 @@ from results.costs import cost_of
 from results.labels import table_key
 from results.routing import routing
 from results.rows import SETTINGS, Row
+from results.undertrained import Shortfall
 
 Labels = Mapping[tuple[str, str, str], str]
 _NAMED = 6
@@ -116,6 +117,15 @@ def routed(row: Row) -> str:
     if found.lowest_share == 1:
         return "category predicted: right for every test image"
     return f"category predicted: {number(found.mean)} % right (lowest: {found.lowest} {number(found.lowest_share)} %)"
+
+
+def undertrained(lacking: Sequence[Shortfall]) -> str:
+    """Which metrics did not rise by training, ``P-AUROC separate: 71.2 after training, 73.0 before it``."""
+    parts = [
+        f"{one.metric} {one.setting}: {number(one.trained)} after training, {number(one.untrained)} before it"
+        for one in lacking
+    ]
+    return f"not above its untrained state, mean over the same runs: {'; '.join(parts)}"
 
 
 def _loss(item: tuple[str, Cell]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
-from reports.sentences import Labels, budget, label_of, routed
+from reports.sentences import Labels, budget, label_of, routed, undertrained
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.cells import Cell, number
 from results.labels import backbone_text
@@ -13,6 +13,7 @@ from results.reported import Reported, matches, reported
 from results.rows import SETTINGS, Row
 from results.store import Store
 from results.tables import GROUPS, Group, cell_of
+from results.undertrained import shortfalls
 
 _MEANINGS = DEFINITIONS | OTHER_DEFINITIONS
 COLUMN_TITLES = {
@@ -54,6 +55,9 @@ def badges(row: Row) -> tuple[Badge, ...]:
     if row.method.class_aware:
         found.append(Badge("class-aware", "warn", "told the category of each test image, in both settings"))
     found += [Badge(text, "warn") for text in row.badges]
+    lacking = shortfalls(row)
+    if lacking:
+        found.append(Badge("undertrained", "bad", undertrained(lacking)))
     if row.method.deterministic:
         found.append(Badge("deterministic", "plain", "the fit draws nothing: seeds give the same detector, ± 0"))
     failed = sum(record.status == "failed" for record in row.records)

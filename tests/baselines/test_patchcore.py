@@ -119,11 +119,24 @@ def literal_coreset(features: np.ndarray, size: int, starts: np.ndarray) -> list
     return chosen
 
 
-def test_the_coreset_equals_a_literal_greedy_selection():
+@pytest.mark.parametrize(("candidates", "rows"), [(1024, 16384), (5, 7), (1, 300)])
+def test_the_coreset_equals_a_literal_greedy_selection(candidates, rows, monkeypatch):
+    monkeypatch.setattr("baselines.coreset._CANDIDATES", candidates)
+    monkeypatch.setattr("baselines.coreset._ROWS", rows)
     features = torch.randn(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     starts = torch.randperm(300, generator=torch.Generator().manual_seed(5))[:STARTS].numpy()
     chosen = greedy_coreset(features, 40, torch.Generator().manual_seed(5))
     assert chosen.tolist() == literal_coreset(features.numpy(), 40, starts)
+
+
+def test_blocks_of_choices_stop_where_another_point_may_be_farther():
+    """Clusters: the farthest candidates lie together, and the first choice makes all of them near."""
+    generator = torch.Generator().manual_seed(3)
+    centres = 50 * torch.randn(30, 6, dtype=torch.float64, generator=generator)
+    features = (centres[:, None] + torch.randn(30, 100, 6, dtype=torch.float64, generator=generator)).reshape(-1, 6)
+    starts = torch.randperm(3000, generator=torch.Generator().manual_seed(5))[:STARTS].numpy()
+    chosen = greedy_coreset(features, 60, torch.Generator().manual_seed(5))
+    assert chosen.tolist() == literal_coreset(features.numpy(), 60, starts)
 
 
 def test_no_point_is_chosen_twice_even_among_equal_ones():

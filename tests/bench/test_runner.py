@@ -11,11 +11,14 @@ from rich.console import Console
 
 from baselines.padim import PaDiM
 from bench.estimate import Estimator
+from bench.evaluation import evaluate_category, score_category
 from bench.plan import make_plan, missing_runs
 from bench.pool import Reporter, carry_out
 from bench.runner import Execution, execute, thin_curve
+from bench.seeding import seed_everything
 from datasets.sample import DatasetIndex
 from methods.detector import Prediction
+from methods.uniad import UniAD
 from results.metrics import image_metrics
 from results.store import Store
 from tests.miniature import write_miniature_folder
@@ -301,3 +304,33 @@ def test_progress_says_what_is_left_of_a_training(options, monkeypatch):
     assert lines[1].endswith("left of it")
     assert "40/40" in lines[-1]
     assert not lines[-1].endswith("left of it")
+
+
+def test_the_untrained_state_is_scored_and_leaves_no_trace(options, monkeypatch, tmp_path):
+    opts = options(("uniad",), settings=("unified",))
+    (record,) = run_all(opts)
+    assert set(record.untrained) == {"bolt", "cloth"}
+    run = make_plan(opts)[0]
+    seed_everything(run.run_seed)
+    detector = UniAD(run.config, run.layout)
+    bank = run.open_bank()
+    for category, scores in record.untrained.items():
+        part = score_category(detector, bank.open(run.features, [category], "test"), run.index, category, run.protocol)
+        expected, _ = evaluate_category(part, run.index, run.protocol)
+        assert scores == {name: expected.metrics[name] for name in ("I-AUROC", "P-AUROC")}
+    monkeypatch.setattr("bench.runner.untrained_scores", lambda *args: {})
+    (without,) = run_all(options(("uniad",), settings=("unified",), results_dir=tmp_path / "other"))
+    assert without.results == record.results
+    assert without.loss_curve == record.loss_curve
+
+
+def test_a_detector_that_trains_nothing_has_no_untrained_state(options):
+    (record,) = run_all(options(("padim",), settings=("unified",)))
+    assert record.untrained == {}
+
+
+def test_a_kept_state_remembers_what_it_scored_before_its_training(options, tmp_path):
+    (first,) = run_all(options(("uniad",), settings=("unified",), keep="all", cache_dir=tmp_path / "cache"))
+    again = options(("uniad",), settings=("unified",), cache_dir=tmp_path / "cache", results_dir=tmp_path / "other")
+    (second,) = run_all(again)
+    assert second.untrained == first.untrained != {}

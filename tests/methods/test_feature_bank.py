@@ -9,7 +9,7 @@ from datasets.folder import index_folder
 from datasets.images import load_images
 from methods.backbone import Backbone, BackboneChoice
 from methods.errors import BackboneError
-from methods.feature_bank import BankSettings, FeatureBank
+from methods.feature_bank import BankSettings, FeatureBank, batch_from_images
 from methods.features import FeatureSpec
 from tests.miniature import write_miniature_folder
 
@@ -159,3 +159,30 @@ def options_for_dtype(tmp_path):
         return record.results
 
     return results
+
+
+def test_images_are_kept_once_as_they_are_decoded(index, backbone, tmp_path, monkeypatch):
+    spec = FeatureSpec(48, (), images=True)
+    store, made = bank(index, backbone, tmp_path)
+    batch = store.open(spec, ["bolt", "cloth"], "train").batch([6, 0])
+    assert batch.features == ()
+    assert len(batch) == 2
+    expected = load_images(index.root, (index.split("train", "cloth")[1], index.split("train", "bolt")[0]), 48)
+    assert torch.equal(batch.images, torch.from_numpy(expected).permute(0, 3, 1, 2))
+    assert made.made == 0, "no backbone is needed"
+    monkeypatch.setattr("methods.feature_bank.load_images", None)  # a second bank decodes nothing
+    again, _ = bank(index, backbone, tmp_path)
+    assert torch.equal(again.open(spec, ["bolt"], "train").batch([0]).images, batch.images[1:])
+
+
+def test_images_come_beside_features_where_both_are_wanted(index, backbone, tmp_path):
+    store, _ = bank(index, backbone, tmp_path, dtype="float32")
+    spec = FeatureSpec(64, (8,), images=True, normalisation="unit")
+    batch = store.open(spec, ["cloth"], "test").batch([1])
+    straight = batch_from_images(batch.pixels, backbone, spec)
+    torch.testing.assert_close(batch.features[0], straight.features[0], rtol=1e-4, atol=1e-5)
+    plain = store.open(FeatureSpec(64, (8,)), ["cloth"], "test").batch([1])
+    assert plain.images is None
+    assert not torch.allclose(plain.features[0], batch.features[0])
+    with pytest.raises(ValueError, match="images=True"):
+        _ = plain.pixels

@@ -11,6 +11,7 @@ from methods.features import FeatureLayout
 from methods.resident import ResidentSet
 from methods.schedule import learning_rate
 from methods.state_file import read_state, save_state
+from methods.training import Training, train_network
 from methods.uniad import UniAD, UniADConfig
 from tests.features import FakeImages, structured
 
@@ -181,3 +182,76 @@ def test_one_cycle_equals_torchs():
         optimiser.step()
         if step < 299:
             scheduler.step()
+
+
+def test_two_steps_cosine_and_exponential_schedules():
+    rates = [learning_rate("two_steps", step, 100, 1.0) for step in (0, 79, 80, 89, 90, 99)]
+    assert rates == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
+    assert [learning_rate("cosine", step, 100, 2.0) for step in (0, 50)] == pytest.approx([2.0, 1.0])
+    assert learning_rate("cosine", 99, 100, 2.0) < 1e-3
+    # FCDD: after 20 of 200 epochs the rate was multiplied 20 times.
+    assert learning_rate("exponential", 20, 200, 1.0) == pytest.approx(0.985**20)
+
+
+class TwoStages(UniAD):
+    """Trains its network twice, the second time with a rate of its own for the queries."""
+
+    def fit(self, train, context):
+        def losses_of(batch):
+            (features,) = batch.features
+            yield (self.network(features) - features).square().mean()
+
+        training = Training.of(self.config)
+        first = train_network(self, self.network, losses_of, train, context, training, self.dropout, stage="first")
+        slow = [p for name, p in self.network.named_parameters() if "learned_embed" in name]
+        ids = {id(p) for p in slow}
+        fast = [p for p in self.network.parameters() if id(p) not in ids]
+        groups = [{"params": fast}, {"params": slow, "lr": 0.0, "weight_decay": 0.0}]
+        self.queries = [p.detach().clone() for p in slow]
+        self.slow = slow
+        return train_network(
+            self, self.network, losses_of, train, context, training, self.dropout, groups=groups, stage="second"
+        ).after(first)
+
+
+def two_stages(context: FitContext):
+    torch.manual_seed(7)
+    detector = TwoStages(CONFIG, LAYOUT)
+    return detector, detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
+
+
+def test_a_fit_in_two_stages_goes_on_from_where_it_was_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
+    whole, expected = two_stages(FitContext(0, CPU))
+    assert expected.steps == 24
+    assert expected.presentations_per_image == 8.0
+    assert whole.slow
+    assert all(torch.equal(a, b) for a, b in zip(whole.queries, whole.slow, strict=True)), "their own rate is 0"
+    calls = 0
+
+    def die(done: int, total: int, what: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 17:
+            raise KilledError
+
+    checkpoint = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        two_stages(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    done: list[int] = []
+    resumed, _ = two_stages(FitContext(0, CPU, progress=lambda d, t, w: done.append(d), checkpoint=checkpoint))
+    assert done[0] == 5, "the first stage was not repeated, four steps of the second were kept"
+    assert equal(whole, resumed)
+
+
+def test_momentum_and_decay_are_those_of_the_named_optimiser():
+    parameter = torch.nn.Parameter(torch.ones(2))
+    training = Training(1, 0, 1, 0.1, weight_decay=0.5, optimiser="sgd", momentum=0.9, nesterov=True)
+    optimiser = training.optimise([parameter])
+    assert isinstance(optimiser, torch.optim.SGD)
+    assert optimiser.defaults["nesterov"]
+    assert optimiser.defaults["momentum"] == 0.9
+    adam = Training(1, 0, 1, 0.1, optimiser="adam", betas=(0.5, 0.999)).optimise([parameter])
+    assert type(adam) is torch.optim.Adam
+    assert adam.defaults["betas"] == (0.5, 0.999)
+    assert type(Training(1, 0, 1, 0.1).optimise([parameter])) is torch.optim.AdamW

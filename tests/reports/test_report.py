@@ -293,3 +293,16 @@ def test_the_dataset_that_has_just_run_comes_first(tmp_path):
             store.write(record, make_scores(record))
     text = build(store, tmp_path / "site").read_text()
     assert text.index('href="#omega') < text.index('href="#alpha')
+
+
+def test_a_row_that_training_did_not_help_is_marked(tmp_path):
+    store = Store(tmp_path / "store")
+    record = make_record(value=0.7)
+    worse = record.model_copy(update={"untrained": {c: {"I-AUROC": 0.75} for c in record.categories}})
+    store.write(worse)
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    assert ">undertrained<" in text
+    assert "I-AUROC unified: 70.0 after training, 75.0 before it" in text
+    better = record.model_copy(update={"untrained": {c: {"I-AUROC": 0.65} for c in record.categories}})
+    store.write(better)
+    assert ">undertrained<" not in build(store, tmp_path / "site").read_text(encoding="utf-8")
