@@ -23,7 +23,7 @@ OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SE
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench dry-run shortcut rescore report table list verify test lint format contact-sheet clean
+.PHONY: help setup bench dry-run shortcut rescore report table list verify test test-long perf lint format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,12 @@ verify: setup ## Check DATASET: counts, masks, undecodable files
 
 test: setup ## The whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=loadfile --durations=10 $(ARGS)
+
+test-long: setup ## Trainings that show every baseline learns (about half an hour on two cores)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 -m long --timeout=1800 --durations=0 $(ARGS)
+
+perf: setup ## Benchmarks: memory and time of PaDiM and PatchCore on 4,000 images
+	$(PY) -m tests.performance.bank_memory
 
 lint: setup ## ruff and mypy
 	$(PY) -m ruff check .
