@@ -54,6 +54,6 @@ def print_methods(console: Console, infos: Mapping[str, DetectorInfo]) -> None:
     """Name, paper and presets."""
     table = Table("method", "designed for", "presets", "paper", box=None)
     for info in infos.values():
-        presets = ", ".join(f"{name} ({preset.backbone})" for name, preset in info.presets.items())
+        presets = ", ".join(f"{name} ({preset.backbone or 'no backbone'})" for name, preset in info.presets.items())
         table.add_row(info.name, info.designed_for, presets, info.paper)
     console.print(table)

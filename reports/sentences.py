@@ -9,7 +9,7 @@ from results.costs import cost_of
 from results.labels import table_key
 from results.routing import routing
 from results.rows import SETTINGS, Row
-from results.undertrained import Shortfall
+from results.undertrained import Shortfall, shortfalls
 
 Labels = Mapping[tuple[str, str, str], str]
 _NAMED = 6
@@ -80,6 +80,12 @@ def mixing(rows: Sequence[Row]) -> list[str]:
         said.append(f"{which} use an untrained backbone: they test the harness, not the method.")
     if len({str(sorted(row.protocol.items())) for row in rows}) > 1:
         said.append("Rows were scored under different protocols; see “Protocol” below for which.")
+    lacking = sum(bool(shortfalls(row)) for row in rows)
+    if lacking:
+        said.append(
+            f"{lacking} of {len(rows)} rows are marked “undertrained”: in I-AUROC or P-AUROC the trained detectors do "
+            "not exceed the same detectors before their first optimiser step; the badge says where."
+        )
     if any(row.method.class_aware for row in rows):
         said.append("A class-aware detector is told the category at test time; the others are not.")
     seeds = sorted({len(row.seeds) for row in rows})
