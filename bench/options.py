@@ -11,9 +11,9 @@ from datasets.errors import UniBoardError, unknown_name
 from datasets.registry import find_dataset
 from methods.registry import known_detectors
 
-SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
+SYNTHETIC_METHODS = ("uniad", "padim", "draem", "patchcore")
 REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
-"""Default methods; of those, the ones that are there. HVQ-Trans brings both its routings."""
+"""Default methods. HVQ-Trans brings both its routings."""
 ALL_METHODS = "all"
 """Stands for every registered method."""
 SETTINGS = ("unified", "separate")
@@ -66,11 +66,9 @@ class Options:
     @property
     def resolved_methods(self) -> tuple[str, ...]:
         """The methods named, ``all`` for every one; else few and quick ones if synthetic, all main ones if real."""
-        known = known_detectors()
         if self.methods:
-            return tuple(known) if self.methods == (ALL_METHODS,) else self.methods
-        wanted = SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
-        return tuple(name for name in wanted if name in known)
+            return tuple(known_detectors()) if self.methods == (ALL_METHODS,) else self.methods
+        return SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
 
     @property
     def resolved_preset(self) -> str:
