@@ -1,0 +1,255 @@
+"""SimpleNet: a discriminator tells adapted patch features of normal images from the same with a little noise.
+
+Liu, Zhou, Xu, Wang: "SimpleNet: A Simple Network for Image Anomaly Detection and Localization", CVPR 2023,
+https://arxiv.org/abs/2303.15140. Follows the official code.
+
+Frozen taps at strides 8 and 16, aggregated as in PatchCore (3x3 patches, each tap and both together pooled to 1536);
+an adaptor, one linear layer; Gaussian noise of standard deviation 0.015 on the adapted features makes the
+pseudo-anomalies; a discriminator 1536-1024-1 with batch normalisation and LeakyReLU; hinge loss
+max(0, 0.5 - D(normal)) + max(0, 0.5 + D(noisy)). Score of a patch: -D. Map: bilinear to the input size, Gaussian
+smoothing; image score: maximum over patches before both.
+
+3,937,792 parameters at the paper's width: adaptor 1536*1536 + 1536, discriminator 1536*1024 + 1024 + 2*1024 + 1024 (its
+last layer has no bias).
+
+Budget: 40 meta-epochs of 4 passes over the images each, 160 passes. The adaptor has AdamW, the discriminator Adam.
+
+Deviations: images are resized to 288 without the crop from 329. The last epoch counts: the official code keeps the best
+one on the test images, normalises every map by itself before the pixel metrics and dilates before its PRO, all of
+which raise its numbers. Aggregated features are kept in memory up to ``kept_gib``, else made anew in every step: the
+same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.patch_features import patch_features
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
+from methods.errors import ConfigError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.schedule import ScheduleName
+from methods.smoothing import gaussian_smooth
+from methods.training import Precision, Training, train_network
+
+_READ = 16
+
+
+@dataclass(frozen=True)
+class SimpleNetConfig:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: Taps of the backbone.
+        patch: Side of a patch in tokens of its tap.
+        tap_width: Values that each tap's patch is pooled to.
+        target_width: Values of a patch feature; width of the adaptor.
+        hidden: Width of the discriminator's hidden layer.
+        noise: Standard deviation of the noise that makes pseudo-anomalies.
+        margin: Of the hinge loss.
+        smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
+        kept_gib: Aggregated training features are kept in memory up to so many GiB.
+        epochs: Passes over the training images.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of the discriminator.
+        adaptor_learning_rate: Of the adaptor.
+        weight_decay: Of the discriminator.
+        schedule: Of both learning rates.
+        precision: Of the training's matrix products.
+    """
+
+    image_size: int = 288
+    strides: tuple[int, ...] = (8, 16)
+    patch: int = 3
+    tap_width: int = 1536
+    target_width: int = 1536
+    hidden: int = 1024
+    noise: float = 0.015
+    margin: float = 0.5
+    smoothing: float = field(default=4.0, metadata={"score": True})
+    kept_gib: float = 2.0
+    epochs: int = 160
+    steps: int = 0
+    batch_size: int = 8
+    learning_rate: float = 2e-4
+    adaptor_learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    schedule: ScheduleName = "constant"
+    precision: Precision = "float32"
+
+
+class AdaptorAndDiscriminator(nn.Module):
+    """Both trained parts.
+
+    Args:
+        width: D of the patch features.
+        hidden: Width of the discriminator's hidden layer.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.adaptor = nn.Linear(width, width)
+        self.discriminator = nn.Sequential(
+            nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1, bias=False)
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_normal_(module.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) patch features to (N,) values: high for normal ones."""
+        value: Tensor = self.discriminator(self.adaptor(features))[:, 0]
+        return value
+
+
+class _AggregatedImages:
+    """Training images as patch features: a ``TrainingSet`` whose batches hold one (B, H * W, D) tensor."""
+
+    def __init__(self, train: TrainingSet, aggregate: SimpleNet, bytes_kept: float) -> None:
+        self.train, self.aggregate = train, aggregate
+        self.kept: Tensor | None = None
+        first = self._computed([0])
+        if first.numel() * 4 * len(train) <= bytes_kept:
+            self.kept = torch.empty(len(train), *first.shape[1:])
+            for start in range(0, len(train), _READ):
+                rows = range(start, min(start + _READ, len(train)))
+                self.kept[rows.start : rows.stop] = self._computed(rows)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images of these positions."""
+        rows = list(indices)
+        return Batch((self._computed(rows) if self.kept is None else self.kept[rows],))
+
+    def _computed(self, indices: Sequence[int]) -> Tensor:
+        return self.aggregate.patches(self.train.batch(indices).features)
+
+
+@detector
+class SimpleNet(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="simplenet",
+        title="SimpleNet",
+        family="discriminator on features",
+        designed_for="separate",
+        paper="Liu, Zhou, Xu, Wang: SimpleNet. CVPR 2023",
+        year=2023,
+        url="https://arxiv.org/abs/2303.15140",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 128,
+                    "tap_width": 384,
+                    "target_width": 384,
+                    "hidden": 256,
+                    "steps": 250,
+                    "batch_size": 4,
+                },
+                "resnet18",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "wide_resnet50_2", "the paper and the official code"),
+        },
+        deviations=(
+            "No centre crop. The last epoch counts, where the official code keeps the best one on the test images; "
+            "maps are not normalised image by image, and the PRO is not dilated."
+        ),
+    )
+    config_type = SimpleNetConfig
+    config: SimpleNetConfig
+
+    def __init__(self, config: SimpleNetConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        if config.patch % 2 == 0:
+            raise ConfigError(f"simplenet: patch={config.patch} must be odd.")
+        if min(config.target_width, config.tap_width, config.hidden) < 1:
+            raise ConfigError("simplenet: tap_width, target_width and hidden are at least 1.")
+        self.network = AdaptorAndDiscriminator(config.target_width, config.hidden)
+        self.network.eval()
+
+    @classmethod
+    def features(cls, config: SimpleNetConfig) -> FeatureSpec:
+        """Taps on their own grids."""
+        return FeatureSpec(config.image_size, config.strides)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train adaptor and discriminator side by side."""
+        config, network = self.config, self.network.to(context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            adapted = network.adaptor(batch.features[0].flatten(0, 1))  # (B * H * W, D)
+            noisy = adapted + config.noise * torch.randn_like(adapted)
+            values = network.discriminator(torch.cat([adapted, noisy]))[:, 0].float()
+            normal, made_up = values.chunk(2)
+            yield F.relu(config.margin - normal).mean() + F.relu(config.margin + made_up).mean()
+
+        groups = [
+            {
+                "params": list(network.adaptor.parameters()),
+                "lr": config.adaptor_learning_rate,
+                "weight_decay": 0.01,  # AdamW's customary one, which the official code leaves as it is
+                "decoupled_weight_decay": True,
+            },
+            {"params": list(network.discriminator.parameters())},
+        ]
+        training = Training.of(config, optimiser="adam")
+        if context.untrained:
+            return train_network(self, network, losses_of, train, context, training, groups=groups)
+        images = _AggregatedImages(train, self, config.kept_gib * 2**30)
+        return train_network(self, network, losses_of, images, context, training, groups=groups)
+
+    def patches(self, taps: Sequence[Tensor]) -> Tensor:
+        """Taps (B, C, h, w) to patch features (B, H * W, target_width) on the first tap's grid."""
+        return patch_features(taps, self.config.patch, self.config.tap_width, self.config.target_width)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """-D of every patch, bilinear to the input size, smoothed; image score: maximum over patches before both."""
+        grid = self.layout.grids[0]
+        patches = self.patches(batch.features).to(next(self.network.parameters()).device)
+        scores = -self.network(patches.flatten(0, 1)).reshape(len(batch), 1, grid, grid)
+        size = (self.config.image_size, self.config.image_size)
+        maps = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[:, 0]
+        if self.config.smoothing:
+            maps = gaussian_smooth(maps, self.config.smoothing)
+        return Prediction(maps, scores.amax(dim=(1, 2, 3)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights of both parts."""
+        return self.network.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore both parts."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of both parts."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input, grid and widths."""
+        grid, config = self.layout.grids[0], self.config
+        return f"{config.image_size} px, {grid}x{grid} patches of {config.target_width}, hidden {config.hidden}"
