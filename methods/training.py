@@ -76,11 +76,12 @@ class Training:
 
     def optimise(self, parameters: Iterable[nn.Parameter] | ParameterGroups) -> torch.optim.Optimizer:
         """The optimiser over parameters, or over groups of them that bring values of their own (``lr``, ...)."""
-        shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "foreach": True}
+        shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimiser == "sgd":
-            return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, **shared)
-        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
-        return kind(parameters, betas=self.betas, **shared)
+            return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, foreach=True, **shared)
+        if self.optimiser == "adam":  # fused: one pass over the memory of a large network instead of six
+            return torch.optim.Adam(parameters, betas=self.betas, fused=True, **shared)
+        return torch.optim.AdamW(parameters, betas=self.betas, foreach=True, **shared)
 
     def total_steps(self, images: int) -> int:
         """Steps for a training set of that many images."""

@@ -1,0 +1,192 @@
+"""RD4AD (reverse distillation): a decoder rebuilds a teacher's features from a narrow embedding of them.
+
+Deng, Li: "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR 2022,
+https://arxiv.org/abs/2201.10703. Follows the official code.
+
+Teacher: a frozen Wide-ResNet-50, its stages at strides 4, 8 and 16. Bottleneck: strided 3x3 convolutions bring the
+first two to the third's grid, a fourth residual stage embeds all three (2048 channels at 8x8). Decoder: the teacher
+mirrored, 2x2 transposed convolutions for its strides. Loss: 1 - cosine at the three strides, summed. Map: 1 - cosine at
+every place, bilinear with aligned corners to the input size, summed over strides, Gaussian smoothing; image score:
+maximum.
+
+The teacher's features come from the feature bank: no backbone pass in training.
+
+With the Wide-ResNet-50: 83,802,624 parameters, 58,885,120 in the bottleneck (10,621,952 in its strided convolutions,
+48,263,168 in three wide blocks) and 24,917,504 in the decoder's 3 + 4 + 6 wide blocks.
+
+Presets: ``paper`` takes the loss at every place, as the text has it; ``official`` flattens each map to one vector per
+image, as the released code does; ``paper-resnet18`` mirrors a ResNet-18.
+
+Deviations: the last epoch counts. Images are resized to 256 without a crop, as in the official code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.reverse_distillation_networks import BlockName, ReverseDistillation
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
+from methods.errors import ConfigError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.schedule import ScheduleName
+from methods.smoothing import gaussian_smooth
+from methods.training import Precision, Training, train_network
+
+_RESNET18 = {"block": "basic", "layers": (2, 2, 2, 2)}
+
+
+@dataclass(frozen=True)
+class RD4ADConfig:
+    """Hyper-parameters; the defaults are the paper's for the Wide-ResNet-50.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: The teacher's three taps.
+        block: Residual blocks of the teacher: ``bottleneck`` or ``basic``.
+        layers: Blocks of the decoder's three stages, deep first, then of the embedding.
+        base_width: Width of bottleneck blocks; 64 for a ResNet-50, 128 for the wide one.
+        cosine: 1 - cosine at every place (``place``), or of the flattened map of an image (``image``).
+        smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
+        epochs: Passes over the training images.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of Adam, whose betas are (0.5, 0.999).
+        schedule: Of the learning rate.
+        precision: Of the training's matrix products.
+    """
+
+    image_size: int = 256
+    strides: tuple[int, ...] = (4, 8, 16)
+    block: BlockName = "bottleneck"
+    layers: tuple[int, ...] = (3, 4, 6, 3)
+    base_width: int = 128
+    cosine: Literal["place", "image"] = "place"
+    smoothing: float = field(default=4.0, metadata={"score": True})
+    epochs: int = 200
+    steps: int = 0
+    batch_size: int = 16
+    learning_rate: float = 0.005
+    schedule: ScheduleName = "constant"
+    precision: Precision = "float32"
+
+
+@detector
+class RD4AD(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="rd4ad",
+        title="RD4AD",
+        family="knowledge distillation",
+        designed_for="separate",
+        paper="Deng, Li: Anomaly Detection via Reverse Distillation from One-Class Embedding. CVPR 2022",
+        year=2022,
+        url="https://arxiv.org/abs/2201.10703",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 128,
+                    "block": "basic",
+                    "layers": (1, 1, 1, 1),
+                    "steps": 250,
+                    "batch_size": 2,
+                },
+                "resnet18",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "wide_resnet50_2", "the paper: cosine at every place"),
+            "official": Preset({"cosine": "image"}, "wide_resnet50_2", "the released code: cosine of flattened maps"),
+            "paper-resnet18": Preset(_RESNET18, "resnet18", "the paper's training with a ResNet-18 as the teacher"),
+        },
+        deviations="The last epoch counts.",
+    )
+    config_type = RD4ADConfig
+    config: RD4ADConfig
+
+    def __init__(self, config: RD4ADConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        if len(config.strides) != 3 or len(config.layers) != 4 or min(config.layers) < 1:
+            raise ConfigError("rd4ad: it takes three strides and four positive numbers of blocks (layers).")
+        deepest = 2 * max(config.strides)
+        if config.image_size % deepest:
+            raise ConfigError(f"rd4ad: image_size {config.image_size} is not divisible by {deepest}.")
+        try:
+            self.network = ReverseDistillation(layout.channels, config.block, config.layers, config.base_width)
+        except ValueError as error:
+            raise ConfigError(f"rd4ad: {error}. block=basic fits any.") from error
+        self.network.eval()
+
+    @classmethod
+    def features(cls, config: RD4ADConfig) -> FeatureSpec:
+        """The teacher's taps on their own grids."""
+        return FeatureSpec(config.image_size, config.strides)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train bottleneck and decoder to rebuild the teacher's features."""
+        self.network.to(context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            rebuilt = self.network(batch.features)
+            pairs = zip(rebuilt, batch.features, strict=True)
+            distances = [self._distance(mine.float(), wanted).mean() for mine, wanted in pairs]
+            yield torch.stack(distances).sum()
+
+        training = Training.of(self.config, optimiser="adam", betas=(0.5, 0.999))
+        return train_network(self, self.network, losses_of, train, context, training)
+
+    def _distance(self, rebuilt: Tensor, teacher: Tensor) -> Tensor:
+        """1 - cosine of (B, C, h, w) maps: (B, h, w) at every place, or (B,) of whole images."""
+        if self.config.cosine == "image":
+            return 1 - F.cosine_similarity(rebuilt.flatten(1), teacher.flatten(1), dim=1)
+        return 1 - F.cosine_similarity(rebuilt, teacher, dim=1)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """1 - cosine at every place, upsampled, summed over strides, smoothed; image score: its maximum."""
+        device = next(self.network.parameters()).device
+        taps = [tap.to(device) for tap in batch.features]
+        size = (self.config.image_size, self.config.image_size)
+        maps = torch.zeros(len(batch), *size, device=device)
+        for rebuilt, teacher in zip(self.network(taps), taps, strict=True):
+            distance = 1 - F.cosine_similarity(rebuilt, teacher, dim=1)
+            maps += F.interpolate(distance[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]
+        if self.config.smoothing:
+            maps = gaussian_smooth(maps, self.config.smoothing)
+        return Prediction(maps, maps.amax(dim=(1, 2)))
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and batch statistics of bottleneck and decoder."""
+        return self.network.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore bottleneck and decoder."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of bottleneck and decoder."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input, blocks and the widths that they mirror."""
+        config = self.config
+        blocks = "+".join(map(str, config.layers[:3]))
+        widths = "/".join(map(str, self.layout.channels))
+        return f"{config.image_size} px, decoder of {blocks} {config.block} blocks, {widths} channels"
