@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-ScheduleName = Literal["constant", "step", "one_cycle", "two_steps", "cosine", "exponential"]
-_TWO_STEPS = (0.8, 0.9)
-_TWO_STEPS_FACTOR = 0.2
+ScheduleName = Literal["constant", "step", "one_cycle", "two_steps", "two_tenfold_steps", "cosine", "exponential"]
+_STEPS = {"two_steps": ((0.8, 0.9), 0.2), "two_tenfold_steps": ((4 / 7, 6 / 7), 0.1)}
 _EXPONENTIAL_END = 0.985**200
 
 
@@ -20,8 +19,9 @@ def learning_rate(
         name: ``constant``; ``step``: times ``drop_factor`` after the fraction ``drop_at`` of the training;
             ``one_cycle``: cosine from peak / 25 up to the peak over the first 30 % of the steps, then cosine down to
             peak / 250,000 (Smith and Topin 2018, with the customary defaults); ``two_steps``: times 0.2 after 80 % and
-            again after 90 % (DRAEM's official code); ``cosine``: half a cosine down to 0 (CutPaste); ``exponential``:
-            down to 0.049 of the peak (FCDD: times 0.985 after each of its 200 epochs), step by step.
+            again after 90 % (DRAEM's official code); ``two_tenfold_steps``: times 0.1 after 4/7 and again after 6/7
+            (DRAEM's paper: after 400 and 600 of 700 epochs); ``cosine``: half a cosine down to 0 (CutPaste);
+            ``exponential``: down to 0.049 of the peak (FCDD: times 0.985 after each of its 200 epochs), step by step.
         step: The step.
         total: Number of steps.
         peak: Highest learning rate.
@@ -36,8 +36,9 @@ def learning_rate(
         return peak
     if name == "step":
         return peak * drop_factor if step >= drop_at * total else peak
-    if name == "two_steps":
-        return peak * _TWO_STEPS_FACTOR ** sum(step >= fraction * total for fraction in _TWO_STEPS)
+    if name in _STEPS:
+        places, factor = _STEPS[name]
+        return peak * float(factor ** sum(step >= place * total for place in places))
     if name == "cosine":
         return peak * (1 + math.cos(math.pi * step / total)) / 2
     if name == "exponential":

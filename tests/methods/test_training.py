@@ -187,6 +187,8 @@ def test_one_cycle_equals_torchs():
 def test_two_steps_cosine_and_exponential_schedules():
     rates = [learning_rate("two_steps", step, 100, 1.0) for step in (0, 79, 80, 89, 90, 99)]
     assert rates == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])
+    tenfold = [learning_rate("two_tenfold_steps", step, 700, 1.0) for step in (399, 400, 599, 600)]
+    assert tenfold == pytest.approx([1, 0.1, 0.1, 0.01])
     assert [learning_rate("cosine", step, 100, 2.0) for step in (0, 50)] == pytest.approx([2.0, 1.0])
     assert learning_rate("cosine", 99, 100, 2.0) < 1e-3
     # FCDD: after 20 of 200 epochs the rate was multiplied 20 times.

@@ -1,0 +1,109 @@
+"""The two networks of DRAEM.
+
+Zavrtanik, Kristan, Skocaj, "DRAEM", ICCV 2021; official code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ReconstructiveNetwork(nn.Module):
+    """Encoder and decoder without skip connections: (B, 3, H, W) in [0, 1] to the same, normal.
+
+    Encoder: five blocks of two convolutions, w, 2w, 4w, 8w, 8w wide, with four poolings between. Decoder: four times
+    an upsampling with a convolution that keeps the width, then a block whose second convolution lowers it: 8w to 4w,
+    2w, w, w. So the published count is met: 69,048,579 parameters at w = 128 (with an upsampling that lowers the width
+    itself it would be 50.5 M).
+
+    Args:
+        width: w.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *_block(3, width, width),
+            nn.MaxPool2d(2),
+            *_block(width, 2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *_block(2 * width, 4 * width, 4 * width),
+            nn.MaxPool2d(2),
+            *_block(4 * width, 8 * width, 8 * width),
+            nn.MaxPool2d(2),
+            *_block(8 * width, 8 * width, 8 * width),
+        )
+        stages: list[nn.Module] = []
+        for deep, shallow in ((8, 4), (4, 2), (2, 1), (1, 1)):
+            stages += _doubling(deep * width, deep * width)
+            stages += _block(deep * width, deep * width, shallow * width)
+        self.decoder = nn.Sequential(*stages, nn.Conv2d(width, 3, 3, padding=1))
+        _initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 3, H, W); 16 must divide H and W."""
+        rebuilt: Tensor = self.decoder(self.encoder(images))
+        return rebuilt
+
+
+class DiscriminativeNetwork(nn.Module):
+    """U-Net: (B, 6, H, W), reconstruction and image, to (B, 2, H, W) logits of normal and anomalous.
+
+    Encoder: six blocks of two convolutions, w, 2w, 4w, 8w, 8w, 8w wide. Decoder: an upsampling with a convolution to
+    8w, 4w, 2w, w, w, then a block over it and the encoder's map of that size. 28,374,146 parameters at w = 64.
+
+    Args:
+        width: w.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
+        channels = [6, *widths[:-1]]
+        self.down = nn.ModuleList(nn.Sequential(*_block(c, w, w)) for c, w in zip(channels, widths, strict=True))
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        deep = widths[-1]
+        for skip, up in zip(widths[-2::-1], [width * factor for factor in (8, 4, 2, 1, 1)], strict=True):
+            self.up.append(nn.Sequential(*_doubling(deep, up)))
+            self.merge.append(nn.Sequential(*_block(up + skip, up, up)))
+            deep = up
+        self.last = nn.Conv2d(width, 2, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        _initialise(self)
+
+    def forward(self, rebuilt: Tensor, images: Tensor) -> Tensor:
+        """(B, 3, H, W) twice to (B, 2, H, W); 32 must divide H and W."""
+        x, skips = torch.cat([rebuilt, images], dim=1), []
+        for index, block in enumerate(self.down):
+            x = block(x if index == 0 else self.pool(x))
+            skips.append(x)
+        for up, merge, skip in zip(self.up, self.merge, skips[-2::-1], strict=True):
+            x = merge(torch.cat([up(x), skip], dim=1))
+        logits: Tensor = self.last(x)
+        return logits
+
+
+def _block(channels: int, middle: int, width: int) -> list[nn.Module]:
+    """Two 3x3 convolutions, each with batch normalisation and ReLU."""
+    return [*_convolution(channels, middle), *_convolution(middle, width)]
+
+
+def _doubling(channels: int, width: int) -> list[nn.Module]:
+    """Twice the size, bilinear with aligned corners, then a convolution."""
+    upsampling = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    return [upsampling, *_convolution(channels, width)]
+
+
+def _convolution(channels: int, width: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+
+
+def _initialise(network: nn.Module) -> None:
+    """Weights of convolutions from N(0, 0.02), of batch normalisations from N(1, 0.02)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
