@@ -25,7 +25,15 @@ CHANNELS = {2: 4, 4: 40, 8: 50, 16: 60, 32: 70}
 def quick(cls: type[Detector], seed: int = 0) -> tuple[Detector, FeatureSpec]:
     """The detector under its quick preset, at 64 px and a few steps, and what it reads."""
     names = {field.name for field in dataclasses.fields(cls.config_type)}
-    smaller = {"image_size": 64, "steps": 4, "neighbour_size": 1, "width": 32, "tap_width": 48, "target_width": 48}
+    smaller = {
+        "image_size": 64,
+        "steps": 4,
+        "teacher_steps": 4,
+        "neighbour_size": 1,
+        "width": 32,
+        "tap_width": 48,
+        "target_width": 48,
+    }
     changes = dict(cls.info.presets["quick"].config) | {k: v for k, v in smaller.items() if k in names}
     config = cls.config_type(**changes)
     spec = cls.features(config)

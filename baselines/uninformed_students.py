@@ -1,0 +1,319 @@
+"""US (Uninformed Students): students learn a teacher's patch descriptors on normal images; where they miss, it is odd.
+
+Bergmann, Fauser, Sattlegger, Steger: "Uninformed Students: Student-Teacher Anomaly Detection with Discriminative Latent
+Embeddings", CVPR 2020, https://arxiv.org/abs/1911.02357. There is no official code.
+
+For each receptive field of 17, 33 and 65 pixels: a teacher learns from random crops to give, by a linear decoder,
+what a frozen ResNet-18 gives of the crop (its last stage, averaged), while the components of its descriptor are kept
+uncorrelated; then three students learn the teacher's descriptor of every pixel, normalised by mean and standard
+deviation over the training images. Score of a pixel: the squared error of the students' mean, plus the variance among
+students, each standardised; averaged over the receptive fields. Image score: maximum.
+
+Parameters at the paper's widths, each network: 2,996,480 (17 px), 1,616,000 (33 px), 2,320,640 (65 px); with a teacher
+and three students of each, and decoders to 512, 27,930,624.
+
+State: all networks, and the statistics of teachers, errors and variances.
+
+Deviations: the paper trains its teacher on ImageNet crops, with a metric-learning term; here, as in the best-known
+reimplementation, it is trained on the normal images at hand, without that term. Errors and variances are standardised
+over the training images, not over a validation set. Images are mirrored at the border. ``crop`` trains the students
+on a random part of every image (the paper: all of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from baselines.patch_descriptor_networks import RECEPTIVE_FIELDS, PatchDescriptor, compactness
+from methods.backbone import Backbone
+from methods.detector import (
+    Batch,
+    Detector,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
+from methods.errors import ConfigError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.schedule import ScheduleName
+from methods.training import Precision, Training, train_network
+
+_READ = 4
+
+
+@dataclass(frozen=True)
+class UninformedStudentsConfig:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        receptive_fields: Sides of the patches in pixels, of 17, 33 and 65.
+        students: M, students of each receptive field.
+        divisor: Inner widths of all networks are divided by it.
+        descriptor: D, width of the descriptors.
+        teacher_stride: Stride of the backbone's tap whose average the teachers learn.
+        compactness: Weight of the correlations in the teachers' loss.
+        teacher_epochs: Passes over the training images for the teachers.
+        teacher_steps: Optimiser steps of the teachers; 0 counts epochs.
+        teacher_batch_size: Images per step of the teachers, a crop from each.
+        crop: Side of the random part of an image that a student step describes; 0 for all of it.
+        epochs: Passes over the training images for the students.
+        steps: Optimiser steps of the students; 0 counts epochs.
+        batch_size: Images per step of the students.
+        learning_rate: Of Adam, teachers and students.
+        weight_decay: Of Adam.
+        schedule: Of the learning rate.
+        precision: Of the training's convolutions.
+    """
+
+    image_size: int = 256
+    receptive_fields: tuple[int, ...] = (17, 33, 65)
+    students: int = 3
+    divisor: int = 1
+    descriptor: int = 128
+    teacher_stride: int = 32
+    compactness: float = 1.0
+    teacher_epochs: int = 1000
+    teacher_steps: int = 0
+    teacher_batch_size: int = 64
+    crop: int = 0
+    epochs: int = 15
+    steps: int = 0
+    batch_size: int = 1
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-5
+    schedule: ScheduleName = "constant"
+    precision: Precision = "float32"
+
+
+class Scale(nn.Module):
+    """Teacher, decoder and students of one receptive field, and the statistics that make their scores comparable."""
+
+    mean: Tensor
+    std: Tensor
+    errors: Tensor
+    variances: Tensor
+
+    def __init__(self, config: UninformedStudentsConfig, receptive_field: int, decoded: int) -> None:
+        super().__init__()
+        width = config.descriptor
+        self.teacher = PatchDescriptor(receptive_field, config.divisor, width)
+        self.decoder = nn.Linear(width, decoded)
+        self.students = nn.ModuleList(
+            PatchDescriptor(receptive_field, config.divisor, width) for _ in range(config.students)
+        )
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+        self.register_buffer("errors", torch.tensor([0.0, 1.0]))  # mean and standard deviation
+        self.register_buffer("variances", torch.tensor([0.0, 1.0]))
+
+    def taught(self, images: Tensor) -> Tensor:
+        """The teacher's normalised descriptors of padded images: (B, D, h, w)."""
+        return (self.teacher.dense(images) - self.mean[:, None, None]) / self.std[:, None, None]
+
+    def misses(self, padded: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W) squared error of the students' mean, and variance among the students."""
+        said = torch.stack([student.dense(padded) for student in self.students])  # (M, B, D, H, W)
+        mean = said.mean(dim=0)
+        error = (mean - self.taught(padded)).square().sum(dim=1)
+        return error, said.square().sum(dim=2).mean(dim=0) - mean.square().sum(dim=1)
+
+
+@detector
+class UninformedStudents(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="uninformed_students",
+        title="US",
+        family="knowledge distillation",
+        designed_for="separate",
+        paper="Bergmann, Fauser, Sattlegger, Steger: Uninformed Students. CVPR 2020",
+        year=2020,
+        url="https://arxiv.org/abs/1911.02357",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 64,
+                    "receptive_fields": (17, 33),
+                    "divisor": 8,
+                    "descriptor": 32,
+                    "teacher_stride": 16,
+                    "teacher_steps": 250,
+                    "teacher_batch_size": 16,
+                    "crop": 24,
+                    "steps": 250,
+                    "batch_size": 2,
+                    "learning_rate": 2e-3,
+                    "schedule": "one_cycle",
+                },
+                "resnet18",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "resnet18", "the paper's sizes, the reimplementation's training"),
+        },
+        deviations=(
+            "The teacher is trained on the normal images at hand and without the metric-learning term (the paper: on "
+            "ImageNet). Scores are standardised over the training images, not over a validation set."
+        ),
+    )
+    config_type = UninformedStudentsConfig
+    config: UninformedStudentsConfig
+
+    def __init__(self, config: UninformedStudentsConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        unknown = [size for size in config.receptive_fields if size not in RECEPTIVE_FIELDS]
+        if unknown or not config.receptive_fields:
+            raise ConfigError(f"uninformed_students: receptive_fields are of {RECEPTIVE_FIELDS}, not {unknown}.")
+        if config.image_size < max(config.receptive_fields):
+            raise ConfigError("uninformed_students: the image must not be smaller than a receptive field.")
+        if min(config.students, config.divisor, config.descriptor) < 1 or config.crop < 0:
+            raise ConfigError("uninformed_students: students, divisor and descriptor are at least 1, crop at least 0.")
+        decoded = self._backbone.channels[config.teacher_stride]
+        self.network = nn.ModuleList(Scale(config, size, decoded) for size in config.receptive_fields).eval()
+
+    @property
+    def _backbone(self) -> Backbone:
+        if self.layout.backbone is None:
+            raise ConfigError("uninformed_students: its teachers learn from a backbone; give the layout of one.")
+        return self.layout.backbone
+
+    @classmethod
+    def features(cls, config: UninformedStudentsConfig) -> FeatureSpec:
+        """Images; the backbone is run on crops of them."""
+        return FeatureSpec(config.image_size, (), images=True, run_strides=(config.teacher_stride,))
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Teachers first, then their statistics, then the students, then the statistics of their misses."""
+        config = self.config
+        self.network.to(context.device)
+        backbone = self._backbone.to(context.device)
+        teachers = nn.ModuleList(nn.ModuleList([scale.teacher, scale.decoder]) for scale in self.network)
+        students = nn.ModuleList(scale.students for scale in self.network)
+
+        def teaching(batch: Batch) -> Iterator[Tensor]:
+            images = backbone.normalise(batch.pixels)
+            losses = [self._teacher_loss(scale, images) for scale in self.network]
+            yield torch.stack(losses).sum()
+
+        def learning(batch: Batch) -> Iterator[Tensor]:
+            images = backbone.normalise(batch.pixels)
+            losses = [self._student_loss(scale, images) for scale in self.network]
+            yield torch.stack(losses).sum()
+
+        training = Training.of(config, optimiser="adam")
+        first = replace(
+            training,
+            epochs=config.teacher_epochs,
+            steps=config.teacher_steps,
+            batch_size=config.teacher_batch_size,
+        )
+        taught = train_network(self, teachers, teaching, train, context, first, stage="teachers")
+        self._measure_teachers(train, context)
+        learned = train_network(self, students, learning, train, context, training, stage="students")
+        self._measure_misses(train, context)
+        return learned.after(taught)
+
+    def _teacher_loss(self, scale: Scale, images: Tensor) -> Tensor:
+        """Squared distance of decoded descriptors to the backbone's average, and the descriptors' correlations."""
+        crops = _random_crops(images, scale.teacher.field)
+        with torch.no_grad():
+            target = self._backbone.maps(crops)[self.config.teacher_stride].mean(dim=(2, 3))
+        descriptors = scale.teacher(crops).float()
+        distance = (scale.decoder(descriptors) - target).square().sum(dim=1).mean()
+        return distance + self.config.compactness * compactness(descriptors)
+
+    def _student_loss(self, scale: Scale, images: Tensor) -> Tensor:
+        """Mean squared distance of each student to the teacher, summed over students."""
+        padded = scale.teacher.padded(images)
+        if self.config.crop:
+            padded = _random_crops(padded, self.config.crop + scale.teacher.seen - 1)
+        with torch.no_grad():
+            target = scale.taught(padded)
+        losses = [(student.dense(padded) - target).square().sum(dim=1).mean() for student in scale.students]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def _measure_teachers(self, train: TrainingSet, context: FitContext) -> None:
+        """Mean and standard deviation of every component of the teachers' descriptors, in one stream."""
+        for scale in self.network:
+            scale.mean.zero_()
+            scale.std.fill_(1.0)
+            count, total, squares = 0, 0.0, 0.0
+            for images in self._images(train, context):
+                values = scale.taught(scale.teacher.padded(images)).double()
+                count += values.numel() // values.shape[1]
+                total = total + values.sum(dim=(0, 2, 3))
+                squares = squares + values.square().sum(dim=(0, 2, 3))
+            mean = torch.as_tensor(total) / count
+            variance = torch.as_tensor(squares) / count - mean.square()
+            scale.mean.copy_(mean)
+            scale.std.copy_(variance.clamp_min(0).sqrt().clamp_min(1e-6))
+
+    @torch.no_grad()
+    def _measure_misses(self, train: TrainingSet, context: FitContext) -> None:
+        """Mean and standard deviation of errors and variances over all pixels of the training images."""
+        for scale in self.network:
+            sums = torch.zeros(2, 3, dtype=torch.float64)
+            for images in self._images(train, context):
+                for row, values in enumerate(scale.misses(scale.teacher.padded(images))):
+                    wide = values.double()
+                    sums[row] += torch.stack([wide.sum(), wide.square().sum(), torch.tensor(float(wide.numel()))]).cpu()
+            for kept, (total, squares, count) in zip((scale.errors, scale.variances), sums, strict=True):
+                mean = total / count
+                deviation = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+                kept.copy_(torch.stack([mean, deviation]))
+
+    def _images(self, train: TrainingSet, context: FitContext) -> Iterator[Tensor]:
+        for start in range(0, len(train), _READ):
+            rows = range(start, min(start + _READ, len(train)))
+            yield self._backbone.normalise(train.batch(rows).pixels.to(context.device))
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Standardised error plus standardised variance of every pixel, averaged over receptive fields."""
+        device = next(self.network.parameters()).device
+        images = self._backbone.to(device).normalise(batch.pixels.to(device))
+        total = torch.zeros(len(images), *images.shape[2:], device=device)
+        for scale in self.network:
+            error, variance = scale.misses(scale.teacher.padded(images))
+            total += (error - scale.errors[0]) / scale.errors[1]
+            total += (variance - scale.variances[0]) / scale.variances[1]
+        maps = total / len(self.network)
+        return Prediction(maps, maps.amax(dim=(1, 2)))
+
+    def state(self) -> dict[str, Tensor]:
+        """All networks and their statistics."""
+        return self.network.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore networks and statistics."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of teachers, decoders and students."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input, receptive fields and descriptors."""
+        config = self.config
+        fields = "+".join(map(str, config.receptive_fields))
+        return f"{config.image_size} px, patches of {fields} px, {config.students} students, {config.descriptor} wide"
+
+
+def _random_crops(images: Tensor, size: int) -> Tensor:
+    """One random (size, size) part of each of (B, 3, H, W)."""
+    B, _, H, W = images.shape
+    top = torch.randint(H - size + 1, (B,)).tolist()
+    left = torch.randint(W - size + 1, (B,)).tolist()
+    return torch.stack([image[:, y : y + size, x : x + size] for image, y, x in zip(images, top, left, strict=True)])
