@@ -1,0 +1,78 @@
+"""CutPaste's classifier: a ResNet-18 from scratch, and a head that is thrown away after the training.
+
+At the published width (64) and three classes, by parameters:
+
+* encoder: ResNet-18 without its classifier: 11,176,512
+* head: 512-512 with batch normalisation and ReLU (512*512 + 512 + 2*512), 512-128 (512*128 + 128): 329,344
+* classes: 128-3 (128*3 + 3): 387
+
+Together 11,506,243.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_BOTTLENECK = 128
+_STEM = 64
+"""Channels of timm's stem, whatever the widths of its stages."""
+
+
+class CutPasteNetwork(nn.Module):
+    """Classifies how an image was corrupted; its embedding is what is wanted.
+
+    Args:
+        width: Channels of the encoder's first stage; the embedding has eight times as many.
+        head_layers: Hidden layers of the head, each as wide as the embedding.
+        classes: Kinds of images.
+        normalise: Embeddings are scaled to length 1.
+    """
+
+    def __init__(self, width: int, head_layers: int, classes: int, *, normalise: bool) -> None:
+        super().__init__()
+        self.width = 8 * width
+        self.normalise = normalise
+        # torchvision's start: residual branches are not silent at first.
+        self.encoder = timm.create_model(
+            "resnet18",
+            pretrained=False,
+            num_classes=0,
+            zero_init_last=False,
+            channels=(width, 2 * width, 4 * width, 8 * width),
+        )
+        if width != _STEM:
+            self._narrow_stem(width)
+        layers: list[nn.Module] = []
+        for _ in range(head_layers):
+            layers += [nn.Linear(self.width, self.width), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)]
+        self.head = nn.Sequential(*layers, nn.Linear(self.width, _BOTTLENECK))
+        self.classes = nn.Linear(_BOTTLENECK, classes)
+
+    def _narrow_stem(self, width: int) -> None:
+        """Give the stem, and the block after it, the first stage's width, as ResNet-18 has it."""
+        self.encoder.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.encoder.bn1 = nn.BatchNorm2d(width)
+        self.encoder.layer1[0] = deepcopy(self.encoder.layer1[1])
+        for module in self.encoder.layer1[0].modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, H, W) to logits (B, classes)."""
+        return self.classes(self.head(self._features(pixels)))
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels (B, 3, H, W) to embeddings (B, 8 * width): pooled features, before the head."""
+        embedding = self._features(pixels).float()
+        return F.normalize(embedding, dim=1) if self.normalise else embedding
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        """Pooled features (B, 8 * width); channels last is the faster layout on CPUs."""
+        features: Tensor = self.encoder(pixels.contiguous(memory_format=torch.channels_last))
+        return features

@@ -1,0 +1,323 @@
+"""FCDD: a fully convolutional network whose output is the anomaly map, trained to be 0 on what is normal.
+
+Liznerski, Ruff, Vandermeulen, Franks, Kloft, Mueller: "Explainable Deep One-Class Classification", ICLR 2021,
+https://arxiv.org/abs/2007.01760. Follows the official code (liznerski/fcdd) in its configuration for MVTec AD.
+
+A VGG-11 with batch normalisation, frozen up to its third pooling; the two convolutions behind it are trained, and a 1x1
+convolution makes one channel z of them, 28x28 cells at 224 px. A = sqrt(z^2 + 1) - 1 (pseudo-Huber) is the score of a
+cell. The loss of a normal image is the mean of A over its cells; half of the images get confetti noise
+(``baselines/confetti_noise.py``) instead, and their loss is -log(1 - exp(-mean A)). The map spreads each cell over its
+receptive field (``baselines/receptive_field_upsampling.py``); the image score is the mean of A.
+
+Input: local contrast normalisation (per image: less its mean, divided by its mean absolute value, over all pixels and
+channels), then each channel to [0, 1] by its least and largest value over the training images. There is no ImageNet
+normalisation. Training images are, in this order: given confetti or not, cropped or resized from 240 to 224 px,
+colour-jittered (strong or weak, evenly), given noise of a tenth of their standard deviation (every other one).
+
+Trainable parameters at the paper's size: 3,542,529 = (9*256*512 + 512) + (9*512*512 + 512) + 2 * 2*512 + (512 + 1).
+State: weights of the trained part; the normalisation's least and largest value, (3,) each.
+
+Presets: ``paper`` is the released MVTec AD configuration. Its 200 epochs show each image ten times: 2000 passes here.
+``quick`` has a ResNet-18, of which the stage between strides 4 and 8 is trained, at 64 px with a
+Gaussian in proportion and a higher learning rate.
+
+Deviations: batch normalisation of the frozen part stays as it was (the official code freezes its weights only, its
+running means go on moving). Images come at 224 px and are enlarged to 240 where the official code reads 240. Least and
+largest values are taken over all training images, of all categories in the unified setting, where the official code
+has them per category. Confetti are exact turned squares with a colour each (there turned by resampling, with a colour
+per size). An image with confetti counts as anomalous in a batch that has no other kind, too. The learning rate falls
+step by step, not once in an epoch. Kernels of even size are sampled between pixels. The last step counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.colour_jitter import colour_jitter
+from baselines.confetti_noise import Confetti, add_confetti
+from baselines.receptive_field_upsampling import receptive_field_upsample
+from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.errors import BackboneError, ConfigError
+from methods.features import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.schedule import ScheduleName
+from methods.training import Precision, Training, train_network
+
+_FROZEN, _TRAINED = 4, 8
+"""Strides of the taps between which the backbone is trained."""
+_STRONG, _WEAK = (0.04, 0.04, 0.04, 0.04), (0.005, 0.0005, 0.0005, 0.0005)
+"""Colour jitter: of brightness, contrast, saturation, hue."""
+_NOISE = 0.1
+_TINY = 1e-31
+_READ = 16
+
+
+@dataclass(frozen=True)
+class FCDDConfig:
+    """Hyper-parameters; the defaults are the released configuration for MVTec AD.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        enlargement: Training images are enlarged by this factor, then cropped or resized to the input's size.
+        anomaly_probability: Chance of a training image to get confetti noise.
+        coloured_rate: Chance of a pixel of a 240 px image to be the centre of a coloured square.
+        white_rate: Chance of a pixel of a 240 px image to be the centre of a white square.
+        confetti_sides: Least and largest side of a square, in pixels of a 240 px image.
+        confetti_rotation: Largest angle of a square in degrees, either way.
+        confetti_blur: Standard deviation of the squares' blur, in pixels of a 240 px image.
+        confetti_kernel: Side of the blur's kernel, in pixels of a 240 px image; odd.
+        invert_below: Mean change in grey levels below which the noise is inverted.
+        epochs: Passes over the training images: 200 epochs of ten repetitions. Used when ``steps`` is 0.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of SGD.
+        momentum: Of SGD, Nesterov's.
+        weight_decay: Of SGD.
+        schedule: ``exponential`` falls by 0.985 in each 200th part of the training.
+        precision: Of the training's matrix products.
+        receptive_field: Side in pixels of what a cell sees: VGG-11's at stride 8. It bounds the map's Gaussian.
+        receptive_centre: Pixel in which the first cell's receptive field is centred: 3.5 where the three poolings take
+            2x2 pixels (VGG), 0 where all strides lie in padded odd kernels (ResNet).
+        sigma: Standard deviation in pixels of the map's Gaussian.
+    """
+
+    image_size: int = 224
+    enlargement: float = 15 / 14
+    anomaly_probability: float = 0.5
+    coloured_rate: float = 1.8e-5
+    white_rate: float = 1.2e-5
+    confetti_sides: tuple[int, ...] = (8, 54)
+    confetti_rotation: float = 45.0
+    confetti_blur: float = 5.0
+    confetti_kernel: int = 25
+    invert_below: float = 0.025
+    epochs: int = 2000
+    steps: int = 0
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: ScheduleName = "exponential"
+    precision: Precision = "float32"
+    receptive_field: int = field(default=62, metadata={"score": True})
+    receptive_centre: float = field(default=3.5, metadata={"score": True})
+    sigma: float = field(default=12.0, metadata={"score": True})
+
+    @property
+    def confetti(self) -> Confetti:
+        """How the noise looks."""
+        return Confetti(
+            self.coloured_rate,
+            self.white_rate,
+            self.confetti_sides,
+            self.confetti_rotation,
+            self.confetti_blur,
+            self.confetti_kernel,
+        )
+
+
+_QUICK = {
+    "image_size": 64,
+    "steps": 250,
+    "batch_size": 8,
+    "learning_rate": 0.03,
+    "receptive_field": 99,
+    "receptive_centre": 0.0,
+    "sigma": 3.5,
+}
+
+
+@detector
+class FCDD(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="fcdd",
+        title="FCDD",
+        family="one-class classification",
+        designed_for="separate",
+        paper="Liznerski, Ruff, Vandermeulen, Franks, Kloft, Müller: Explainable Deep One-Class Classification. "
+        "ICLR 2021",
+        year=2021,
+        url="https://arxiv.org/abs/2007.01760",
+        version=1,
+        presets={
+            "quick": Preset(_QUICK, "resnet18", "this project: CPU minutes"),
+            "paper": Preset({}, "vgg11_bn", "the released configuration for MVTec AD, confetti noise"),
+        },
+        deviations="Batch normalisation of the frozen part does not move; the input's range is taken over all training "
+        "images, not per category; images are enlarged from 224 to 240 px before cropping; the learning rate falls "
+        "step by step.",
+    )
+    config_type = FCDDConfig
+    config: FCDDConfig
+
+    def __init__(self, config: FCDDConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        _check(config)
+        if layout.backbone is None:
+            raise BackboneError(
+                "fcdd trains a part of a backbone, so it can't do without. Choose one with BACKBONE=..."
+            )
+        self.backbone = layout.backbone
+        self.network = nn.Sequential(
+            self.backbone.between(_FROZEN, _TRAINED), nn.Conv2d(self.backbone.channels[_TRAINED], 1, 1)
+        ).eval()
+        self.least, self.largest = torch.zeros(3), torch.ones(3)
+
+    @classmethod
+    def features(cls, config: FCDDConfig) -> FeatureSpec:
+        """Images; the detector runs the backbone on images that it has changed."""
+        return FeatureSpec(config.image_size, (), images=True, run_strides=(_FROZEN, _TRAINED))
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Take the input's range over the training images, then train to tell them from images with confetti."""
+        self._to(context.device)
+        self._find_range(train, context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            images, anomalous = self.augment(batch.pixels.float())
+            yield one_class_loss(self.cells(images).float(), anomalous)
+
+        training = Training.of(self.config, optimiser="sgd", nesterov=True)
+        return train_network(self, self.network, losses_of, train, context, training)
+
+    def augment(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Training images as the network sees them.
+
+        Args:
+            images: (B, 3, H, H), values from 0 to 255.
+
+        Returns:
+            The images (B, 3, H, H) in [0, 1], not yet normalised, and which of them got confetti, (B,) bool.
+        """
+        config, size = self.config, images.shape[-1]
+        large = round(config.enlargement * size)
+        if large != size:
+            images = F.interpolate(images, size=(large, large), mode="bilinear", align_corners=False)
+        anomalous = torch.rand(len(images), device=images.device) < config.anomaly_probability
+        chosen = anomalous.nonzero()[:, 0]
+        images = images.index_copy(0, chosen, add_confetti(images[chosen], config.confetti, config.invert_below))
+        images = _crop_or_resize(images, size) / 255
+        strong = torch.rand(len(images), 1, device=images.device) < 0.5
+        images = colour_jitter(images, torch.where(strong, images.new_tensor(_STRONG), images.new_tensor(_WEAK)))
+        amount = _NOISE * images.std(dim=(1, 2, 3), keepdim=True)
+        noised = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+        return (images + torch.randn_like(images) * amount * noised).clamp(0, 1), anomalous
+
+    def cells(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, H) in [0, 1] to the score A of each cell, (B, h, w)."""
+        contrast = local_contrast(images)
+        least, largest = self.least.view(1, 3, 1, 1), self.largest.view(1, 3, 1, 1)
+        pixels = (contrast - least) / (largest - least).clamp(min=1e-6)
+        with torch.no_grad():
+            frozen = self.backbone.maps(pixels)[_FROZEN]
+        z = self.network(frozen)[:, 0].float()
+        return (z.square() + 1).sqrt() - 1
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Map: cells spread over their receptive fields. Image score: mean over the cells."""
+        config = self.config
+        scores = self.cells(batch.pixels.to(self.least.device).float() / 255)
+        maps = receptive_field_upsample(
+            scores,
+            config.image_size,
+            stride=_TRAINED,
+            centre=config.receptive_centre,
+            extent=config.receptive_field,
+            sigma=config.sigma,
+        )
+        return Prediction(maps, scores.mean(dim=(1, 2)))
+
+    def _find_range(self, train: TrainingSet, device: torch.device) -> None:
+        """Least and largest value of each channel over the training images, after contrast normalisation."""
+        least, largest = torch.full((3,), float("inf")), torch.full((3,), float("-inf"))
+        for start in range(0, len(train), _READ):
+            pixels = train.batch(range(start, min(start + _READ, len(train)))).pixels.to(device)
+            contrast = local_contrast(pixels.float() / 255)
+            least = torch.minimum(least, contrast.amin(dim=(0, 2, 3)).cpu())
+            largest = torch.maximum(largest, contrast.amax(dim=(0, 2, 3)).cpu())
+        self.least, self.largest = least.to(device), largest.to(device)
+
+    def state(self) -> dict[str, Tensor]:
+        """The trained part and the input's range."""
+        found = {f"network.{name}": tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        return found | {"least": self.least, "largest": self.largest}
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the trained part and the input's range."""
+        self.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k[:8] == "network."})
+        self.network.eval()
+        self.least, self.largest = state["least"], state["largest"]
+        self._to(device)
+
+    def _to(self, device: torch.device) -> None:
+        """Move everything that computes to a device."""
+        self.backbone.to(device)
+        self.network.to(device)
+        self.least, self.largest = self.least.to(device), self.largest.to(device)
+
+    def trainable_parameters(self) -> int:
+        """Parameters behind the frozen part."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input and cells."""
+        cells = -(-self.config.image_size // _TRAINED)
+        return f"{self.config.image_size} px, {cells}x{cells} cells, trained from stride {_FROZEN} to {_TRAINED}"
+
+
+def one_class_loss(scores: Tensor, anomalous: Tensor) -> Tensor:
+    """FCDD's loss: the mean score of normal images, -log(1 - exp(-mean score)) of anomalous ones; mean over images.
+
+    Args:
+        scores: (B, h, w), 0 or more.
+        anomalous: (B,) bool.
+    """
+    mean = scores.flatten(1).mean(dim=1)
+    return torch.where(anomalous, -torch.log(-torch.expm1(-mean) + _TINY), mean).mean()
+
+
+def local_contrast(images: Tensor) -> Tensor:
+    """Each image (B, 3, H, W) less its mean, divided by its mean absolute value."""
+    centred = images - images.mean(dim=(1, 2, 3), keepdim=True)
+    scale = centred.abs().mean(dim=(1, 2, 3), keepdim=True)
+    return centred / torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # an image of one value stays 0
+
+
+def _crop_or_resize(images: Tensor, size: int) -> Tensor:
+    """Each image (B, 3, L, L) to ``size``: a random crop or, as often, the nearest pixels of the whole."""
+    large, device = images.shape[-1], images.device
+    steps = torch.arange(size, device=device)
+    whole = (2 * steps + 1) * large // (2 * size)
+    corner = torch.randint(0, large - size + 1, (len(images), 2), device=device)
+    resized = torch.rand(len(images), 1, device=device) < 0.5
+    rows, columns = (torch.where(resized, whole, corner[:, axis : axis + 1] + steps) for axis in (0, 1))
+    image = torch.arange(len(images), device=device)
+    return images.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _check(config: FCDDConfig) -> None:
+    """Raise a ``ConfigError`` for values that make no detector."""
+    if config.image_size % _TRAINED:
+        raise ConfigError(f"fcdd: image_size {config.image_size} is not divisible by {_TRAINED}.")
+    if config.enlargement < 1:
+        raise ConfigError(f"fcdd: enlargement={config.enlargement} would shrink the images. Choose 1 or more.")
+    if not 0 < config.anomaly_probability < 1:
+        raise ConfigError(f"fcdd: anomaly_probability={config.anomaly_probability} must leave images of both kinds.")
+    if not 0 <= max(config.coloured_rate, config.white_rate) < 1e-3 or config.coloured_rate + config.white_rate <= 0:
+        raise ConfigError("fcdd: coloured_rate and white_rate lie below 0.001 and at least one of them above 0.")
+    if len(config.confetti_sides) != 2 or not 1 <= config.confetti_sides[0] <= config.confetti_sides[1]:
+        raise ConfigError(f"fcdd: confetti_sides={config.confetti_sides} must be two sizes, the smaller one first.")
+    if config.confetti_kernel % 2 == 0:
+        raise ConfigError(f"fcdd: confetti_kernel={config.confetti_kernel} must be odd.")
+    if config.sigma <= 0 or config.receptive_field < 1:
+        raise ConfigError("fcdd: sigma and receptive_field must be positive.")
+    if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
+        raise ConfigError("fcdd: steps, epochs and batch_size must leave at least one step of one image.")

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torch.nn import functional as F
+
+from baselines.confetti_noise import DRAWN_FOR, Confetti, _counts, add_confetti, confetti_noise
+from baselines.fcdd import FCDD, FCDDConfig, local_contrast, one_class_loss
+from baselines.receptive_field_upsampling import receptive_field_upsample
+from methods.detector import Batch, FitContext
+from methods.errors import BackboneError, ConfigError
+from methods.feature_bank import layout_of
+from methods.features import FeatureLayout
+from tests.features import FakeImages, random_backbone, structured_images
+
+CPU = torch.device("cpu")
+SMALL = FCDDConfig(**{**FCDD.info.presets["quick"].config, "image_size": 32, "steps": 3, "batch_size": 4})
+LOOK = FCDDConfig().confetti
+SHARP = dataclasses.replace(LOOK, blur=0.0)
+
+
+def detector(**changes) -> FCDD:
+    config = dataclasses.replace(SMALL, **changes)
+    torch.manual_seed(0)
+    return FCDD(config, layout_of(FCDD.features(config), random_backbone(8)))
+
+
+def fitted(**changes) -> FCDD:
+    found = detector(**changes)
+    found.fit(FakeImages(images=structured_images(9, 32, 0)), FitContext(3, CPU))
+    return found
+
+
+def test_the_loss_equals_a_literal_version():
+    scores = torch.rand(6, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 3
+    anomalous = torch.tensor([True, False, False, True, True, False])
+    expected = 0.0
+    for image, wrong in zip(scores.numpy(), anomalous.tolist(), strict=True):
+        mean = image.mean()
+        expected += -math.log(1 - math.exp(-mean)) if wrong else mean
+    assert one_class_loss(scores, anomalous).item() == pytest.approx(expected / 6)
+    assert one_class_loss(scores[:1], anomalous[:1]) != one_class_loss(scores[:1], ~anomalous[:1])
+
+
+def test_the_loss_and_its_gradient_stay_finite_at_no_score_at_all():
+    scores = torch.zeros(2, 3, 3, requires_grad=True)
+    loss = one_class_loss((scores.square() + 1).sqrt() - 1, torch.tensor([True, False]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_local_contrast_is_each_images_own_and_constant_images_stay_0():
+    images = torch.rand(3, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    images[2] = 0.4
+    found = local_contrast(images)
+    for image, got in zip(images[:2].numpy().astype(np.float64), found.numpy(), strict=False):
+        centred = image - image.mean()
+        np.testing.assert_allclose(got, centred / np.abs(centred).mean(), rtol=1e-4, atol=1e-5)
+    assert found[2].abs().max() < 1e-6
+
+
+def test_cells_and_scores_equal_a_literal_version():
+    found, images = fitted(), structured_images(3, 32, 5)
+    train = local_contrast(structured_images(9, 32, 0).float() / 255)
+    least, largest = (bound(train) for bound in (lambda t: t.amin(dim=(0, 2, 3)), lambda t: t.amax(dim=(0, 2, 3))))
+    pixels = (local_contrast(images.float() / 255) - least.view(3, 1, 1)) / (largest - least).view(3, 1, 1)
+    with torch.no_grad():
+        z = found.network(random_backbone(8).maps(pixels)[4])[:, 0]
+    huber = (z.double() ** 2 + 1).sqrt() - 1
+    prediction = found.predict(Batch((), None, images))
+    torch.testing.assert_close(prediction.image_scores.double(), huber.mean(dim=(1, 2)), rtol=1e-4, atol=1e-6)
+    maps = literal_upsampling(huber, 32, 8, 99, 0, 3.5)
+    torch.testing.assert_close(prediction.maps.double(), maps, rtol=1e-4, atol=1e-6)
+
+
+def literal_upsampling(scores: torch.Tensor, size: int, stride: int, extent: int, shift: float, sigma: float):
+    """A transposed convolution with a Gaussian, cut so that the first cell's centre lies at pixel ``shift``."""
+    place = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
+    line = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = torch.outer(line, line)[None, None] * (stride / line.sum()) ** 2
+    spread = F.pad(F.conv_transpose2d(scores[:, None].double(), kernel, stride=stride), (0, size, 0, size))[:, 0]
+    start = int((extent - 1) / 2 - shift)
+    return spread[:, start : start + size, start : start + size]
+
+
+def test_maps_are_a_transposed_convolution_centred_on_the_receptive_fields():
+    scores = torch.rand(2, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = receptive_field_upsample(scores, 224, stride=8, centre=3.5, extent=62, sigma=12.0)
+    torch.testing.assert_close(found, literal_upsampling(scores, 224, 8, 62, 3.5, 12.0))
+    flat = receptive_field_upsample(torch.ones(1, 28, 28), 224, stride=8, centre=3.5, extent=62, sigma=12.0)[0]
+    assert (flat[40:-40, 40:-40] - 1).abs().max() < 0.02
+    assert flat[0, 0] < 0.5
+
+
+def test_the_receptive_fields_are_as_the_configurations_say():
+    """A cell's gradient reaches exactly the pixels of its field (average pooling, which has the same fields)."""
+
+    def reach(layers: nn.Sequential, side: int, cell: int) -> tuple[int, int]:
+        image = torch.rand(1, 1, side, side, requires_grad=True)
+        layers(image)[0, 0, cell, cell].backward()
+        rows = image.grad[0, 0].abs().sum(dim=1).nonzero()[:, 0]
+        return int(rows[0]), int(rows[-1])
+
+    def conv(size: int, stride: int = 1) -> nn.Conv2d:
+        layer = nn.Conv2d(1, 1, size, stride, size // 2, bias=False)
+        nn.init.ones_(layer.weight)
+        return layer
+
+    vgg = nn.Sequential(
+        conv(3), nn.AvgPool2d(2), conv(3), nn.AvgPool2d(2), conv(3), conv(3), nn.AvgPool2d(2), conv(3), conv(3)
+    )
+    resnet = nn.Sequential(conv(7, 2), nn.AvgPool2d(3, 2, 1), *[conv(3) for _ in range(4)], conv(3, 2), *[conv(3)] * 3)
+    for layers, config in ((vgg, FCDDConfig()), (resnet, SMALL)):
+        first, last = reach(layers, 224, 14)
+        assert last - first + 1 == config.receptive_field
+        assert (first + last) / 2 == config.receptive_centre + 8 * 14
+
+
+def test_squares_have_the_published_sides_angles_and_colours():
+    torch.manual_seed(0)
+    one_coloured = dataclasses.replace(SHARP, white_rate=0.0, coloured_rate=1e-9, sides=(20, 40))
+    sides, tilted = [], 0
+    for image in confetti_noise(torch.zeros(150, 3, DRAWN_FOR, DRAWN_FOR), one_coloured):
+        inside = image.amax(dim=0) > 0
+        if not inside.any():  # black, or a corner outside
+            continue
+        assert len(image[:, inside].unique(dim=1).T) == 1, "one colour each"
+        rows, columns = inside.any(dim=1).nonzero()[:, 0], inside.any(dim=0).nonzero()[:, 0]
+        if min(rows[0], columns[0]) > 0 and max(rows[-1], columns[-1]) < DRAWN_FOR - 1:
+            sides.append(float(inside.sum()) ** 0.5)
+            tilted += int(rows[-1] - rows[0]) > sides[-1] + 2
+    assert 19 < min(sides) < 23
+    assert 37 < max(sides) < 41
+    assert tilted > len(sides) / 2
+    white = dataclasses.replace(one_coloured, white_rate=1e-9, coloured_rate=0.0)
+    assert set(confetti_noise(torch.zeros(4, 3, 240, 240), white).unique().tolist()) == {0.0, 255.0}
+
+
+def test_numbers_of_squares_are_binomial_given_at_least_one():
+    torch.manual_seed(0)
+    counts = _counts(1.8e-5, 200_000, CPU).numpy()
+    chances = stats.binom.pmf(range(5), DRAWN_FOR**2, 1.8e-5)
+    assert counts.min() == 1
+    for number in range(1, 5):
+        assert (counts == number).mean() == pytest.approx(chances[number] / (1 - chances[0]), abs=0.005)
+
+
+def test_confetti_keep_their_share_of_the_image_at_other_sizes():
+    torch.manual_seed(0)
+    shares = [
+        float((confetti_noise(torch.zeros(300, 3, side, side), SHARP).amax(dim=1) > 0).float().mean())
+        for side in (60, 120)
+    ]
+    assert shares[0] == pytest.approx(shares[1], rel=0.2)
+    assert 0.02 < shares[1] < 0.12
+
+
+def test_noise_is_added_and_inverted_only_where_it_could_not_be_seen():
+    torch.manual_seed(0)
+    images = torch.stack([torch.full((3, 48, 48), shade) for shade in (0.0, 128.0, 255.0)]).repeat(3, 1, 1, 1)
+    found = add_confetti(images, LOOK, 0.025)
+    assert found.min() >= 0
+    assert found.max() <= 255
+    for before, after in zip(images, found, strict=True):
+        assert (after != before).any()
+        if before[0, 0, 0] < 255:
+            assert (after >= before).all()
+        else:
+            assert (after <= before).all()
+    never = add_confetti(images, LOOK, 0.0)
+    assert torch.equal(never[2], images[2]), "white on white"
+
+
+def test_training_images_with_confetti_are_labelled_and_the_others_are_not_changed_much():
+    torch.manual_seed(0)
+    found, images = detector(), structured_images(200, 32, 0).float()
+    augmented, anomalous = found.augment(images)
+    assert augmented.shape == images.shape
+    assert augmented.min() >= 0
+    assert augmented.max() <= 1
+    assert 0.35 < anomalous.float().mean() < 0.65
+    plain = (augmented - images / 255).abs().mean(dim=(1, 2, 3))
+    assert plain[anomalous].mean() > 1.5 * plain[~anomalous].mean()
+
+
+def test_augmentation_crops_or_resizes_and_nothing_else_once_noise_and_jitter_are_off(monkeypatch):
+    monkeypatch.setattr("baselines.fcdd._NOISE", 0.0)
+    monkeypatch.setattr("baselines.fcdd.colour_jitter", lambda images, strengths: images)
+    torch.manual_seed(0)
+    images = structured_images(40, 28, 0).float()
+    found, anomalous = detector(image_size=32, anomaly_probability=1e-9).augment(images)
+    assert not anomalous.any()
+    large = F.interpolate(images, size=(30, 30), mode="bilinear") / 255
+    pick = torch.tensor([((2 * i + 1) * 30) // 56 for i in range(28)])
+    resized = 0
+    for image, got in zip(large, found, strict=True):
+        crops = [image[:, y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
+        whole = torch.equal(got, image[:, pick][:, :, pick])
+        resized += whole
+        assert whole or any(torch.equal(got, crop) for crop in crops)
+    assert 8 < resized < 32
+
+
+def test_only_what_lies_behind_the_frozen_part_is_trained_and_it_has_the_published_size():
+    config = FCDDConfig()
+    found = FCDD(config, layout_of(FCDD.features(config), random_backbone(8, "vgg11_bn")))
+    assert found.trainable_parameters() == 3_542_529
+    assert isinstance(found.network[0][0], nn.MaxPool2d), "the third pooling comes first"
+    assert [type(layer).__name__ for layer in found.network[0]][-1] == "ReLU"
+    assert found.predict(Batch((), None, structured_images(1, 224, 0))).maps.shape == (1, 224, 224)
+    assert found.sizes().startswith("224 px, 28x28 cells")
+
+
+def test_training_leaves_the_backbone_and_its_statistics_alone():
+    backbone = random_backbone(8)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    found = fitted()
+    assert all(torch.equal(before[name], tensor) for name, tensor in backbone.state_dict().items())
+    moved = found.network[0].state_dict()
+    assert any(not torch.equal(moved[name], detector().network[0].state_dict()[name]) for name in moved)
+    assert not any(module.training for module in found.network.modules())
+
+
+def test_batches_of_one_kind_are_trained_on():
+    for probability in (1e-9, 1 - 1e-9):
+        assert torch.isfinite(
+            fitted(anomaly_probability=probability).predict(Batch((), None, structured_images(2, 32, 1))).maps
+        ).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 30}, "not divisible by 8"),
+        ({"enlargement": 0.9}, "enlargement"),
+        ({"anomaly_probability": 1.0}, "anomaly_probability"),
+        ({"coloured_rate": 0.0, "white_rate": 0.0}, "above 0"),
+        ({"confetti_sides": (20, 10)}, "confetti_sides"),
+        ({"confetti_kernel": 24}, "odd"),
+        ({"sigma": 0.0}, "sigma"),
+        ({"steps": 0, "epochs": 0}, "at least one step"),
+    ],
+)
+def test_configurations_that_make_no_detector_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        detector(**changes)
+
+
+def test_it_says_that_it_needs_a_backbone():
+    with pytest.raises(BackboneError, match="BACKBONE"):
+        FCDD(SMALL, FeatureLayout(32, (), ()))
+
+
+def test_confetti_fields_reach_the_noise():
+    config = dataclasses.replace(FCDDConfig(), white_rate=2e-5, confetti_sides=(3, 5), confetti_blur=2.0)
+    assert config.confetti == Confetti(1.8e-5, 2e-5, (3, 5), 45.0, 2.0, 25)
