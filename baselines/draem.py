@@ -164,9 +164,9 @@ class DRAEM(Detector):
             ),
         },
         deviations=(
-            "Uses textures, from a directory or made here (see the badge). Two of the ten texture augmenters are "
-            "simplified (brightness in RGB, saturation by a factor); SSIM's span is always 1. The paper's threshold "
-            "range and rotated categories are not published."
+            "Uses textures, from a directory or made here (see the badge). Four of the ten texture augmenters differ "
+            "(brightness in RGB, saturation by a factor, autocontrast without a cutoff, posterise rounds down); SSIM's "
+            "span is always 1. The paper's threshold range and rotated categories are not published."
         ),
     )
     config_type = DRAEMConfig
@@ -174,10 +174,15 @@ class DRAEM(Detector):
 
     def __init__(self, config: DRAEMConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)
-        if config.image_size % _STRIDE:
-            raise ConfigError(f"draem: image_size {config.image_size} is not divisible by {_STRIDE}.")
-        if config.score_window % 2 == 0:
-            raise ConfigError(f"draem: score_window={config.score_window} must be odd.")
+        if config.image_size % _STRIDE or config.image_size < 2 * _STRIDE:
+            raise ConfigError(f"draem: image_size {config.image_size} is not a multiple of {_STRIDE} from 64 on.")
+        if config.score_window % 2 == 0 or not 0 < config.score_window <= config.image_size:
+            raise ConfigError(f"draem: score_window={config.score_window} must be odd and lie in the image.")
+        if min(config.reconstructive_width, config.discriminative_width, config.procedural_count) < 1:
+            raise ConfigError("draem: widths and procedural_count are at least 1.")
+        for name in ("clean_probability", "rotation_probability"):
+            if not 0 <= getattr(config, name) <= 1:
+                raise ConfigError(f"draem: {name}={getattr(config, name)} is no probability.")
         for name in ("original_weight", "noise_threshold"):
             bounds = getattr(config, name)
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:

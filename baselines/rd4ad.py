@@ -124,6 +124,8 @@ class RD4AD(Detector):
         super().__init__(config, layout)
         if len(config.strides) != 3 or len(config.layers) != 4 or min(config.layers) < 1:
             raise ConfigError("rd4ad: it takes three strides and four positive numbers of blocks (layers).")
+        if any(2 * fine != coarse for fine, coarse in zip(config.strides, config.strides[1:], strict=False)):
+            raise ConfigError(f"rd4ad: strides={config.strides} must each be twice the one before, e.g. (4, 8, 16).")
         deepest = 2 * max(config.strides)
         if config.image_size % deepest:
             raise ConfigError(f"rd4ad: image_size {config.image_size} is not divisible by {deepest}.")

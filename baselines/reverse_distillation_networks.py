@@ -86,9 +86,9 @@ def _stage(
     options = {"base_width": base_width} if kind is Bottleneck else {}
     first = kind(channels, planes, 1 if upsample else 2, shortcut, **options)
     if upsample and isinstance(first, Bottleneck):
-        first.conv2 = _doubling(first.conv2.in_channels, first.conv2.out_channels)  # type: ignore[assignment]
+        first.conv2 = _doubling(first.conv2.in_channels, first.conv2.out_channels)
     elif upsample:
-        first.conv1 = _doubling(channels, planes)  # type: ignore[assignment]
+        first.conv1 = _doubling(channels, planes)
     return nn.Sequential(first, *(kind(width, planes, **options) for _ in range(blocks - 1)))
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,28 +121,21 @@ class AdaptorAndDiscriminator(nn.Module):
 
 
 class _AggregatedImages:
-    """Training images as patch features: a ``TrainingSet`` whose batches hold one (B, H * W, D) tensor."""
+    """Training images as patch features, kept in memory: batches hold one (B, H * W, D) tensor."""
 
-    def __init__(self, train: TrainingSet, aggregate: SimpleNet, bytes_kept: float) -> None:
-        self.train, self.aggregate = train, aggregate
-        self.kept: Tensor | None = None
-        first = self._computed([0])
-        if first.numel() * 4 * len(train) <= bytes_kept:
-            self.kept = torch.empty(len(train), *first.shape[1:])
-            for start in range(0, len(train), _READ):
-                rows = range(start, min(start + _READ, len(train)))
-                self.kept[rows.start : rows.stop] = self._computed(rows)
+    def __init__(self, train: TrainingSet, detector: SimpleNet) -> None:
+        grid, width = detector.layout.grids[0], detector.config.target_width
+        self.kept = torch.empty(len(train), grid * grid, width)
+        for start in range(0, len(train), _READ):
+            rows = range(start, min(start + _READ, len(train)))
+            self.kept[rows.start : rows.stop] = detector.patches(train.batch(rows).features)
 
     def __len__(self) -> int:
-        return len(self.train)
+        return len(self.kept)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images of these positions."""
-        rows = list(indices)
-        return Batch((self._computed(rows) if self.kept is None else self.kept[rows],))
-
-    def _computed(self, indices: Sequence[int]) -> Tensor:
-        return self.aggregate.patches(self.train.batch(indices).features)
+        return Batch((self.kept[list(indices)],))
 
 
 @detector
@@ -197,15 +191,19 @@ class SimpleNet(Detector):
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
         """Train adaptor and discriminator side by side."""
         config, network = self.config, self.network.to(context.device)
+        size = 4 * len(train) * self.layout.grids[0] ** 2 * config.target_width
+        kept = not context.untrained and size <= config.kept_gib * 2**30
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            adapted = network.adaptor(batch.features[0].flatten(0, 1))  # (B * H * W, D)
+            # Features that are not kept are aggregated here, on the device of the training.
+            patches = batch.features[0] if kept else self.patches(batch.features)
+            adapted = network.adaptor(patches.flatten(0, 1))  # (B * H * W, D)
             noisy = adapted + config.noise * torch.randn_like(adapted)
             values = network.discriminator(torch.cat([adapted, noisy]))[:, 0].float()
             normal, made_up = values.chunk(2)
             yield F.relu(config.margin - normal).mean() + F.relu(config.margin + made_up).mean()
 
-        groups = [
+        groups: list[dict[str, Any]] = [
             {
                 "params": list(network.adaptor.parameters()),
                 "lr": config.adaptor_learning_rate,
@@ -215,9 +213,7 @@ class SimpleNet(Detector):
             {"params": list(network.discriminator.parameters())},
         ]
         training = Training.of(config, optimiser="adam")
-        if context.untrained:
-            return train_network(self, network, losses_of, train, context, training, groups=groups)
-        images = _AggregatedImages(train, self, config.kept_gib * 2**30)
+        images = _AggregatedImages(train, self) if kept else train
         return train_network(self, network, losses_of, images, context, training, groups=groups)
 
     def patches(self, taps: Sequence[Tensor]) -> Tensor:

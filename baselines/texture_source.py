@@ -86,7 +86,8 @@ def varied(texture: Tensor) -> Tensor:
     """A texture after three of ten augmenters, drawn without replacement by torch's global generator.
 
     Gamma, brightness, sharpness, hue and saturation, solarise, posterise, invert, autocontrast, equalise, rotation,
-    with the ranges of the official code. Brightness is changed in RGB, saturation by a factor.
+    with the ranges of the official code. Brightness is changed in RGB, saturation by a factor; autocontrast cuts
+    nothing off; posterise rounds down.
 
     Args:
         texture: (3, H, W) uint8.
@@ -118,7 +119,7 @@ def _sharpness(texture: Tensor) -> Tensor:
 
 
 def _hue_and_saturation(texture: Tensor) -> Tensor:
-    shifted = V.adjust_hue(texture, _uniform(-50, 50) / 510)  # of 255 for half a turn
+    shifted = V.adjust_hue(texture, _uniform(-50, 50) / 255)  # 255 is a full turn
     return V.adjust_saturation(shifted, 1 + _uniform(-50, 50) / 255)
 
 

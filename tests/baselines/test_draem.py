@@ -20,9 +20,9 @@ from methods.features import FeatureLayout
 from tests.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
-LAYOUT = FeatureLayout(32, (), ())
+LAYOUT = FeatureLayout(64, (), ())
 SMALL = DRAEMConfig(
-    image_size=32, reconstructive_width=4, discriminative_width=4, textures="procedural", procedural_count=14,
+    image_size=64, reconstructive_width=4, discriminative_width=4, textures="procedural", procedural_count=14,
     score_window=5, steps=3, batch_size=4, schedule="constant",
 )  # fmt: skip
 
@@ -102,8 +102,8 @@ def test_rotation_by_a_quarter_turn_moves_pixels_as_it_should():
 def test_a_defect_is_what_the_mask_says_and_nothing_else_changes():
     torch.manual_seed(0)
     made = detector(clean_probability=0.0, rotation_probability=0.0, noise_threshold=(0.2, 0.3))
-    pixels = structured_images(16, 32, 0)
-    clean, corrupted, mask = made.corrupt(pixels, ProceduralTextures(14, 32, 0))
+    pixels = structured_images(16, 64, 0)
+    clean, corrupted, mask = made.corrupt(pixels, ProceduralTextures(14, 64, 0))
     assert torch.equal(clean, pixels.float() / 255)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
     outside = (mask == 0)[:, None].expand_as(clean)
@@ -116,8 +116,8 @@ def test_a_defect_is_what_the_mask_says_and_nothing_else_changes():
 
 def test_the_share_of_clean_images_is_as_configured_and_they_have_empty_masks():
     torch.manual_seed(0)
-    source = ProceduralTextures(14, 32, 0)
-    pixels = structured_images(200, 32, 0)
+    source = ProceduralTextures(14, 64, 0)
+    pixels = structured_images(200, 64, 0)
     clean, corrupted, mask = detector(noise_threshold=(0.0, 0.0), rotation_probability=0.0).corrupt(pixels, source)
     damaged = mask.flatten(1).any(dim=1)
     assert damaged.float().mean().item() == pytest.approx(0.5, abs=0.12)
@@ -163,11 +163,11 @@ def test_the_focal_loss_pixel_by_pixel_and_its_extremes_are_finite():
 
 def test_the_image_score_is_the_highest_mean_with_zeros_around_the_border():
     made = detector()
-    batch = Batch((), None, structured_images(2, 32, 1))
+    batch = Batch((), None, structured_images(2, 64, 1))
     prediction = made.predict(batch)
     padded = np.pad(prediction.maps.numpy(), ((0, 0), (2, 2), (2, 2)))
     for row in range(2):
-        means = [padded[row, i : i + 5, j : j + 5].mean() for i in range(32) for j in range(32)]
+        means = [padded[row, i : i + 5, j : j + 5].mean() for i in range(64) for j in range(64)]
         assert prediction.image_scores[row].item() == pytest.approx(max(means), rel=1e-5)
     assert ((prediction.maps >= 0) & (prediction.maps <= 1)).all()
 
@@ -203,7 +203,7 @@ def test_a_directory_of_textures_is_read_in_sorted_order_with_all_below_it(tmp_p
     assert source[0].shape == (3, 16, 16)
     made = detector(textures="dtd")
     assert DRAEM.features(made.config).textures
-    images = FakeImages(images=structured_images(6, 32, 0))
+    images = FakeImages(images=structured_images(6, 64, 0))
     made.fit(images, FitContext(0, CPU, textures=tmp_path))
     assert made.badges() == ("textures: 2 from a directory",)
     with pytest.raises(FitError, match="no directory of textures"):
@@ -215,7 +215,7 @@ def test_a_directory_of_textures_is_read_in_sorted_order_with_all_below_it(tmp_p
 
 def test_which_textures_were_pasted_is_on_the_row_also_after_loading():
     made = detector()
-    made.fit(FakeImages(images=structured_images(6, 32, 0)), FitContext(0, CPU))
+    made.fit(FakeImages(images=structured_images(6, 64, 0)), FitContext(0, CPU))
     other = detector()
     other.load_state(made.state(), CPU)
     assert other.badges() == ("textures: 14 procedural",)
@@ -224,7 +224,11 @@ def test_which_textures_were_pasted_is_on_the_row_also_after_loading():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 40}, "not divisible by 32"),
+        ({"image_size": 80}, "not a multiple of 32"),
+        ({"image_size": 32}, "from 64 on"),
+        ({"clean_probability": 2.0}, "no probability"),
+        ({"procedural_count": 0}, "at least 1"),
+        ({"score_window": 65}, "lie in the image"),
         ({"score_window": 4}, "must be odd"),
         ({"original_weight": (0.5,)}, "original_weight"),
         ({"noise_threshold": (0.8, 0.2)}, "the smaller first"),

@@ -55,6 +55,12 @@ def test_a_vgg_is_compared_behind_its_pools():
         torch.testing.assert_close(place, pool)
 
 
+def test_the_order_in_which_strides_are_given_does_not_matter():
+    images = batch(SMALL, 2)
+    turned = detector(strides=(16, 4, 8)).predict(images)
+    torch.testing.assert_close(turned.maps, detector().predict(images).maps)
+
+
 def literal_loss(cloned: torch.Tensor, source: torch.Tensor, magnitude: float) -> float:
     a, b = cloned.detach().double().numpy().ravel(), source.detach().double().numpy().ravel()
     cosine = float(a @ b / np.sqrt((a @ a) * (b @ b)))

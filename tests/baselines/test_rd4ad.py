@@ -116,6 +116,7 @@ def test_training_lowers_the_loss():
     ("changes", "message"),
     [
         ({"strides": (4, 8)}, "three strides"),
+        ({"strides": (4, 8, 32)}, "twice the one before"),
         ({"layers": (1, 1, 1)}, "four positive"),
         ({"image_size": 48}, "not divisible by 32"),
         ({"block": "bottleneck"}, "do not divide by 4"),
