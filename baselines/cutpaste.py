@@ -18,8 +18,8 @@ Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``bas
 State: both networks; of both Gaussians the mean (D,) and the whitening matrix (D, D), D = 512.
 
 Presets: ``paper`` is the 3-way variant: 65,536 updates (the paper's 256 epochs are 256 updates each) of 32 images in
-three versions, the paper's batch of 96. ``quick`` has all of it at 64 px, with 32 px crops, 16 px patches, a narrower
-encoder and scars and Gaussian in proportion.
+three versions, the paper's batch of 96. ``quick`` has all of it at 64 px, with 32 px crops (three of an image, since
+batches are small), 16 px patches, a narrower encoder and scars and Gaussian in proportion.
 
 Choices and deviations: embeddings are scaled to length 1 and shrunken by Ledoit and Wolf, the head has one hidden
 layer, contrast of a pasted patch is about its own mean (all as Runinho). The paper's random translation, whose extent
@@ -71,6 +71,7 @@ class CutPasteConfig:
         head_layers: Hidden layers of the head.
         normalise_embedding: Scale embeddings to length 1 before the Gaussian.
         crop: Side in pixels of the crops that the patch-level network is trained on.
+        crops: Crops of each image that it sees in a step.
         patch: Side in pixels of the patches that it scores.
         stride: Pixels between two scored patches.
         patch_area: Least and largest area of a pasted patch, as a fraction of the image or crop.
@@ -97,6 +98,7 @@ class CutPasteConfig:
     head_layers: int = 1
     normalise_embedding: bool = True
     crop: int = 64
+    crops: int = 1
     patch: int = 32
     stride: int = 4
     patch_area: tuple[float, ...] = (0.02, 0.15)
@@ -129,14 +131,15 @@ class CutPasteConfig:
 
 _QUICK = {
     "image_size": 64,
-    "width": 12,
+    "width": 16,
     "crop": 32,
+    "crops": 3,
     "patch": 16,
     "scar_width": (2.0, 8.0),
     "scar_length": (6.0, 14.0),
     "patch_ceiling": 2_000,
-    "steps": 400,
-    "batch_size": 5,
+    "steps": 450,
+    "batch_size": 3,
     "learning_rate": 0.02,
     "sigma": 2.5,
 }
@@ -200,7 +203,8 @@ class CutPaste(Detector):
             stale = True
             images = colour_jitter(batch.pixels.float() / 255, config.jitter)
             yield self._classify(self.image_network, images)
-            yield self._classify(self.patch_network, random_crops(images, config.crop))
+            crops = random_crops(images.repeat(config.crops, 1, 1, 1), config.crop)
+            yield self._classify(self.patch_network, crops)
 
         training = Training.of(config, optimiser="sgd")
         self._refit = refit
@@ -340,5 +344,5 @@ def _check(config: CutPasteConfig) -> None:
         )
     if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
         raise ConfigError("cutpaste: steps, epochs and batch_size must leave at least one step of one image.")
-    if config.width < 1 or config.head_layers < 0 or config.sigma <= 0 or config.patch_ceiling < 2:
-        raise ConfigError("cutpaste: width, head_layers, sigma or patch_ceiling is too small to make a detector.")
+    if min(config.width, config.crops) < 1 or config.head_layers < 0 or config.sigma <= 0 or config.patch_ceiling < 2:
+        raise ConfigError("cutpaste: width, crops, head_layers, sigma or patch_ceiling is too small for a detector.")

@@ -256,6 +256,19 @@ def test_a_narrow_network_is_a_resnet_18_of_that_width():
     assert shapes(8) == shapes(64)
 
 
+def test_the_patch_network_sees_the_given_number_of_crops_of_each_image(monkeypatch):
+    seen = []
+    original = CutPaste._classify
+
+    def classify(self, network, images):
+        seen.append((network is self.patch_network, tuple(images.shape)))
+        return original(self, network, images)
+
+    monkeypatch.setattr(CutPaste, "_classify", classify)
+    fitted(steps=1, batch_size=4, crops=3)
+    assert seen == [(False, (4, 3, 32, 32)), (True, (12, 3, 24, 24))]
+
+
 def test_densities_follow_the_training_for_an_observer_and_leave_no_trace():
     class Watch:
         def __init__(self):
@@ -290,6 +303,7 @@ def test_densities_follow_the_training_for_an_observer_and_leave_no_trace():
         ({"scar_length": (10.0, 30.0)}, "turned scar"),
         ({"steps": 0, "epochs": 0}, "at least one step"),
         ({"sigma": 0.0}, "sigma"),
+        ({"crops": 0}, "crops"),
     ],
 )
 def test_configurations_that_make_no_detector_are_refused(changes, message):

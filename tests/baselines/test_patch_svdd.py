@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.patch_svdd import PatchSVDD, PatchSVDDConfig, PatchSVDDNetworks, distribute, jittered, neighbours
+from baselines.patch_svdd_networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
+from methods.detector import Batch, FitContext
+from methods.errors import ConfigError
+from methods.features import FeatureLayout
+from tests.features import FakeImages, structured_images
+
+CPU = torch.device("cpu")
+LAYOUT = FeatureLayout(48, (), ())
+SMALL = PatchSVDDConfig(
+    image_size=48, patch=16, stride_small=4, stride_large=8, embedding=5, divisor=8, steps=3, batch_size=4
+)
+
+
+def detector(**changes) -> PatchSVDD:
+    torch.manual_seed(0)
+    return PatchSVDD(dataclasses.replace(SMALL, **changes), LAYOUT)
+
+
+def images(count: int, seed: int = 0) -> FakeImages:
+    return FakeImages(images=structured_images(count, 48, seed))
+
+
+def test_the_official_sizes_counted_by_hand():
+    widths = [3, 32, 64, 128, 128, 64, 32, 32, 64]
+    small = sum(9 * a * b + b for a, b in pairwise(widths))
+    large = (4 * 64 * 128 + 128) + (128 * 64 + 64)
+    classifier = (64 * 128 + 128) + (128 * 128 + 128) + 8
+    assert (small, large, classifier) == (360_832, 41_152, 24_840)
+    networks = PatchSVDDNetworks(PatchSVDDConfig())
+    assert sum(p.numel() for p in networks.parameters()) == small + large + 2 * classifier == 451_664
+
+
+@pytest.mark.parametrize("patch", [16, 24, 32])
+def test_a_patch_of_its_size_has_one_embedding_and_an_image_those_of_all_its_patches(patch):
+    torch.manual_seed(0)
+    encoder = HierarchicalEncoder(patch, 4, 16).double()
+    image = torch.rand(1, 3, 2 * patch + 6, 2 * patch + 4, dtype=torch.float64)
+    small = encoder.embed_small(image)
+    large = encoder.embed_large_from(small)
+    for row in range(3):
+        for column in range(2):
+            y, x = 2 * row, 2 * column
+            one = encoder.embed_small(image[:, :, y : y + patch, x : x + patch])
+            assert one.shape == (1, 4, 1, 1)
+            torch.testing.assert_close(small[:, :, row, column], one[:, :, 0, 0])
+            whole = encoder.embed_large(image[:, :, y : y + 2 * patch, x : x + 2 * patch])
+            torch.testing.assert_close(large[:, :, row, column], whole[:, :, 0, 0])
+
+
+def test_neighbours_lie_where_their_direction_says_at_three_to_four_quarters():
+    """Images that hold their own coordinates tell where a patch was cut."""
+    size, side, count = 8, 64, 400
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    image = torch.stack([y, x, y]).float().expand(count, 3, side, side)
+    torch.manual_seed(0)
+    first, second, direction = neighbours(image, size)
+    seen = set()
+    for a, b, d in zip(first, second, direction.tolist(), strict=True):
+        seen.add(d)
+        for axis in (0, 1):
+            start, other = a[axis, 0, 0].item(), b[axis, 0, 0].item()
+            expected = {min(max(start + DIRECTIONS[d][axis] * (6 + extra), 0), side - size) for extra in (0, 1)}
+            assert other in expected
+    assert seen == set(range(8))
+
+
+def test_jittered_patches_are_one_step_apart():
+    side = 64
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    image = torch.stack([y, x, y]).float().expand(200, 3, side, side)
+    torch.manual_seed(0)
+    here, beside = jittered(image, 32)
+    apart = (here[:, :2, 0, 0] - beside[:, :2, 0, 0]).abs()
+    assert apart.amax() == 1
+    inside = ((here[:, :2, 0, 0] > 0) & (here[:, :2, 0, 0] < side - 32)).all(dim=1)
+    assert (apart[inside].sum(dim=1) >= 1).all()
+
+
+def test_scores_are_spread_as_the_mean_over_covering_patches():
+    scores = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(0))
+    total, count = np.zeros((12, 12)), np.zeros((12, 12))
+    for i in range(3):
+        for j in range(3):
+            total[4 * i : 4 * i + 4, 4 * j : 4 * j + 4] += scores[0, i, j].item()
+            count[4 * i : 4 * i + 4, 4 * j : 4 * j + 4] += 1
+    np.testing.assert_allclose(distribute(scores, 12, 4, 4)[0].numpy(), total / count, rtol=1e-6)
+    overlapping = distribute(scores, 10, 6, 2)[0]
+    assert overlapping[0, 0].item() == pytest.approx(scores[0, 0, 0].item())
+    assert overlapping[5, 5].item() == pytest.approx(scores[0].mean().item())
+    rest = distribute(scores, 11, 6, 2)[0]
+    assert torch.equal(rest[:10, :10], overlapping)
+    assert torch.equal(rest[10], rest[9])
+
+
+def test_maps_multiply_or_add_the_distances_of_both_sizes():
+    made = detector()
+    made.fit(images(4), FitContext(0, CPU))
+    batch = Batch((), None, 255 - images(2, 1).whole.pixels)
+    product = made.predict(batch)
+    maps = []
+    for name, (patch, stride) in {"small": (16, 4), "large": (32, 8)}.items():
+        vectors = made._embed(made._centred(batch.pixels))[name]
+        flat = vectors.permute(0, 2, 3, 1).reshape(-1, 5)
+        distance = torch.cdist(flat.double(), made.banks[name].double()).amin(dim=1)
+        maps.append(distribute(distance.float().view(2, *vectors.shape[2:]), 48, patch, stride))
+    torch.testing.assert_close(product.maps, maps[0] * maps[1], rtol=1e-3, atol=1e-6)
+    made.config = dataclasses.replace(made.config, aggregation="sum")
+    torch.testing.assert_close(made.predict(batch).maps, maps[0] + maps[1], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(product.image_scores, product.maps.amax(dim=(1, 2)))
+
+
+def test_banks_hold_every_training_patch_up_to_their_ceiling():
+    made = detector()
+    made.fit(images(4), FitContext(0, CPU))
+    assert len(made.banks["small"]) == 4 * 9 * 9
+    assert len(made.banks["large"]) == 4 * 3 * 3
+    assert made.badges() == ()
+    assert made.predict(images(4).whole).maps.amax() < 1e-5, "training images lie in the banks"
+    capped = detector(bank_ceiling=50)
+    capped.fit(images(4), FitContext(0, CPU))
+    assert len(capped.banks["small"]) == 50
+    assert len(capped.banks["large"]) == 36
+    assert capped.badges() == ("bank of small patches sampled to 50",)
+
+
+def test_the_mean_image_is_taken_away():
+    made = detector()
+    made.fit(images(5), FitContext(0, CPU))
+    torch.testing.assert_close(made.mean, images(5).whole.pixels.float().mean(dim=0), rtol=1e-5, atol=1e-3)
+
+
+def test_the_last_layer_of_a_classifier_has_unit_directions_that_stay():
+    torch.manual_seed(0)
+    classifier = PositionClassifier(5)
+    torch.testing.assert_close(classifier.directions.norm(dim=0), torch.ones(128))
+    assert "directions" not in dict(classifier.named_parameters())
+    a, b = torch.rand(3, 5, 1, 1), torch.rand(3, 5, 1, 1)
+    hidden = classifier.hidden((a - b).flatten(1))
+    torch.testing.assert_close(classifier(a, b), hidden @ classifier.directions.T + classifier.bias)
+
+
+def test_it_learns_where_neighbours_lie():
+    """Ramps down and to the right, half of them the other way round so that no mean image takes them away."""
+    made = detector(divisor=2, embedding=16, steps=120, batch_size=8, pairs=4, learning_rate=3e-3, svdd_weight=0.0)
+    y, x = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+    ramp = torch.stack([5 * y, 5 * x, torch.full_like(y, 10)])
+    marked = torch.stack([5 * (47 - y), 5 * (47 - x), torch.full_like(y, 240)])
+    pictures = torch.stack([ramp, marked] * 4).to(torch.uint8)
+    report = made.fit(FakeImages(images=pictures), FitContext(0, CPU))
+    losses = [loss for _, loss in report.loss_curve]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 30}, "hold a patch of 32 px"),
+        ({"stride_small": 3}, "must be even"),
+        ({"pairs": 0}, "at least 1"),
+        ({"patch": 18}, "no encoder fits patches of 18"),
+    ],
+)
+def test_configurations_that_make_no_detector_are_told(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        detector(**changes)
