@@ -22,8 +22,9 @@ CHANGES = {
 }  # fmt: skip
 """Other values of fields that adding one would break."""
 TOGETHER = {
-    "rlr.widths": ("rlr.widths=32,64",),
-    "rlr.windows": ("rlr.windows=3,3",),
+    "rlr.strides": ("rlr.strides=8",),
+    "rlr.widths": ("rlr.widths=32",),
+    "rlr.windows": ("rlr.windows=5",),
     "rlr.attention": ("rlr.attention=lca",),
     "rlr.gates": ("rlr.gates=scalar",),
     "rlr.reference_penalty": ("rlr.reference_length=2", "rlr.reference_penalty=0.1"),
@@ -34,6 +35,44 @@ TOGETHER = {
     "hvq_trans.experts": ("hvq_trans.experts=shared",),
     "hvq_trans.routing": ("hvq_trans.routing=predicted",),
     "hvq_trans.width": ("hvq_trans.width=32",),
+    **{
+        assignment.partition("=")[0]: (assignment,)
+        for assignment in (
+            "draem.textures=dtd",
+            "draem.rotation_probability=0.5",
+            "draem.clean_probability=0.6",
+            "draem.original_weight=0.1,0.8",
+            "draem.noise_threshold=0.4,0.5",
+            "draem.score_window=7",
+            "mkd.strides=2,4,8,16",
+            "mkd.scored=2",
+            "mkd.localisation=guided",
+            "mkd.schedule=cosine",
+            "rd4ad.strides=2,4,8",
+            "rd4ad.block=bottleneck",
+            "rd4ad.layers=2,1,1,1",
+            "rd4ad.cosine=image",
+            "rd4ad.schedule=cosine",
+            "simplenet.schedule=cosine",
+            "fcdd.anomaly_probability=0.4",
+            "fcdd.coloured_rate=2e-5",
+            "fcdd.white_rate=2e-5",
+            "fcdd.confetti_sides=8,50",
+            "fcdd.confetti_kernel=27",
+            "cutpaste.task=scar",
+            "cutpaste.patch_area=0.03,0.15",
+            "cutpaste.patch_aspect=0.5",
+            "cutpaste.scar_width=2,7",
+            "cutpaste.scar_length=6,13",
+            "cutpaste.patch=20",
+            "patch_svdd.patch=24",
+            "patch_svdd.stride_small=4",
+            "patch_svdd.stride_large=16",
+            "patch_svdd.aggregation=sum",
+            "uninformed_students.receptive_fields=17",
+            "uninformed_students.teacher_stride=8",
+        )
+    },
 }
 """Values of fields that need care, by method and field."""
 
@@ -177,9 +216,10 @@ def test_a_backbone_other_than_the_presets_is_a_badge(options):
 
 
 @pytest.mark.parametrize("name", sorted(known_detectors()))
-def test_every_field_of_every_detector_changes_an_id(options, name):
+def test_every_field_of_every_detector_changes_an_id(options, folder, name):
     def ids(assignments=()):
-        run = make_plan(options((name,), settings=("unified",), assignments=assignments))[0]
+        plan = make_plan(options((name,), settings=("unified",), assignments=assignments, textures_dir=folder))
+        run = plan[0]
         return run.fit_id, run.score_id
 
     base = ids()
