@@ -25,7 +25,7 @@ from a configuration of each category; here the last of 601 counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,10 +36,10 @@ from torch import Tensor
 from baselines.thin_vgg import ThinVGG
 from methods.detector import (
     Batch,
-    Detector,
     DetectorInfo,
     FitContext,
     FitReport,
+    NetworkDetector,
     Prediction,
     Preset,
     TrainingSet,
@@ -97,7 +97,7 @@ class MKDConfig:
 
 
 @detector
-class MKD(Detector):
+class MKD(NetworkDetector):
     """See the module's docstring."""
 
     info = DetectorInfo(
@@ -210,19 +210,6 @@ class MKD(Detector):
             noise = torch.randn(pixels.shape[1:], generator=generator).to(pixels.device)
             total += self._gradient(pixels + self.config.noise * noise)[1]
         return total / self.config.copies
-
-    def state(self) -> dict[str, Tensor]:
-        """The cloner's weights and batch statistics."""
-        return {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore the cloner."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of the cloner."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, places and widths."""

@@ -22,7 +22,7 @@ Deviations: the last epoch counts. Images are resized to 256 without a crop, as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,10 +33,10 @@ from torch import Tensor
 from baselines.reverse_distillation_networks import BlockName, ReverseDistillation
 from methods.detector import (
     Batch,
-    Detector,
     DetectorInfo,
     FitContext,
     FitReport,
+    NetworkDetector,
     Prediction,
     Preset,
     TrainingSet,
@@ -87,7 +87,7 @@ class RD4ADConfig:
 
 
 @detector
-class RD4AD(Detector):
+class RD4AD(NetworkDetector):
     """See the module's docstring."""
 
     info = DetectorInfo(
@@ -172,19 +172,6 @@ class RD4AD(Detector):
         if self.config.smoothing:
             maps = gaussian_smooth(maps, self.config.smoothing)
         return Prediction(maps, maps.amax(dim=(1, 2)))
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights and batch statistics of bottleneck and decoder."""
-        return self.network.state_dict()
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore bottleneck and decoder."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of bottleneck and decoder."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, blocks and the widths that they mirror."""

@@ -22,7 +22,7 @@ same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from baselines.patch_features import patch_features
 from methods.detector import (
     Batch,
-    Detector,
     DetectorInfo,
     FitContext,
     FitReport,
+    NetworkDetector,
     Prediction,
     Preset,
     TrainingSet,
@@ -139,7 +139,7 @@ class _AggregatedImages:
 
 
 @detector
-class SimpleNet(Detector):
+class SimpleNet(NetworkDetector):
     """See the module's docstring."""
 
     info = DetectorInfo(
@@ -231,19 +231,6 @@ class SimpleNet(Detector):
         if self.config.smoothing:
             maps = gaussian_smooth(maps, self.config.smoothing)
         return Prediction(maps, scores.amax(dim=(1, 2, 3)))
-
-    def state(self) -> dict[str, Tensor]:
-        """Weights of both parts."""
-        return self.network.state_dict()
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore both parts."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of both parts."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, grid and widths."""

@@ -22,7 +22,7 @@ on a random part of every image (the paper: all of it).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,10 +32,10 @@ from baselines.patch_descriptor_networks import RECEPTIVE_FIELDS, PatchDescripto
 from methods.backbone import Backbone
 from methods.detector import (
     Batch,
-    Detector,
     DetectorInfo,
     FitContext,
     FitReport,
+    NetworkDetector,
     Prediction,
     Preset,
     TrainingSet,
@@ -128,7 +128,7 @@ class Scale(nn.Module):
 
 
 @detector
-class UninformedStudents(Detector):
+class UninformedStudents(NetworkDetector):
     """See the module's docstring."""
 
     info = DetectorInfo(
@@ -290,19 +290,6 @@ class UninformedStudents(Detector):
             total += (variance - scale.variances[0]) / scale.variances[1]
         maps = total / len(self.network)
         return Prediction(maps, maps.amax(dim=(1, 2)))
-
-    def state(self) -> dict[str, Tensor]:
-        """All networks and their statistics."""
-        return self.network.state_dict()
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore networks and statistics."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of teachers, decoders and students."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, receptive fields and descriptors."""

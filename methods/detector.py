@@ -249,3 +249,26 @@ class Detector(ABC):
     def badges(self) -> tuple[str, ...]:
         """Short remarks about the fitted detector that must stand on its row."""
         return ()
+
+
+class NetworkDetector(Detector):
+    """A detector whose fitted state is all in one network.
+
+    Attributes:
+        network: Parameters and buffers.
+    """
+
+    network: torch.nn.Module
+
+    def state(self) -> dict[str, Tensor]:
+        """The network's weights and buffers."""
+        return {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the network."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of the network."""
+        return sum(parameter.numel() for parameter in self.network.parameters())

@@ -29,7 +29,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.attention import DropoutSource
-from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.detector import (
+    Batch,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    NetworkDetector,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
 from methods.error_map import prediction_from_error
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
@@ -140,7 +149,7 @@ def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | Non
     )
 
 
-class Shortcut(Detector):
+class Shortcut(NetworkDetector):
     """What the three share: features, training, scores. See the module's docstring."""
 
     config_type = ShortcutConfig
@@ -196,19 +205,6 @@ class Shortcut(Detector):
         features = batch.features[0].to(next(self.network.parameters()).device)
         config = self.config
         return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
-
-    def state(self) -> dict[str, Tensor]:
-        """The network's weights and, of the CNN, the running statistics of its batch normalisation."""
-        return self.network.state_dict()
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore the network."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of the network."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, tokens and width; each adds its depth."""

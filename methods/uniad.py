@@ -18,7 +18,7 @@ masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,10 +29,10 @@ from torch import Tensor
 from methods.attention import DropoutSource
 from methods.detector import (
     Batch,
-    Detector,
     DetectorInfo,
     FitContext,
     FitReport,
+    NetworkDetector,
     Prediction,
     Preset,
     TrainingSet,
@@ -115,7 +115,7 @@ class UniADConfig:
 
 
 @detector
-class UniAD(Detector):
+class UniAD(NetworkDetector):
     """See the module's docstring."""
 
     info = DetectorInfo(
@@ -198,19 +198,6 @@ class UniAD(Detector):
         features = batch.features[0].to(next(self.network.parameters()).device)
         config = self.config
         return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
-
-    def state(self) -> dict[str, Tensor]:
-        """The network's weights under the names of the official checkpoints."""
-        return self.network.state_dict()
-
-    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore the network's weights."""
-        self.network.load_state_dict(dict(state))
-        self.network.to(device).eval()
-
-    def trainable_parameters(self) -> int:
-        """Parameters of the transformer and its projections."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
         """Input, tokens, width and depth."""
