@@ -211,6 +211,10 @@ class MKD(NetworkDetector):
             total += self._gradient(pixels + self.config.noise * noise)[1]
         return total / self.config.copies
 
+    def badges(self) -> tuple[str, ...]:
+        """Says when the source is no VGG."""
+        return () if self.config.pooled_taps else ("backbone differs from the paper's (vgg16)",)
+
     def sizes(self) -> str:
         """Input, places and widths."""
         config = self.config

@@ -173,6 +173,12 @@ class RD4AD(NetworkDetector):
             maps = gaussian_smooth(maps, self.config.smoothing)
         return Prediction(maps, maps.amax(dim=(1, 2)))
 
+    def badges(self) -> tuple[str, ...]:
+        """Says when the teacher is none of bottleneck blocks."""
+        if self.config.block == "bottleneck":
+            return ()
+        return ("backbone differs from the paper's (wide_resnet50_2)",)
+
     def sizes(self) -> str:
         """Input, blocks and the widths that they mirror."""
         config = self.config

@@ -151,3 +151,10 @@ def test_training_lowers_the_loss_and_leaves_the_source_alone():
 def test_configurations_that_make_no_detector_are_told(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
+
+
+def test_a_source_that_is_no_vgg_is_said_on_the_row():
+    assert detector().badges() == ("backbone differs from the paper's (vgg16)",)
+    config = MKDConfig(image_size=64)
+    backbone = Backbone(BackboneChoice("vgg16", "random"))
+    assert MKD(config, layout_of(MKD.features(config), backbone)).badges() == ()
