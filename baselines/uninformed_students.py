@@ -152,6 +152,7 @@ class UninformedStudents(NetworkDetector):
                     "teacher_batch_size": 16,
                     "crop": 24,
                     "steps": 250,
+                    "batch_size": 2,
                     "learning_rate": 2e-3,
                     "schedule": "one_cycle",
                 },
