@@ -27,7 +27,7 @@ here. Masks are those of the protocol. The last step counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -166,6 +166,7 @@ class PatchSVDD(Detector):
             raise ConfigError(f"patch_svdd: {error}.") from error
         self.mean = torch.zeros(3, config.image_size, config.image_size)
         self.banks = {size: torch.zeros(0, config.embedding) for size in ("small", "large")}
+        self._refill: Callable[[], None] | None = None
 
     @classmethod
     def features(cls, config: PatchSVDDConfig) -> FeatureSpec:
@@ -199,7 +200,12 @@ class PatchSVDD(Detector):
             yield torch.stack(losses).sum()
 
         training = Training.of(config, optimiser="adam")
-        report = train_network(self, self.network, losses_of, train, context, training)
+        # Whoever looks in the middle of the training gets the banks of that moment.
+        self._refill = lambda: self._fill_banks(train, context)
+        try:
+            report = train_network(self, self.network, losses_of, train, context, training)
+        finally:
+            self._refill = None
         self._fill_banks(train, context)
         return report
 
@@ -239,6 +245,8 @@ class PatchSVDD(Detector):
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """Distances to the nearest normal embeddings, spread over the patches' pixels, both sizes combined."""
+        if self._refill is not None:
+            self._refill()
         config = self.config
         images = self._centred(batch.pixels.to(self.mean.device))
         maps = []

@@ -22,7 +22,7 @@ on a random part of every image (the paper: all of it).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -180,6 +180,7 @@ class UninformedStudents(NetworkDetector):
             raise ConfigError("uninformed_students: students, divisor and descriptor are at least 1, crop at least 0.")
         decoded = self._backbone.channels[config.teacher_stride]
         self.network = nn.ModuleList(Scale(config, size, decoded) for size in config.receptive_fields).eval()
+        self._remeasure: Callable[[], None] | None = None
 
     @property
     def _backbone(self) -> Backbone:
@@ -217,9 +218,15 @@ class UninformedStudents(NetworkDetector):
             steps=config.teacher_steps,
             batch_size=config.teacher_batch_size,
         )
-        taught = train_network(self, teachers, teaching, train, context, first, stage="teachers")
+        blind = replace(context, observer=None)  # before the students' training there is nothing to look at
+        taught = train_network(self, teachers, teaching, train, blind, first, stage="teachers")
         self._measure_teachers(train, context)
-        learned = train_network(self, students, learning, train, context, training, stage="students")
+        # Whoever looks in the middle of the training gets the statistics of that moment.
+        self._remeasure = lambda: self._measure_misses(train, context)
+        try:
+            learned = train_network(self, students, learning, train, context, training, stage="students")
+        finally:
+            self._remeasure = None
         self._measure_misses(train, context)
         return learned.after(taught)
 
@@ -281,6 +288,8 @@ class UninformedStudents(NetworkDetector):
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """Standardised error plus standardised variance of every pixel, averaged over receptive fields."""
+        if self._remeasure is not None:
+            self._remeasure()
         device = next(self.network.parameters()).device
         images = self._backbone.to(device).normalise(batch.pixels.to(device))
         total = torch.zeros(len(images), *images.shape[2:], device=device)

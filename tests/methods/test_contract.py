@@ -146,6 +146,32 @@ def test_something_never_seen_scores_higher_than_something_normal(cls):
         assert never_seen.min() > normal.max()
 
 
+class Looking:
+    """An observer that predicts in the middle of the training."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.seen = batch, []
+
+    def due(self, step: int, total: int, per_epoch: int) -> bool:
+        return step == 2
+
+    def __call__(self, step: int, detector: Detector) -> dict[str, float]:
+        prediction = detector.predict(self.batch)
+        self.seen.append(bool(torch.isfinite(prediction.maps).all()))
+        return {}
+
+
+def test_an_observer_that_predicts_gets_maps_and_leaves_no_trace(cls):
+    plain, batch = fitted(cls)
+    watched, spec = quick(cls)
+    train = data(cls, watched, spec, 12, 0)
+    observer = Looking(batch)
+    images = FakeImages(*train.features, categories=train.categories, images=train.images)
+    watched.fit(images, FitContext(0, CPU, observer=observer))
+    assert observer.seen == [True] * ("steps" in {field.name for field in dataclasses.fields(cls.config_type)})
+    assert torch.equal(plain.predict(batch).maps, watched.predict(batch).maps)
+
+
 def test_an_untrained_fit_takes_no_step(cls):
     detector, spec = quick(cls)
     batch = data(cls, detector, spec, 12, 0)
