@@ -32,7 +32,8 @@ def answer(rows: Sequence[Row], named: Labels) -> str:
     def name(row: Row) -> str:
         return label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "")
 
-    trained = [row for row in rows if row.backbone.weights != "random"] or list(rows)
+    finished = [row for row in rows if row.delta("I-AUROC").mean is not None]
+    trained = [row for row in finished if row.backbone.weights != "random"] or finished
     deltas = [(name(row), cell, cell.mean) for row in trained if (cell := row.delta("I-AUROC")).mean is not None]
     ranked = sorted(((label, cell) for label, cell, mean in deltas if mean is not None), key=_loss)
     if ranked:
