@@ -18,7 +18,7 @@ Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``bas
 State: both networks; of both Gaussians the mean (D,) and the whitening matrix (D, D), D = 512.
 
 Presets: ``paper`` is the 3-way variant: 65,536 updates (the paper's 256 epochs are 256 updates each) of 32 images in
-three versions, the paper's batch of 96. ``quick`` has all of it at 64 px, with 32 px crops (three of an image, since
+three versions, the paper's batch of 96. ``quick`` has all of it at 96 px, with 32 px crops (three of an image, since
 batches are small), 16 px patches, a narrower encoder and scars and Gaussian in proportion.
 
 Choices and deviations: embeddings are scaled to length 1 and shrunken by Ledoit and Wolf, the head has one hidden
@@ -130,8 +130,8 @@ class CutPasteConfig:
 
 
 _QUICK = {
-    "image_size": 64,
-    "width": 16,
+    "image_size": 96,
+    "width": 12,
     "crop": 32,
     "crops": 3,
     "patch": 16,
@@ -139,7 +139,7 @@ _QUICK = {
     "scar_length": (6.0, 14.0),
     "patch_ceiling": 2_000,
     "steps": 450,
-    "batch_size": 3,
+    "batch_size": 4,
     "learning_rate": 0.02,
     "sigma": 2.5,
 }
