@@ -125,18 +125,18 @@ class PatchSVDD(Detector):
         presets={
             "quick": Preset(
                 {
-                    "image_size": 64,
+                    "image_size": 128,
                     "patch": 16,
-                    "stride_small": 2,
-                    "stride_large": 8,
+                    "stride_small": 4,
+                    "stride_large": 16,
                     "embedding": 32,
                     "divisor": 2,
                     "pairs": 4,
-                    "svdd_weight": 0.1,
+                    "svdd_weight": 1.0,
                     "bank_ceiling": 10_000,
                     "steps": 250,
                     "batch_size": 8,
-                    "learning_rate": 1e-3,
+                    "learning_rate": 3e-4,
                     "schedule": "one_cycle",
                 },
                 "",
