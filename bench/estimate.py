@@ -17,7 +17,8 @@ from methods.feature_bank import to_batch
 from results.record import RunRecord
 
 _PROBE_IMAGES = 8
-_PROBE_STEPS = 2
+_PROBE_STEPS = (1, 3)
+"""Of a short and a longer fit: what a fit costs once does not grow with its steps."""
 _ROUGH = "a short measurement (rough)"
 
 
@@ -29,6 +30,7 @@ class Rates:
         feature: Per image of the backbone pass.
         step: Per optimiser step.
         fit: Per training image, for methods without steps.
+        once: Per fit with steps, whatever their number.
         score: Per test image, metrics included.
         source: Where the rates come from, in words.
     """
@@ -36,6 +38,7 @@ class Rates:
     feature: float
     step: float
     fit: float
+    once: float
     score: float
     source: str
 
@@ -98,7 +101,8 @@ class Estimator:
         test = sum(len(run.index.split("test", c)) for c in run.categories)
         # Before the training, at its end, and at every point of its learning curve.
         scorings = 1 + bool(_steps(run, train)) + _points(run, train, self._curves)
-        return _steps(run, train) * rates.step + train * rates.fit + scorings * test * rates.score
+        steps = _steps(run, train)
+        return steps * rates.step + bool(steps) * rates.once + train * rates.fit + scorings * test * rates.score
 
     def feature_seconds(self, runs: Sequence[Run]) -> float:
         """Expected seconds of the backbone passes of these runs, each category's images once per input size."""
@@ -159,7 +163,7 @@ def _rates_of(records: Sequence[RunRecord]) -> Rates:
             fit += record.cost.fit_seconds / record.budget.train_images
         score += record.cost.score_seconds / sum(r.test_normal + r.test_anomalous for r in record.results.values())
     n = len(records)
-    return Rates(feature / n, step / n, fit / n, score / n, f"{n} earlier record{'s' if n > 1 else ''}")
+    return Rates(feature / n, step / n, fit / n, 0.0, score / n, f"{n} earlier record{'s' if n > 1 else ''}")
 
 
 def _steps(run: Run, train_images: int) -> int:
@@ -197,23 +201,35 @@ def _measure(run: Run) -> Rates:
     begun = time.perf_counter()
     backbone(images, run.features.normalisation)
     feature = (time.perf_counter() - begun) / len(images)
-    train, config, step, fit = _ProbeImages(run, _PROBE_IMAGES), run.config, 0.0, 0.0
+    train, config, step, fit, once = _ProbeImages(run, _PROBE_IMAGES), run.config, 0.0, 0.0, 0.0
     if run.checkpoint is not None:
-        return Rates(
-            feature, step, fit, _score_seconds(run.checkpoint.build(run.layout, device, config), train), _ROUGH
-        )
+        score = _score_seconds(run.checkpoint.build(run.layout, device, config), train)
+        return Rates(feature, step, fit, once, score, _ROUGH)
     if hasattr(config, "steps"):
-        config = dataclasses.replace(config, steps=_PROBE_STEPS)
+        few, more = _PROBE_STEPS
+        config = _of_steps(config, few)
+        _fit_seconds(run, config, train, device)  # the first steps of a process are slower
+        short = _fit_seconds(run, config, train, device)
+        step = max(0.0, _fit_seconds(run, _of_steps(config, more), train, device) - short) / (more - few)
+        once = max(0.0, short - few * step)
         # The probe has fewer images than a batch: work grows with the images shown.
-        growth = config.batch_size / min(config.batch_size, _PROBE_IMAGES)
-        step = _fit_seconds(run, config, train, device) / _PROBE_STEPS * growth
+        step *= config.batch_size / min(config.batch_size, _PROBE_IMAGES)
     else:  # the difference of two sizes: what a fit costs once does not grow with the images
         longer = _fit_seconds(run, config, _ProbeImages(run, 2 * _PROBE_IMAGES), device)
         fit = max(0.0, longer - _fit_seconds(run, config, train, device)) / _PROBE_IMAGES
     detector = run.detector_class(config, run.layout)
     with torch.enable_grad():
         detector.fit(train, FitContext(0, device, textures=run.textures))
-    return Rates(feature, step, fit, _score_seconds(detector, train), _ROUGH)
+    return Rates(feature, step, fit, once, _score_seconds(detector, train), _ROUGH)
+
+
+def _of_steps(config: Any, steps: int) -> Any:
+    """A configuration with so many optimiser steps, in every stage of the training.
+
+    Two stages then count as one: the estimate takes an earlier one for as long as the last, as US' are.
+    """
+    names = [field.name for field in dataclasses.fields(config) if field.name.endswith("steps")]
+    return dataclasses.replace(config, **dict.fromkeys(names, steps))
 
 
 def _score_seconds(detector: Detector, images: _ProbeImages) -> float:

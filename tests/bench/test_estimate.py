@@ -1,0 +1,34 @@
+"""The estimate of a benchmark's time: what grows with steps, and what a fit costs once."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import estimate
+from bench.estimate import Estimator
+from bench.plan import Run, make_plan
+
+
+@pytest.fixture
+def run(options) -> Run:
+    return make_plan(options(("uninformed_students",), settings=("separate",)))[0]
+
+
+def test_a_short_measurement_tells_the_price_of_a_step_from_what_a_fit_costs_once(run, monkeypatch):
+    probed = []
+
+    def fit_seconds(run, config, train, device) -> float:
+        probed.append(config)
+        return 5.0 + 0.25 * config.steps + 0.5 * config.teacher_steps
+
+    monkeypatch.setattr(estimate, "_fit_seconds", fit_seconds)
+    monkeypatch.setattr(estimate, "_score_seconds", lambda detector, images: 0.0)
+    assert run.config.steps == run.config.teacher_steps == 250
+    assert Estimator([], probe=True).seconds(run) == pytest.approx(5.0 + 250 * 0.75)
+    assert max(config.teacher_steps for config in probed) <= 3  # an earlier stage is not trained in full
+
+
+def test_without_a_measurement_the_time_is_unknown(run):
+    estimator = Estimator([], probe=False)
+    assert estimator.seconds(run) is None
+    assert estimator.source(run) == "unknown"
