@@ -132,7 +132,6 @@ class PatchSVDD(Detector):
                     "embedding": 32,
                     "divisor": 2,
                     "pairs": 4,
-                    "svdd_weight": 1.0,
                     "bank_ceiling": 10_000,
                     "steps": 250,
                     "batch_size": 8,

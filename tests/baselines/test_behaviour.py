@@ -19,11 +19,11 @@ from results.record import RunRecord
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": "twill",
+    "cutpaste": "linen",
     "draem": "washer",
     "fcdd": "oak",
     "mkd": "oak",
-    "patch_svdd": "linen",
+    "patch_svdd": "flange",
     "rd4ad": "oak",
     "simplenet": "oak",
     "uninformed_students": "linen",
