@@ -3,7 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
-DATASET ?= synthetic
 
 # glibc gives large blocks back to the system after every tensor operation, and the page faults of getting them
 # again cost more than the operation: keep them (measured: a quick UniAD step takes about a third less).
@@ -11,7 +10,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
 option = $(if $($(1)),--$(2) "$($(1))")
-OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SETTINGS,settings) $(call option,SEEDS,seeds) \
+OPTIONS = $(call option,DATASET,dataset) $(call option,METHODS,methods) $(call option,SETTINGS,settings) $(call option,SEEDS,seeds) \
 	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) \
 	$(call option,THREADS,threads) $(call option,DATA_DIR,data-dir) $(call option,ROOT,root) $(call option,WEIGHTS,weights) \
 	$(call option,TEXTURES_DIR,textures-dir) $(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
@@ -23,7 +22,7 @@ OPTIONS = --dataset "$(DATASET)" $(call option,METHODS,methods) $(call option,SE
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench dry-run shortcut rescore report table list verify test test-long perf lint format contact-sheet clean
+.PHONY: help setup bench dry-run shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +48,12 @@ shortcut: setup ## Learning curves: plain networks against UniAD with no, one, a
 	$(PY) -m bench shortcut $(OPTIONS) $(call option,STEPS,steps) $(call option,BATCH,batch-size) \
 		$(call option,PRECISION,precision)
 
+ablation: setup ## Ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
+	$(PY) -m bench ablation --study "$(STUDY)" $(OPTIONS)
+
+ablations: STUDY = all
+ablations: ablation ## All ablation studies
+
 rescore: setup ## Score kept detectors under other test-time options, without training
 	$(PY) -m bench rescore $(OPTIONS)
 
@@ -63,7 +68,7 @@ list: setup ## List datasets and methods
 	$(PY) -m bench list
 
 verify: setup ## Check DATASET: counts, masks, undecodable files
-	$(PY) -m bench verify "$(DATASET)" $(VERIFY_OPTIONS)
+	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(VERIFY_OPTIONS)
 
 test: setup ## The whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=loadfile --durations=10 $(ARGS)

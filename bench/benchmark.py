@@ -23,7 +23,8 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     """Run benchmarks one after the other, then render the page.
 
     Args:
-        all_options: Those of one dataset are carried out as one plan; they differ in methods and assignments only.
+        all_options: Those of one dataset are carried out as one plan; they differ in methods, settings, seeds and
+            assignments only.
         reference_dir: Committed records, read beside the own ones.
         site: Where the page is rendered.
         dry_run: Only say what would run.
@@ -37,7 +38,9 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     for options in all_options:  # all plans first: a wrong name at the end must not cost the runs before it
         if options.dataset not in plans:
             console.print(f"Reading {options.dataset} ...", highlight=False)
-        plans.setdefault(options.dataset, (options, []))[1].extend(make_plan(options))
+        plan = plans.setdefault(options.dataset, (options, []))[1]
+        planned = {run.score_id for run in plan}  # two studies share their base
+        plan += [run for run in make_plan(options) if run.score_id not in planned]
     failed = 0
     for options, plan in plans.values():
         store = Store(options.results_dir)

@@ -1,4 +1,4 @@
-"""The command line: ``run``, ``rescore``, ``shortcut``, ``score``, ``list``, ``verify``, ``download``, ``report``, ...
+"""The command line: ``run``, ``rescore``, ``shortcut``, ``ablation``, ``score``, ``list``, ``verify``, ``report``, ...
 
 ``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
 """
@@ -119,14 +119,15 @@ def run(
     reverse: Annotated[bool, typer.Option("--reverse", help="Carry the runs out in reverse order.")] = False,
 ) -> None:
     """Run the benchmark: what is recorded already is skipped. Then render the page and print the headline table."""
-    _benchmark(dict(locals()), only_kept=False)
+    given = dict(locals())
+    _carry_out(_options(given), given)
 
 
 @app.command("rescore")
 @functools.wraps(run)
 def rescore(**options: Any) -> None:
     """As `run`, but only runs whose fitted state was kept (--keep) are scored, without training."""
-    _benchmark(options, only_kept=True)
+    _carry_out(_options(options, only_kept=True), options)
 
 
 def _options_of_run(without: Collection[str], **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -161,13 +162,35 @@ def shortcut(
 
     given = options | {"methods": "", "settings": "unified", "only": ""}
     given |= {"checkpoint": None, "checkpoint_categories": ""}
-    _benchmark(given, only_kept=False, expand=lambda one: shortcut_options(one, steps, batch_size, precision))
+    variants = [shortcut_options(one, steps, batch_size, precision) for one in _options(given)]
+    _carry_out([one for each in variants for one in each], given)
 
 
-def _benchmark(
-    given: dict[str, Any], *, only_kept: bool, expand: Callable[[Options], list[Options]] = lambda one: [one]
+@app.command()
+@_options_of_run(without=("methods", "settings", "only", "checkpoint", "checkpoint_categories"), dataset="", seeds="")
+def ablation(
+    *,
+    study: Annotated[str, typer.Option(help="Studies, separated by commas; a study's file; or all.")],
+    **options: Any,
 ) -> None:
-    from bench.benchmark import benchmark
+    """Ablation studies: every level of each, what is recorded already is skipped. Then render the pages."""
+    from bench.ablation import chosen_studies, study_options
+    from bench.options import parse_list
+    from results.study import find_study
+
+    all_options: list[Options] = []
+    for found in [find_study(name) for name in chosen_studies(parse_list(study, "study"))]:
+        given = options | {"methods": "", "settings": "", "only": "", "checkpoint": None, "checkpoint_categories": ""}
+        given["dataset"] = options["dataset"] or found.content.dataset
+        given["seeds"] = options["seeds"] or str(found.content.seeds)
+        all_options += [level for one in _options(given) for level in study_options(one, found)]
+        if not options["dry_run"]:
+            found.keep_in(options["results_dir"])
+    _carry_out(all_options, options)
+
+
+def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]:
+    """The options of every dataset that the command line names."""
     from bench.options import OptionError, Options, parse_list, parse_seeds
 
     for name, allowed in (("keep", ("none", "last", "all")), ("bank_dtype", ("float16", "float32"))):
@@ -215,7 +238,12 @@ def _benchmark(
     for name in ("data_dir", "root", "textures_dir", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
-    all_options = [one for name in _datasets(given["dataset"]) for one in expand(Options(dataset=name, **shared))]
+    return [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
+
+
+def _carry_out(all_options: list[Options], given: dict[str, Any]) -> None:
+    from bench.benchmark import benchmark
+
     if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"]):
         raise typer.Exit(EXIT_FAILED_RUNS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import time
 from collections import defaultdict
@@ -20,6 +21,9 @@ _PROBE_IMAGES = 8
 _PROBE_STEPS = (1, 3)
 """Of a short and a longer fit: what a fit costs once does not grow with its steps."""
 _ROUGH = "a short measurement (rough)"
+_LIKE = "another configuration (rough)"
+_PRICED = ("batch_size", "crops", "image_size", "pairs", "precision", "strides", "width", "widths")
+"""Fields that a step's price hangs on; configurations that differ in none of them are taken for equally fast."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,20 @@ class Estimator:
 
     def _rates_for(self, run: Run) -> Rates | None:
         key = _run_key(run)
+        if key not in self._rates and (like := self._like_rates(key)):
+            self._rates[key] = dataclasses.replace(like, source=_LIKE)
         if key not in self._rates and key not in self._unknown and self._probe:
             try:
                 self._rates[key] = _measure(run)
             except Exception:  # an estimate must not stop what it estimates: the run itself will tell what is wrong
                 self._unknown.add(key)
         return self._rates.get(key)
+
+
+    def _like_rates(self, key: tuple[str, ...]) -> Rates | None:
+        """Rates of the same method and preset with other overrides: a study would else measure every level."""
+        wanted = _price_key(key)
+        return next((rates for other, rates in self._rates.items() if _price_key(other) == wanted), None)
 
 
 def _exact_key(run: Run) -> tuple[str, ...]:
@@ -148,6 +160,12 @@ def _record_key(record: RunRecord) -> tuple[str, ...]:
     entry = record.method
     device = str(entry.fit_config.get("device", "cpu"))[:4]
     return entry.name, entry.preset, repr(sorted(entry.overrides.items())), record.backbone.name, device
+
+
+def _price_key(key: tuple[str, ...]) -> tuple[object, ...]:
+    """A run's key with only those overrides that a step's price hangs on."""
+    name, preset, overrides, *rest = key
+    return name, preset, *((n, v) for n, v in ast.literal_eval(overrides) if n in _PRICED), *rest
 
 
 def _rates_of(records: Sequence[RunRecord]) -> Rates:

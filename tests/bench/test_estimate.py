@@ -7,6 +7,7 @@ import pytest
 from bench import estimate
 from bench.estimate import Estimator
 from bench.plan import Run, make_plan
+from tests.bench.conftest import small_for
 
 
 @pytest.fixture
@@ -32,3 +33,21 @@ def test_without_a_measurement_the_time_is_unknown(run):
     estimator = Estimator([], probe=False)
     assert estimator.seconds(run) is None
     assert estimator.source(run) == "unknown"
+
+
+def test_levels_of_a_study_share_one_measurement_unless_they_change_the_price_of_a_step(options, monkeypatch):
+    probed = []
+    monkeypatch.setattr(estimate, "_fit_seconds", lambda run, config, *_: probed.append(config) or 1.0)
+    monkeypatch.setattr(estimate, "_score_seconds", lambda detector, images: 0.0)
+    estimator = Estimator([], probe=True)
+
+    def measured(*more: str) -> int:
+        before = len(probed)
+        assignments = (*small_for(("uniad",)), *more)
+        run = make_plan(options(("uniad",), settings=("unified",), assignments=assignments))[0]
+        assert estimator.seconds(run) is not None
+        return len(probed) - before
+
+    assert measured() > 0
+    assert measured("uniad.query=none") == 0
+    assert measured("uniad.width=48") > 0
