@@ -140,7 +140,6 @@ class Estimator:
                 self._unknown.add(key)
         return self._rates.get(key)
 
-
     def _like_rates(self, key: tuple[str, ...]) -> Rates | None:
         """Rates of the same method and preset with other overrides: a study would else measure every level."""
         wanted = _price_key(key)

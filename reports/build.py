@@ -8,8 +8,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.page import make_page
+from reports.studies import study_pages
 from results.rows import leaderboard
 from results.store import Store, write_atomically
+from results.study import known_studies
 from results.tables import table
 from results.tidy import tidy
 
@@ -27,7 +29,7 @@ def build(store: Store, out: Path = SITE) -> Path:
 
     Returns:
         Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv`` and
-        ``headline.md``, ``categories.csv``.
+        ``headline.md``, ``categories.csv``, and a page for each study that has run.
 
     Raises:
         RecordError: If the directory can't be written.
@@ -43,7 +45,12 @@ def build(store: Store, out: Path = SITE) -> Path:
     }
     for name, content in downloads.items():
         write_atomically(out / name, content)
-    html = _environment().get_template("page.html.j2").render(page=make_page(store, records))
+    environment = _environment()
+    studies = study_pages(known_studies((store.root, *store.also)), rows)
+    for study in studies:
+        html = environment.get_template("study.html.j2").render(study=study)
+        write_atomically(out / study.file, html.encode())
+    html = environment.get_template("page.html.j2").render(page=make_page(store, records), studies=studies)
     path = out / PAGE
     write_atomically(path, html.encode())
     return path

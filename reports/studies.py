@@ -1,0 +1,235 @@
+"""The pages of ablation studies: what was claimed, what was measured, and what the numbers support."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reports.study_figure import METRICS, study_figure
+from reports.views import CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from results.ablations import Ablation, Comparison, ablations
+from results.cells import BLANK, number
+from results.labels import backbone_text, shown
+from results.record import Setting
+from results.rows import Row
+from results.study import Study
+
+_SPAN = 3
+
+
+@dataclass(frozen=True)
+class StudySection:
+    """A study on one dataset with one preset."""
+
+    key: str
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    told: tuple[str, ...]
+    limits: tuple[str, ...]
+    tables: tuple[TableView, ...]
+    figures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """A study with every section that records make."""
+
+    name: str
+    title: str
+    claim: str
+    source: str
+    command: str
+    sections: tuple[StudySection, ...]
+    curves: bool
+
+    @property
+    def file(self) -> str:
+        """Name of the page's file."""
+        return f"study-{self.name}.html"
+
+
+def study_pages(studies: Iterable[Study], rows: Sequence[Row]) -> list[StudyPage]:
+    """The pages of all studies of which at least the base or another level and one more have run."""
+    found = []
+    for study in studies:
+        shown_ones = ablations(study, rows)
+        if not shown_ones:
+            continue
+        content = study.content
+        found.append(
+            StudyPage(
+                name=study.name,
+                title=content.title,
+                claim=content.claim,
+                source=content.source,
+                command=f"make ablation STUDY={study.name}",
+                sections=tuple(_section(one, f"{study.name}-{k}") for k, one in enumerate(shown_ones)),
+                curves=any(
+                    record.learning_curve
+                    for one in shown_ones
+                    for row in one.rows.values()
+                    if row
+                    for record in row.records
+                ),
+            )
+        )
+    return found
+
+
+def _section(ablation: Ablation, key: str) -> StudySection:
+    settings = [s for s in ("unified", "separate") if any(row and row.runs(s) for row in ablation.rows.values())]
+    row = ablation.example
+    return StudySection(
+        key=key,
+        title=f"{row.dataset.title}, {row.method.preset} preset" + _given(ablation),
+        facts=tuple(_facts(ablation)),
+        told=tuple(line for setting in settings for line in _told(ablation, setting)),
+        limits=tuple(_limits(ablation, settings)),
+        tables=tuple(_table(ablation, setting, f"{key}-{setting}") for setting in settings),
+        figures=tuple(
+            (f"{setting.capitalize()} setting. {_caption(grid_number, ablation)}", figure)
+            for setting in settings
+            for grid_number, grid in enumerate(ablation.study.grids)
+            if (figure := study_figure(ablation, grid, setting, f"{key}-{setting}-{grid_number}"))
+        ),
+    )
+
+
+def _given(ablation: Ablation) -> str:
+    said = ", ".join(f"{name}={shown(value)}" for name, value in sorted(ablation.given.items()))
+    return f", {said}" if said else ""
+
+
+def _facts(ablation: Ablation) -> list[tuple[str, str]]:
+    row = ablation.example
+    record = next((r for r in row.records if r.budget), row.records[0])
+    have = [label for label, found in ablation.rows.items() if found is not None]
+    seeds = sorted({len(found.seeds) for found in ablation.rows.values() if found is not None})
+    facts = [
+        ("Method", f"{row.method.title}; {row.method.sizes}" if row.method.sizes else row.method.title),
+        ("Categories", ", ".join(row.dataset.set_categories)),
+        ("Backbone", backbone_text(row) or "none"),
+        ("Seeds", "–".join(str(n) for n in dict.fromkeys([seeds[0], seeds[-1]]))),
+        ("Levels", f"{len(have)} of {len(ablation.levels)} have run"),
+    ]
+    if record.budget and record.budget.steps:
+        budget = f"{record.budget.steps:,} optimiser steps of {record.budget.batch_size} images"
+        facts.insert(
+            3, ("Training", f"{budget}; every image is shown {record.budget.presentations_per_image:,.0f} times")
+        )
+    facts.append(("Base", ", ".join(f"{n}={shown(v)}" for n, v in ablation.study.base(row.method.preset).items())))
+    return facts
+
+
+def _caption(number_of_grid: int, ablation: Ablation) -> str:
+    grid = ablation.study.grids[number_of_grid]
+    names = " and ".join(axis.name for axis in grid)
+    if len(grid) == 2:
+        return f"{names}: mean ± standard deviation over seeds; the framed field is the base."
+    band = "the band is" if len(grid) == 1 and grid[0].ordered else "bars are"
+    return f"{names}: mean over categories and seeds; {band} ± one standard deviation over seeds."
+
+
+def _table(ablation: Ablation, setting: Setting, key: str) -> TableView:
+    metrics = [
+        m for m in METRICS if any(ablation.cell(lv.label, setting, m).mean is not None for lv in ablation.levels)
+    ]
+    columns = [
+        column
+        for metric in metrics
+        for column in (
+            ColumnView("value", f"{metric}, mean ± standard deviation over seeds"),
+            ColumnView("Δ base", "level minus base over their common seeds, in points"),
+            ColumnView("95 % interval", "paired t interval of the difference over seeds"),
+        )
+    ]
+    compared = {metric: ablation.comparisons(setting, metric) for metric in metrics}
+    best = {metric: ablation.best(setting, metric) for metric in metrics}
+    lines = []
+    for level in ablation.levels:
+        cells: list[CellView] = []
+        for metric in metrics:
+            first = "best" if best[metric] == level.label else ""
+            cells.append(number_cell(ablation.cell(level.label, setting, metric), classes=first))
+            cells += _comparison_cells(compared[metric].get(level.label))
+        lines.append(RowView(name=level.label, cells=tuple(cells)))
+    return TableView(
+        key=key,
+        caption=f"{setting.capitalize()} setting",
+        corner="Level",
+        groups=tuple(GroupView(metric, _SPAN) for metric in metrics),
+        columns=tuple(columns),
+        rows=tuple(lines),
+        spreads=True,
+    )
+
+
+def _comparison_cells(one: Comparison | None) -> list[CellView]:
+    if one is None:
+        return [CellView(BLANK, title="the base itself", classes="blank text")] * 2
+    if one.mean is None:
+        return [CellView(BLANK, title=one.reason, classes="blank text")] * 2
+    difference = CellView(number(one.mean, signed=True), value=repr(one.mean), title=f"n = {one.n}", classes="text")
+    if one.low is None or one.high is None:
+        return [difference, CellView(BLANK, title=one.reason, classes="blank text")]
+    p = f"p = {one.p:.3f} after Holm" if one.p is not None else ""
+    interval = CellView(_interval(one), value=repr(one.low), title=p, classes="text clear" if one.clear else "text")
+    return [difference, interval]
+
+
+def _interval(one: Comparison) -> str:
+    return f"{number(one.low or 0.0, signed=True)} to {number(one.high or 0.0, signed=True)}"
+
+
+def _told(ablation: Ablation, setting: Setting) -> list[str]:
+    """What the numbers support, metric by metric."""
+    lines = []
+    for metric in METRICS[:2]:
+        found = {label: one for label, one in ablation.comparisons(setting, metric).items() if one.mean is not None}
+        if not found:
+            continue
+        clear = [
+            f"{label} {'gains' if one.mean > 0 else 'loses'} {number(abs(one.mean))} points ({_interval(one)})"
+            for label, one in found.items()
+            if one.clear and one.mean is not None
+        ]
+        rest = len(found) - len(clear)
+        single = all(one.low is None for one in found.values())
+        if single:
+            far = max(found, key=lambda label: abs(found[label].mean or 0.0))
+            said = f"one seed, so nothing is told from chance; the largest difference is {far}, "
+            said += f"{number(found[far].mean or 0.0, signed=True)} points"
+        elif clear:
+            said = "against the base, " + "; ".join(clear)
+            if rest:
+                said += (
+                    f"; the other {rest} can't be told from it" if rest > 1 else "; the other one can't be told from it"
+                )
+        else:
+            said = f"none of {len(found)} levels can be told from the base: "
+            said += "no 95 % interval excludes 0 after Holm's correction" if len(found) > 1 else "its interval holds 0"
+        lines.append(f"{setting.capitalize()}, {metric}: {said}.")
+    return lines
+
+
+def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
+    """What the numbers do not support."""
+    row = ablation.example
+    seeds = max(len(found.seeds) for found in ablation.rows.values() if found is not None)
+    lines = [
+        f"Intervals are over {seeds} {'seed' if seeds == 1 else 'seeds'} of the same categories and images: they speak "
+        "of repeating the training, not of other data."
+    ]
+    if 1 < seeds < 5:
+        lines.append(
+            f"With {seeds} seeds a paired t interval is wide: a difference that is not told may still be there."
+        )
+    if row.method.preset == "quick":
+        lines.append(
+            "Quick preset: smaller sizes and far fewer steps than published. The paper's claim is about its own."
+        )
+    if row.backbone.weights == "random":
+        lines.append("The backbone has random weights: what helps on ImageNet features may not help here.")
+    if "unified" not in settings:
+        lines.append("Not run in the unified setting, which the claim is about.")
+    return lines

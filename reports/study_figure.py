@@ -1,0 +1,144 @@
+"""The figure of a study's grid: a line with a band, a heat map, or a dot for every level; same rows, same bytes."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from reports.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from results.ablations import Ablation
+from results.cells import Cell, number
+from results.labels import shown
+from results.record import Setting
+from results.study import Axis, Value
+
+METRICS = ("I-AUROC", "P-AUROC", "PRO")
+_WIDTH = 12.4
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#dbe7f0", "#5b9bc8"])
+"""Light enough at both ends for dark figures, in both themes of the page."""
+
+
+def study_figure(ablation: Ablation, grid: Sequence[Axis], setting: Setting, key: str) -> str:
+    """One panel per metric, with what the grid varies.
+
+    Args:
+        ablation: With rows.
+        grid: One of the study's grids.
+        setting: Of the numbers.
+        key: Makes the ids in the SVG unique on the page.
+
+    Returns:
+        The ``<svg>`` element, or nothing where fewer than two levels of the grid have a number.
+    """
+    metrics = [m for m in METRICS if sum(c.mean is not None for _, c in _points(ablation, grid, setting, m)) > 1]
+    if not metrics:
+        return ""
+    colour = UNIFIED if setting == "unified" else SEPARATE
+    heat = len(grid) == 2
+    line = len(grid) == 1 and grid[0].ordered
+    count = len(_points(ablation, grid, setting, metrics[0]))
+    height = 1.1 + 0.42 * len(grid[0].levels) if heat else 2.6 if line else 0.8 + 0.24 * count
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        axes = list(np.atleast_1d(figure.subplots(1, len(metrics), sharey=not line)))
+        for ax, metric in zip(axes, metrics, strict=True):
+            ax.set_title(f"{metric} (%)", loc="left", fontsize=9.5, fontweight="bold")
+            if heat:
+                _heat_map(ax, ablation, grid, setting, metric)
+            elif line:
+                _line(ax, ablation, grid, setting, metric, colour)
+            else:
+                _dots(ax, ablation, grid, setting, metric, colour)
+        return svg_element(figure, key)
+
+
+def _points(ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> list[tuple[str, Cell]]:
+    """(label, cell) of every possible combination of the grid, in its order; one axis takes the base in too."""
+    preset = ablation.example.method.preset
+    combinations = [
+        {str(k): fields for k, (_, fields) in enumerate(chosen)} for chosen in product(*(a.levels for a in grid))
+    ]
+    levels = [ablation.study.at(preset, combination) for combination in combinations]
+    base = ablation.study.base(preset)
+    if base not in levels:
+        levels.insert(_place(levels, base, grid), base)
+    by_fields = {level.label: level for level in ablation.levels}
+    labels = [next((n for n, level in by_fields.items() if level.fields == fields), "") for fields in levels]
+    return [(label, ablation.cell(label, setting, metric)) for label in labels if label]
+
+
+def _place(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Sequence[Axis]) -> int:
+    """Where the base stands among the levels of a grid: by its number on an ordered axis, else in front."""
+    if len(grid) != 1 or not grid[0].ordered:
+        return 0
+    name = grid[0].name
+    return bisect([float(level[name]) for level in levels], float(base[name]))
+
+
+def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
+    """Means in the order of the levels, a band of ± one standard deviation, a ring at the base."""
+    points = _points(ablation, grid, setting, metric)
+    name, preset = grid[0].name, ablation.example.method.preset
+    fields = {level.label: level.fields for level in ablation.levels}
+    ticks = [shown(fields[label][name]) for label, _ in points]
+    known = [k for k, (_, cell) in enumerate(points) if cell.mean is not None]
+    means = np.array([100 * float(points[k][1].mean or 0.0) for k in known])
+    spreads = np.array([100 * (points[k][1].std or 0.0) for k in known])
+    ax.fill_between(known, means - spreads, means + spreads, color=colour, alpha=0.16, linewidth=0)
+    ax.plot(known, means, "o-", color=colour, linewidth=1.6, markersize=4.5)
+    at = [k for k in known if points[k][0] == "base"]
+    ax.plot(at, [means[known.index(k)] for k in at], "o", color=colour, markerfacecolor="none", markersize=10)
+    ax.set_xticks(range(len(ticks)), ticks)
+    ax.set_xlabel(f"{name} (ring: the base, {shown(ablation.study.base(preset)[name])})")
+
+
+def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
+    """A dot with ± one standard deviation for every level; the base's mean as a line."""
+    points = _points(ablation, grid, setting, metric)
+    for place, (label, cell) in enumerate(points):
+        if cell.mean is None:
+            continue
+        ax.errorbar(
+            100 * cell.mean, place, xerr=100 * (cell.std or 0.0), fmt="o", color=colour, markersize=5,
+            markerfacecolor=PAGE if label == "base" else colour, elinewidth=1.4,
+        )  # fmt: skip
+        if label == "base":
+            ax.axvline(100 * cell.mean, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    ax.grid(visible=False, axis="y")
+    ax.set_yticks(range(len(points)), [label for label, _ in points])
+    ax.set_ylim(len(points) - 0.5, -0.5)
+
+
+def _heat_map(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> None:
+    """Means as numbers on shades, first axis down, second across; the base in a frame."""
+    down, across = grid
+    preset = ablation.example.method.preset
+    labels = {tuple(level.fields.items()): level.label for level in ablation.levels}
+    values = np.full((len(down.levels), len(across.levels)), np.nan)
+    for (row, (_, one)), (column, (_, other)) in product(enumerate(down.levels), enumerate(across.levels)):
+        fields = ablation.study.at(preset, {"0": one, "1": other})
+        label = labels.get(tuple(fields.items()), "")
+        cell = ablation.cell(label, setting, metric) if label else Cell()
+        if cell.mean is None:
+            continue
+        values[row, column] = 100 * cell.mean
+        spread = f"\n± {100 * cell.std:.1f}" if cell.std is not None else ""
+        ax.text(column, row, number(cell.mean) + spread, ha="center", va="center", fontsize=8, color="#101820")
+        if label == "base":
+            frame: dict[str, Any] = {"fill": False, "edgecolor": INK, "linewidth": 1.6}
+            ax.add_patch(mpl.patches.Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, **frame))
+    ax.imshow(values, cmap=_SHADES, aspect="auto")
+    ax.grid(visible=False)
+    ax.set_xticks(range(len(across.levels)), [label for label, _ in across.levels])
+    ax.set_yticks(range(len(down.levels)), [label for label, _ in down.levels])
+    ax.set_xlabel(across.name)
+    ax.set_ylabel(down.name)
+    ax.spines[:].set_color(FAINT)

@@ -1,0 +1,159 @@
+"""From records to studies: the rows of each level, and every level's paired difference to the base.
+
+Rows belong to one ablation if they are alike in everything but the fields that the study varies: dataset, set of
+categories, preset, backbone, protocol, and every other hyper-parameter, steps included.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from results.canonical import canonical_json
+from results.cells import Cell
+from results.record import Setting
+from results.rows import Row
+from results.statistics import holm, paired_interval
+from results.study import Level, Study, tried
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A level against the base, seed by seed, in fractions.
+
+    Attributes:
+        mean: Mean difference, level minus base; None where it can't be told.
+        low: Lower bound of its 95 % interval (paired t), None for a single common seed.
+        high: Upper bound.
+        p: Two-sided, after Holm's correction over the levels of the study; None for a single seed.
+        n: Seeds that both have.
+        reason: Why there is no difference, or no interval.
+    """
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    n: int = 0
+    reason: str = ""
+
+    @property
+    def clear(self) -> bool:
+        """The interval excludes 0, and so does the corrected test."""
+        return (
+            self.low is not None and self.high is not None and self.p is not None and _excludes(self) and self.p < 0.05
+        )
+
+
+def _excludes(comparison: Comparison) -> bool:
+    return (comparison.low or 0.0) > 0 or (comparison.high or 0.0) < 0
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One study on one dataset, with one preset and one of everything that it does not vary.
+
+    Attributes:
+        study: Which.
+        rows: By label of the level, in the study's order; None where a level has not run.
+        levels: All that the study has.
+        given: What was set beside the study, e.g. ``{"steps": 1500}``.
+    """
+
+    study: Study
+    levels: tuple[Level, ...]
+    rows: Mapping[str, Row | None] = field(repr=False)
+    given: Mapping[str, Any]
+
+    @property
+    def example(self) -> Row:
+        """A row, for what all have in common."""
+        return next(row for row in self.rows.values() if row is not None)
+
+    def cell(self, label: str, setting: Setting, metric: str) -> Cell:
+        """Mean ± std over seeds of a level."""
+        row = self.rows[label]
+        return row.cell(setting, metric) if row is not None else Cell(reason="this level has not run")
+
+    def comparisons(self, setting: Setting, metric: str) -> dict[str, Comparison]:
+        """Every level but the base against the base; p corrected over the levels that have one."""
+        base = self.cell("base", setting, metric)
+        found = {
+            level.label: _compare(self.cell(level.label, setting, metric), base)
+            for level in self.levels
+            if level.label != "base"
+        }
+        corrected = holm({label: one.p for label, one in found.items() if one.p is not None})
+        return {
+            label: Comparison(one.mean, one.low, one.high, corrected.get(label), one.n, one.reason)
+            for label, one in found.items()
+        }
+
+    def best(self, setting: Setting, metric: str) -> str:
+        """The level of the highest mean if that is more than chance: nothing where an interval holds 0.
+
+        A level is best if its difference to the base is clear; the base is, if that of every level that has run is.
+        """
+        cells = {level.label: self.cell(level.label, setting, metric) for level in self.levels}
+        means = {label: cell.mean for label, cell in cells.items() if cell.mean is not None}
+        if len(means) < 2 or "base" not in means:
+            return ""
+        first = max(means, key=lambda label: means[label])
+        against = self.comparisons(setting, metric)
+        rivals = [first] if first != "base" else [label for label in means if label != "base"]
+        return first if all(against[label].clear for label in rivals) else ""
+
+
+def _compare(level: Cell, base: Cell) -> Comparison:
+    if level.mean is None or base.mean is None:
+        return Comparison(reason=level.reason if level.mean is None else f"the base is blank: {base.reason}")
+    other = dict(base.seeds)
+    pairs = [(value, other[seed]) for seed, value in level.seeds if seed in other]
+    if not pairs:
+        return Comparison(reason="no seed in common with the base")
+    mean = sum(a - b for a, b in pairs) / len(pairs)
+    if len(pairs) == 1:
+        return Comparison(mean, n=1, reason="one common seed: no interval")
+    mean, low, high, p = paired_interval([a for a, _ in pairs], [b for _, b in pairs])
+    return Comparison(mean, low, high, p, len(pairs))
+
+
+def ablations(study: Study, rows: Iterable[Row]) -> list[Ablation]:
+    """Every ablation of a study among some rows, the most complete first: those with a level beside the base."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.method.name == study.method and not row.method.fit_config.get("checkpoint"):
+            groups[_key(row, study)].append(row)
+    found = [_ablation(study, members) for _, members in sorted(groups.items())]
+    told = [one for one in found if sum(row is not None for row in one.rows.values()) > 1]
+    return sorted(told, key=lambda one: -sum(row is not None for row in one.rows.values()))
+
+
+def _ablation(study: Study, members: Sequence[Row]) -> Ablation:
+    preset = members[0].method.preset
+    levels = study.levels(preset)
+    placed = {
+        level.label: next((row for row in members if tried(level.fields, _config(row))), None) for level in levels
+    }
+    given = {name: value for name, value in members[0].method.overrides.items() if name not in study.fields}
+    return Ablation(study, levels, placed, given)
+
+
+def _config(row: Row) -> dict[str, Any]:
+    return {**row.method.fit_config, **row.method.score_config}
+
+
+def _key(row: Row, study: Study) -> str:
+    """Equal for rows that differ in nothing but what the study varies."""
+    return canonical_json(
+        [
+            row.dataset.name,
+            row.dataset.set_id,
+            row.method.preset,
+            [row.backbone.name, row.backbone.sha256, row.backbone.padding],
+            row.protocol,
+            {name: value for name, value in _config(row).items() if name not in study.fields},
+        ]
+    )

@@ -1,0 +1,98 @@
+"""Study pages: what is said, what is marked, and that it follows from the records."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from reports.build import build
+from reports.studies import study_pages
+from results.rows import leaderboard
+from results.store import Store
+from results.study import find_study
+from tests.records import make_record
+
+MASK = {"mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True, "neighbour_size": 3}
+QUERY = {"query": "all"}
+JITTER = {"jitter_scale": 20.0, "jitter_probability": 1.0}
+
+
+def record(seed, value, changed=None, **more):
+    config = {**MASK, **QUERY, **JITTER, **(changed or {})}
+    return make_record(
+        method="uniad",
+        title="UniAD",
+        seed=seed,
+        value=value,
+        fit_config=config,
+        overrides=changed or {},
+        steps=250,
+        **more,
+    )
+
+
+def records(levels):
+    return [record(seed, value, changed) for changed, values in levels for seed, value in enumerate(values)]
+
+
+BASE = ({}, (0.90, 0.91, 0.905))
+WORSE = ({"query": "none"}, (0.80, 0.812, 0.803))
+SAME = ({"query": "first"}, (0.91, 0.90, 0.905))
+
+
+def page_of(name, made):
+    (page,) = study_pages([find_study(name)], leaderboard(made).rows)
+    return page
+
+
+def test_what_is_told_from_the_base_is_said_and_what_is_not_too():
+    (section,) = page_of("uniad-query", records([BASE, WORSE, SAME])).sections
+    assert section.told[0].startswith("Unified, I-AUROC: against the base, query=none loses 10.0 points (")
+    assert section.told[0].endswith("; the other one can't be told from it.")
+    assert any("3 seeds of the same categories" in line for line in section.limits)
+    assert any("Quick preset" in line for line in section.limits)
+
+
+def test_one_seed_tells_nothing_from_chance():
+    (section,) = page_of("uniad-query", records([(c, v[:1]) for c, v in (BASE, WORSE)])).sections
+    assert "one seed, so nothing is told from chance; the largest difference is query=none" in section.told[0]
+    assert f"{'−'}10.0 points" in section.told[0]
+
+
+def test_the_best_level_is_bold_only_where_chance_is_excluded():
+    (section,) = page_of("uniad-query", records([BASE, WORSE, SAME])).sections
+    assert not any("best" in cell.classes for row in section.tables[0].rows for cell in row.cells)
+    (section,) = page_of("uniad-query", records([BASE, WORSE])).sections
+    best = [row.name for row in section.tables[0].rows if "best" in row.cells[0].classes]
+    assert best == ["base"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "expected"),
+    [
+        ("uniad-mask", {"neighbour_size": 1}, "the band is"),
+        ("uniad-jitter", {"jitter_scale": 5.0, "jitter_probability": 0.5}, "the framed field"),
+        ("uniad-query", {"query": "none"}, "bars are"),
+    ],
+)
+def test_each_kind_of_grid_has_its_figure(name, changed, expected):
+    (section,) = page_of(name, records([BASE, (changed, WORSE[1])])).sections
+    captions = [caption for caption, _ in section.figures]
+    assert any(expected in caption for caption in captions), captions
+    assert all(figure.startswith("<svg") for _, figure in section.figures)
+
+
+def test_the_site_has_a_page_for_each_study_that_ran_and_builds_equally_twice(tmp_path):
+    store = Store(tmp_path / "runs")
+    for made in records([BASE, WORSE, SAME]):
+        store.write(made)
+    build(store, tmp_path / "one")
+    build(store, tmp_path / "two")
+    pages = [path.name for path in sorted((tmp_path / "one").glob("study-*"))]
+    assert pages == ["study-uniad-components.html", "study-uniad-query.html"]  # both have the level query=none
+    html = (tmp_path / "one" / "study-uniad-query.html").read_text()
+    assert html == (tmp_path / "two" / "study-uniad-query.html").read_text()
+    assert "make ablation STUDY=uniad-query" in html
+    assert not re.search(r'(src|href)="https?:', html)
+    assert 'href="study-uniad-query.html"' in (tmp_path / "one" / "index.html").read_text()
