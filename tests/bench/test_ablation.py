@@ -82,23 +82,31 @@ def test_what_a_study_varies_can_not_be_set_beside_it(tmp_path):
 
 
 def test_the_command_runs_each_level_once_and_a_new_level_alone(folder, cache, tmp_path):
-    small = "[base]\nimage_size = 128\n"
-    path = write(tmp_path, TEXT.replace("[base]\n", small).replace("[[grid]]", "[[grid]]\nimage_size = [64]\n[[grid]]"))
+    path = write(tmp_path, TEXT)
 
     def ablation(*more: str) -> str:
         command = ["ablation", "--study", str(path), "--dataset", "folder", "--root", str(folder), "--preset", "quick"]
-        command += ["--weights", "random", "--backbone", "resnet18", "--seeds", "2", "--cache-dir", str(cache)]
+        command += [
+            "--weights",
+            "random",
+            "--backbone",
+            "resnet18",
+            "--seeds",
+            "1",
+            "--set",
+            "padim.image_size=64",
+            "--cache-dir",
+            str(cache),
+        ]
         command += ["--results-dir", str(tmp_path / "runs"), "--site", str(tmp_path / "site"), "--jobs", "1", *more]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
         return result.output
 
-    assert "6 runs, 0 recorded already, 6 to do." in ablation("--dry-run")
-    ablation()
-    assert len(Store(tmp_path / "runs").records()) == 6
-    assert "6 runs, 6 recorded already, 0 to do." in ablation()
+    assert "2 runs, 0 recorded already, 2 to do." in ablation()
+    assert len(Store(tmp_path / "runs").records()) == 2
+    assert "2 runs, 2 recorded already, 0 to do." in ablation()
     path.write_text(path.read_text().replace("[50, 100]", "[25, 50, 100]"))
-    assert "8 runs, 6 recorded already, 2 to do." in ablation("--dry-run")
-    page = (tmp_path / "site" / "study-mine.html").read_text()
-    assert "image_size=64" in page
+    assert "3 runs, 2 recorded already, 1 to do." in ablation("--dry-run")
+    assert "channels=50" in (tmp_path / "site" / "study-mine.html").read_text()
     assert 'href="study-mine.html"' in (tmp_path / "site" / "index.html").read_text()
