@@ -216,10 +216,12 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
     """What the numbers do not support."""
     row = ablation.example
     seeds = max(len(found.seeds) for found in ablation.rows.values() if found is not None)
-    lines = [
-        f"Intervals are over {seeds} {'seed' if seeds == 1 else 'seeds'} of the same categories and images: they speak "
-        "of repeating the training, not of other data."
-    ]
+    lines = ["One seed: no interval, and no difference can be told from chance."]
+    if seeds > 1:
+        lines = [
+            f"Intervals are over {seeds} seeds of the same categories and images: they speak of repeating the training, "
+            "not of other data."
+        ]
     if 1 < seeds < 5:
         lines.append(
             f"With {seeds} seeds a paired t interval is wide: a difference that is not told may still be there."
