@@ -219,8 +219,8 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
     lines = ["One seed: no interval, and no difference can be told from chance."]
     if seeds > 1:
         lines = [
-            f"Intervals are over {seeds} seeds of the same categories and images: they speak of repeating the training, "
-            "not of other data."
+            f"Intervals are over {seeds} seeds of the same categories and images: they speak of repeating the "
+            "training, not of other data."
         ]
     if 1 < seeds < 5:
         lines.append(
