@@ -23,6 +23,7 @@ One TOML file each; those in ``results/studies`` are found by themselves, anybod
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datasets.errors import unknown_name
 from results.errors import ResultsError
 from results.labels import shown
 from results.record import Setting
@@ -215,7 +215,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return str(unknown_name("entry", str(problem["loc"][-1]), _Content.model_fields))
+        return str(_unknown("entry", str(problem["loc"][-1]), _Content.model_fields))
     if problem["type"] == "missing":
         return f"{place} is missing."
     return f"{place}: {problem['msg']}."
@@ -242,15 +242,21 @@ def find_study(name: str) -> Study:
     """A shipped study by name, or anybody's by the path of its file.
 
     Raises:
-        UnknownNameError: With the nearest right names.
-        StudyError: If the file can't be read.
+        StudyError: For another name, with the nearest right ones, and if the file can't be read.
     """
     if name.endswith(".toml"):
         return read_study(Path(name).expanduser())
     studies = shipped_studies()
     if name not in studies:
-        raise unknown_name("study", name, studies)
+        raise _unknown("study", name, studies)
     return studies[name]
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> StudyError:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return StudyError(f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names)}.")
 
 
 def tried(fields: Mapping[str, Value], config: Mapping[str, Any]) -> bool:
