@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import time
 from collections import defaultdict
@@ -15,7 +14,7 @@ import torch
 from bench.plan import Run, load_backbone, splits_of
 from methods.detector import Batch, Detector, FitContext
 from methods.feature_bank import to_batch
-from results.record import RunRecord
+from results.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8
 _PROBE_STEPS = (1, 3)
@@ -142,8 +141,7 @@ class Estimator:
 
     def _like_rates(self, key: tuple[str, ...]) -> Rates | None:
         """Rates of the same method and preset with other overrides: a study would else measure every level."""
-        wanted = _price_key(key)
-        return next((rates for other, rates in self._rates.items() if _price_key(other) == wanted), None)
+        return next((rates for other, rates in self._rates.items() if other[:-1] == key[:-1]), None)
 
 
 def _exact_key(run: Run) -> tuple[str, ...]:
@@ -151,20 +149,18 @@ def _exact_key(run: Run) -> tuple[str, ...]:
 
 
 def _run_key(run: Run) -> tuple[str, ...]:
-    entry = run.method
-    return entry.name, entry.preset, repr(sorted(entry.overrides.items())), run.backbone.name, run.device[:4]
+    return _key(run.method, run.backbone.name, run.device[:4])
 
 
 def _record_key(record: RunRecord) -> tuple[str, ...]:
-    entry = record.method
-    device = str(entry.fit_config.get("device", "cpu"))[:4]
-    return entry.name, entry.preset, repr(sorted(entry.overrides.items())), record.backbone.name, device
+    return _key(record.method, record.backbone.name, str(record.method.fit_config.get("device", "cpu"))[:4])
 
 
-def _price_key(key: tuple[str, ...]) -> tuple[object, ...]:
-    """A run's key with only those overrides that a step's price hangs on."""
-    name, preset, overrides, *rest = key
-    return name, preset, *((n, v) for n, v in ast.literal_eval(overrides) if n in _PRICED), *rest
+def _key(method: MethodEntry, backbone: str, device: str) -> tuple[str, ...]:
+    """What tells rates apart; the last part, overrides that cost nothing, may differ between equally fast runs."""
+    overrides = sorted(method.overrides.items())
+    priced, free = (repr([(n, v) for n, v in overrides if (n in _PRICED) == wanted]) for wanted in (True, False))
+    return method.name, method.preset, priced, backbone, device, free
 
 
 def _rates_of(records: Sequence[RunRecord]) -> Rates:

@@ -15,6 +15,8 @@ from results.rows import Row
 from results.study import Study
 
 _SPAN = 3
+_MOST_NAMED = 3
+"""Of more levels than these a sentence gives numbers and extremes; the table has them all."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _section(ablation: Ablation, key: str) -> StudySection:
     row = ablation.example
     return StudySection(
         key=key,
-        title=f"{row.dataset.title}, {row.method.preset} preset" + _given(ablation),
+        title=f"{row.dataset.title}, {ablation.preset} preset" + _given(ablation),
         facts=tuple(_facts(ablation)),
         told=tuple(line for setting in settings for line in _told(ablation, setting)),
         limits=tuple(_limits(ablation, settings)),
@@ -103,27 +105,27 @@ def _given(ablation: Ablation) -> str:
 def _facts(ablation: Ablation) -> list[tuple[str, str]]:
     row = ablation.example
     record = next((r for r in row.records if r.budget), row.records[0])
-    have = [label for label, found in ablation.rows.items() if found is not None]
     seeds = sorted({len(found.seeds) for found in ablation.rows.values() if found is not None})
     facts = [
         ("Method", f"{row.method.title}; {row.method.sizes}" if row.method.sizes else row.method.title),
         ("Categories", ", ".join(row.dataset.set_categories)),
         ("Backbone", backbone_text(row) or "none"),
         ("Seeds", "–".join(str(n) for n in dict.fromkeys([seeds[0], seeds[-1]]))),
-        ("Levels", f"{len(have)} of {len(ablation.levels)} have run"),
+        ("Levels", f"{ablation.have} of {len(ablation.levels)} have run"),
     ]
     if record.budget and record.budget.steps:
         budget = f"{record.budget.steps:,} optimiser steps of {record.budget.batch_size} images"
         facts.insert(
             3, ("Training", f"{budget}; every image is shown {record.budget.presentations_per_image:,.0f} times")
         )
-    facts.append(("Base", ", ".join(f"{n}={shown(v)}" for n, v in ablation.study.base(row.method.preset).items())))
+    facts.append(("Base", ", ".join(f"{n}={shown(v)}" for n, v in ablation.study.base(ablation.preset).items())))
     return facts
 
 
 def _caption(number_of_grid: int, ablation: Ablation) -> str:
     grid = ablation.study.grids[number_of_grid]
-    names = " and ".join(axis.name for axis in grid)
+    *others, last = [axis.name for axis in grid]
+    names = f"{', '.join(others)} and {last}" if others else last
     if len(grid) == 2:
         return f"{names}: mean ± standard deviation over seeds; the framed field is the base."
     band = "the band is" if len(grid) == 1 and grid[0].ordered else "bars are"
@@ -188,11 +190,7 @@ def _told(ablation: Ablation, setting: Setting) -> list[str]:
         found = {label: one for label, one in ablation.comparisons(setting, metric).items() if one.mean is not None}
         if not found:
             continue
-        clear = [
-            f"{label} {'gains' if one.mean > 0 else 'loses'} {number(abs(one.mean))} points ({_interval(one)})"
-            for label, one in found.items()
-            if one.clear and one.mean is not None
-        ]
+        clear = [(label, one) for label, one in found.items() if one.clear]
         rest = len(found) - len(clear)
         single = all(one.low is None for one in found.values())
         if single:
@@ -200,7 +198,7 @@ def _told(ablation: Ablation, setting: Setting) -> list[str]:
             said = f"one seed, so nothing is told from chance; the largest difference is {far}, "
             said += f"{number(found[far].mean or 0.0, signed=True)} points"
         elif clear:
-            said = "against the base, " + "; ".join(clear)
+            said = "against the base, " + "; ".join(_clear_differences(clear))
             if rest:
                 said += (
                     f"; the other {rest} can't be told from it" if rest > 1 else "; the other one can't be told from it"
@@ -210,6 +208,20 @@ def _told(ablation: Ablation, setting: Setting) -> list[str]:
             said += "no 95 % interval excludes 0 after Holm's correction" if len(found) > 1 else "its interval holds 0"
         lines.append(f"{setting.capitalize()}, {metric}: {said}.")
     return lines
+
+
+def _clear_differences(clear: Sequence[tuple[str, Comparison]]) -> list[str]:
+    """Each level in words; of many only how many lose and how many gain, with the largest of both."""
+    said = []
+    for verb, plural, sign in (("loses", "lose", -1), ("gains", "gain", 1)):
+        sided = [(sign * one.mean, label, one) for label, one in clear if one.mean is not None and sign * one.mean > 0]
+        sided.sort(key=lambda item: -item[0])
+        if len(clear) > _MOST_NAMED and len(sided) > 1:
+            size, label, one = sided[0]
+            said.append(f"{len(sided)} levels {plural}, most of all {label}: {number(size)} points ({_interval(one)})")
+        else:
+            said += [f"{label} {verb} {number(size)} points ({_interval(one)})" for size, label, one in sided]
+    return said
 
 
 def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
@@ -226,7 +238,7 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
         lines.append(
             f"With {seeds} seeds a paired t interval is wide: a difference that is not told may still be there."
         )
-    if row.method.preset == "quick":
+    if ablation.preset == "quick":
         lines.append(
             "Quick preset: smaller sizes and far fewer steps than published. The paper's claim is about its own."
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import matplotlib as mpl
@@ -62,17 +61,12 @@ def study_figure(ablation: Ablation, grid: Sequence[Axis], setting: Setting, key
 
 def _points(ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> list[tuple[str, Cell]]:
     """(label, cell) of every possible combination of the grid, in its order; one axis takes the base in too."""
-    preset = ablation.example.method.preset
-    combinations = [
-        {str(k): fields for k, (_, fields) in enumerate(chosen)} for chosen in product(*(a.levels for a in grid))
-    ]
-    levels = [ablation.study.at(preset, combination) for combination in combinations]
-    base = ablation.study.base(preset)
+    levels = ablation.study.combinations(grid, ablation.preset)
+    base = ablation.study.base(ablation.preset)
     if base not in levels:
         levels.insert(_place(levels, base, grid), base)
-    by_fields = {level.label: level for level in ablation.levels}
-    labels = [next((n for n, level in by_fields.items() if level.fields == fields), "") for fields in levels]
-    return [(label, ablation.cell(label, setting, metric)) for label in labels if label]
+    labels = [label for fields in levels if (label := ablation.label_of(fields))]
+    return [(label, ablation.cell(label, setting, metric)) for label in labels]
 
 
 def _place(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Sequence[Axis]) -> int:
@@ -86,7 +80,7 @@ def _place(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Seq
 def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
     """Means in the order of the levels, a band of ± one standard deviation, a ring at the base."""
     points = _points(ablation, grid, setting, metric)
-    name, preset = grid[0].name, ablation.example.method.preset
+    name = grid[0].name
     fields = {level.label: level.fields for level in ablation.levels}
     ticks = [shown(fields[label][name]) for label, _ in points]
     known = [k for k, (_, cell) in enumerate(points) if cell.mean is not None]
@@ -97,7 +91,7 @@ def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
     at = [k for k in known if points[k][0] == "base"]
     ax.plot(at, [means[known.index(k)] for k in at], "o", color=colour, markerfacecolor="none", markersize=10)
     ax.set_xticks(range(len(ticks)), ticks)
-    ax.set_xlabel(f"{name} (ring: the base, {shown(ablation.study.base(preset)[name])})")
+    ax.set_xlabel(f"{name} (ring: the base, {shown(ablation.study.base(ablation.preset)[name])})")
 
 
 def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
@@ -120,13 +114,12 @@ def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
 def _heat_map(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> None:
     """Means as numbers on shades, first axis down, second across; the base in a frame."""
     down, across = grid
-    preset = ablation.example.method.preset
-    labels = {tuple(level.fields.items()): level.label for level in ablation.levels}
-    values = np.full((len(down.levels), len(across.levels)), np.nan)
-    for (row, (_, one)), (column, (_, other)) in product(enumerate(down.levels), enumerate(across.levels)):
-        fields = ablation.study.at(preset, {"0": one, "1": other})
-        label = labels.get(tuple(fields.items()), "")
-        cell = ablation.cell(label, setting, metric) if label else Cell()
+    shape = len(down.levels), len(across.levels)
+    values = np.full(shape, np.nan)
+    for place, fields in enumerate(ablation.study.combinations(grid, ablation.preset)):
+        row, column = divmod(place, shape[1])
+        label = ablation.label_of(fields)
+        cell = ablation.cell(label, setting, metric)
         if cell.mean is None:
             continue
         values[row, column] = 100 * cell.mean

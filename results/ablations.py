@@ -16,7 +16,9 @@ from results.cells import Cell
 from results.record import Setting
 from results.rows import Row
 from results.statistics import holm, paired_interval
-from results.study import Level, Study, tried
+from results.study import Level, Study, Value, tried
+
+_SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,10 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """The interval excludes 0, and so does the corrected test."""
-        return (
-            self.low is not None and self.high is not None and self.p is not None and _excludes(self) and self.p < 0.05
-        )
-
-
-def _excludes(comparison: Comparison) -> bool:
-    return (comparison.low or 0.0) > 0 or (comparison.high or 0.0) < 0
+        """The interval excludes 0, and the corrected test speaks against chance at 5 %."""
+        if self.low is None or self.high is None or self.p is None:
+            return False
+        return (self.low > 0 or self.high < 0) and self.p < _SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,8 @@ class Ablation:
 
     Attributes:
         study: Which.
-        rows: By label of the level, in the study's order; None where a level has not run.
-        levels: All that the study has.
+        levels: All that the study has under the preset, the base first.
+        rows: By label of the level; None where a level has not run.
         given: What was set beside the study, e.g. ``{"steps": 1500}``.
     """
 
@@ -72,9 +70,23 @@ class Ablation:
         """A row, for what all have in common."""
         return next(row for row in self.rows.values() if row is not None)
 
+    @property
+    def have(self) -> int:
+        """Levels that have run."""
+        return sum(row is not None for row in self.rows.values())
+
+    @property
+    def preset(self) -> str:
+        """The preset of all rows."""
+        return self.example.method.preset
+
+    def label_of(self, fields: Mapping[str, Value]) -> str:
+        """The label of the level with these fields; empty if the preset can't have it."""
+        return next((level.label for level in self.levels if level.fields == fields), "")
+
     def cell(self, label: str, setting: Setting, metric: str) -> Cell:
         """Mean ± std over seeds of a level."""
-        row = self.rows[label]
+        row = self.rows.get(label)
         return row.cell(setting, metric) if row is not None else Cell(reason="this level has not run")
 
     def comparisons(self, setting: Setting, metric: str) -> dict[str, Comparison]:
@@ -121,14 +133,19 @@ def _compare(level: Cell, base: Cell) -> Comparison:
 
 
 def ablations(study: Study, rows: Iterable[Row]) -> list[Ablation]:
-    """Every ablation of a study among some rows, the most complete first: those with a level beside the base."""
+    """Every ablation of a study among some rows, the most complete first.
+
+    Kept are the first, if it has two levels, and those with at least half of the study: what other studies leave
+    behind would else be taken for one.
+    """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.method.name == study.method and not row.method.fit_config.get("checkpoint"):
+        mine = row.method.name == study.method and "checkpoint" not in row.method.fit_config
+        if mine and study.covers(row.method.preset):
             groups[_key(row, study)].append(row)
     found = [_ablation(study, members) for _, members in sorted(groups.items())]
-    told = [one for one in found if sum(row is not None for row in one.rows.values()) > 1]
-    return sorted(told, key=lambda one: -sum(row is not None for row in one.rows.values()))
+    found.sort(key=lambda one: -one.have)
+    return [one for k, one in enumerate(found) if one.have > 1 and (k == 0 or 2 * one.have >= len(one.levels))]
 
 
 def _ablation(study: Study, members: Sequence[Row]) -> Ablation:

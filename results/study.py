@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -129,20 +129,22 @@ class Study:
         found = {name: value for name, value in content.items() if not isinstance(value, dict)}
         return found | (own if isinstance(own, dict) else {})
 
-    def at(self, preset: str, axes: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-        """All fields of the study where some axes stand at a level, the others at the base."""
-        found = self.base(preset)
-        for fields in axes.values():
-            found |= fields
-        return found
+    def covers(self, preset: str) -> bool:
+        """Whether the base gives every field that is varied, under a preset."""
+        return set(self.fields) <= set(self.base(preset))
+
+    def combinations(self, grid: Sequence[Axis], preset: str) -> list[dict[str, Value]]:
+        """All fields of the study at every combination of a grid's levels, in order, the last axis fastest."""
+        base = self.base(preset)
+        chosen = product(*([fields for _, fields in axis.levels] for axis in grid))
+        return [reduce(lambda found, fields: found | dict(fields), parts, base) for parts in chosen]
 
     def levels(self, preset: str) -> tuple[Level, ...]:
         """The base, then every other possible combination of every grid, each once."""
         base = self.base(preset)
         found: dict[str, dict[str, Value]] = {"base": base}
         for grid in self.grids:
-            for chosen in product(*(axis.levels for axis in grid)):
-                fields = self.at(preset, {str(k): fields for k, (_, fields) in enumerate(chosen)})
+            for fields in self.combinations(grid, preset):
                 if fields not in found.values() and not self.impossible(fields, preset):
                     found[self.label(fields, preset)] = fields
         return tuple(Level(label, fields) for label, fields in found.items())
@@ -157,7 +159,8 @@ class Study:
         base = self.base(preset)
         left = {name: value for name, value in fields.items() if base[name] != value}
         parts = []
-        for axis in dict.fromkeys(axis for grid in self.grids for axis in grid if axis.name not in self.fields):
+        named = {axis.name: axis for grid in self.grids for axis in grid if axis.name not in self.fields}
+        for axis in named.values():
             for label, values in axis.levels:
                 if left and set(left) & set(values) and all(fields[name] == value for name, value in values.items()):
                     parts.append(f"{axis.name}={label}")
@@ -168,23 +171,19 @@ class Study:
         """Leave a copy beside the records, so that the page finds the study; those of this project it finds anyway.
 
         Raises:
+            StudyError: If a study of this project has the name.
             RecordError: If the directory can't be written.
         """
         if self.path.parent != SHIPPED:
+            if (SHIPPED / f"{self.name}.toml").exists():
+                raise StudyError(f"{self.path}: {self.name} is a study of this project. Give the file another name.")
             write_atomically(results_dir / KEPT / f"{self.name}.toml", self.path.read_bytes())
 
 
 def _axis(name: str, levels: list[Value] | dict[str, dict[str, Value]]) -> Axis:
     if isinstance(levels, dict):
-        return Axis(name, tuple((label, _Frozen(fields)) for label, fields in levels.items()))
-    return Axis(name, tuple((shown(value), _Frozen({name: value})) for value in levels))
-
-
-class _Frozen(dict[str, Value]):
-    """A mapping that can be hashed, so that an axis can."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self.items()))
+        return Axis(name, tuple(levels.items()))
+    return Axis(name, tuple((shown(value), {name: value}) for value in levels))
 
 
 def read_study(path: Path) -> Study:

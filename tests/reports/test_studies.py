@@ -54,6 +54,15 @@ def test_what_is_told_from_the_base_is_said_and_what_is_not_too():
     assert any("Quick preset" in line for line in section.limits)
 
 
+def test_of_many_levels_the_sentence_gives_numbers_and_extremes():
+    values = (0.7, 0.712, 0.705)
+    worse = [({"neighbour_size": size}, [v - 0.01 * size for v in values]) for size in (1, 5, 7)]
+    better = [({"mask_encoder": False}, [v + 0.25 for v in values])]
+    (section,) = page_of("uniad-mask", records([BASE, *worse, *better])).sections
+    assert "against the base, 3 levels lose, most of all neighbour_size=7: 26.9 points (" in section.told[0]
+    assert "; mask_encoder=no gains 5.1 points (" in section.told[0]
+
+
 def test_one_seed_tells_nothing_from_chance():
     (section,) = page_of("uniad-query", records([(c, v[:1]) for c, v in (BASE, WORSE)])).sections
     assert "one seed, so nothing is told from chance; the largest difference is query=none" in section.told[0]

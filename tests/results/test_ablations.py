@@ -87,3 +87,11 @@ def test_one_seed_has_a_difference_but_no_interval(study):
     assert none.mean == pytest.approx(-0.1)
     assert (none.low, none.p, none.clear) == (None, None, False)
     assert ablation.best("unified", "I-AUROC") == ""
+
+
+def test_records_of_a_preset_that_the_study_has_no_base_for_are_no_ablation(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace("[base]", "[base.paper]"))
+    study = read_study(path)
+    assert found(study, records()) == []
+    assert len(found(study, records(preset="paper"))) == 1

@@ -85,6 +85,10 @@ def test_a_study_of_ones_own_is_kept_beside_the_records_and_found_there(tmp_path
     study = read_study(write(tmp_path))
     study.keep_in(tmp_path / "runs")
     assert "mine" in [found.name for found in known_studies([tmp_path / "runs"])]
+    mine = tmp_path / "uniad-query.toml"
+    mine.write_text(TEXT)
+    with pytest.raises(StudyError, match="is a study of this project"):
+        read_study(mine).keep_in(tmp_path / "runs")
     for shipped in shipped_studies().values():
         shipped.keep_in(tmp_path / "runs")
     assert len(list((tmp_path / "runs" / "studies").iterdir())) == 1
