@@ -263,6 +263,15 @@ def test_one_seed_and_untrained_backbones_are_said_in_words(tmp_path):
     assert "loses" not in re.search(r'<p class="answer">(.*?)</p>', text).group(1)
 
 
+def test_the_answer_speaks_of_random_backbones_where_no_other_row_has_finished(tmp_path):
+    store = Store(tmp_path / "store")
+    unfinished = make_record(method="half", title="Half")
+    for record in [unfinished, *make_row(method="random", title="Random", weights="random")]:
+        store.write(record)
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    assert re.search(r'<p class="answer">(.*?)</p>', text).group(1).startswith("Random ")
+
+
 def test_a_stray_slow_run_does_not_move_the_time_per_image(tmp_path):
     store = Store(tmp_path / "store")
     times = {"bolt": 12.0, "cloth": 13.0, "pipe": 900.0}
