@@ -19,6 +19,7 @@ OPTIONS = $(call option,DATASET,dataset) $(call option,METHODS,methods) $(call o
 	$(call option,RESULTS_DIR,results-dir) $(call option,CACHE_DIR,cache-dir) $(call option,SITE,site) \
 	$(call option,BANK_DTYPE,bank-dtype) $(call option,BANK_GIB,bank-gib) $(call option,KEEP,keep) \
 	$(call option,MAP_SIZE,map-size) $(call option,CURVES,curves) $(ARGS)
+DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
@@ -28,6 +29,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS THREADS DATA_DIR ROOT TEXTURES_DIR WEIGHTS WEIGHTS_DIR'
 	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION'
+	@echo '           DRY_RUN=1 before bench, shortcut or ablation only says what would run'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 
 $(VENV)/installed: requirements.lock
@@ -39,17 +41,17 @@ $(VENV)/installed: requirements.lock
 setup: $(VENV)/installed ## Create the environment alone
 
 bench: setup ## Run the benchmark and render the page
-	$(PY) -m bench run $(OPTIONS)
+	$(PY) -m bench run $(DRY) $(OPTIONS)
 
 dry-run: setup ## What would run, what is recorded already, how long it will take
 	$(PY) -m bench run --dry-run $(OPTIONS)
 
 shortcut: setup ## Learning curves: plain networks against UniAD with no, one, all queries (STEPS, BATCH, PRECISION)
-	$(PY) -m bench shortcut $(OPTIONS) $(call option,STEPS,steps) $(call option,BATCH,batch-size) \
+	$(PY) -m bench shortcut $(DRY) $(OPTIONS) $(call option,STEPS,steps) $(call option,BATCH,batch-size) \
 		$(call option,PRECISION,precision)
 
 ablation: setup ## Ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
-	$(PY) -m bench ablation --study "$(STUDY)" $(OPTIONS)
+	$(PY) -m bench ablation --study "$(STUDY)" $(DRY) $(OPTIONS)
 
 ablations: STUDY = all
 ablations: ablation ## All ablation studies

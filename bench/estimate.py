@@ -17,8 +17,10 @@ from methods.feature_bank import to_batch
 from results.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8
-_PROBE_STEPS = (1, 3)
-"""Of a short and a longer fit: what a fit costs once does not grow with its steps."""
+_FEW, _MORE, _SLOW_MORE = 1, 9, 3
+"""Steps of a short and a longer fit: what a fit costs once does not grow with its steps."""
+_SLOW = 1.0
+"""Seconds of a short fit from which on the longer one is spared most of its steps."""
 _ROUGH = "a short measurement (rough)"
 _LIKE = "another configuration (rough)"
 _PRICED = ("batch_size", "crops", "image_size", "pairs", "precision", "strides", "width", "widths")
@@ -203,6 +205,11 @@ def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.devic
     return time.perf_counter() - begun
 
 
+def _best_fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:
+    """The shorter of two: other work on the machine only ever adds, and a difference of two times doubles its harm."""
+    return min(_fit_seconds(run, config, train, device) for _ in range(2))
+
+
 @torch.no_grad()
 def _measure(run: Run) -> Rates:
     """Time a backbone pass, a short fit and a prediction on random images."""
@@ -219,12 +226,13 @@ def _measure(run: Run) -> Rates:
         score = _score_seconds(run.checkpoint.build(run.layout, device, config), train)
         return Rates(feature, step, fit, once, score, _ROUGH)
     if hasattr(config, "steps"):
-        few, more = _PROBE_STEPS
-        config = _of_steps(config, few)
+        config = _of_steps(config, _FEW)
         _fit_seconds(run, config, train, device)  # the first steps of a process are slower
-        short = _fit_seconds(run, config, train, device)
-        step = max(0.0, _fit_seconds(run, _of_steps(config, more), train, device) - short) / (more - few)
-        once = max(0.0, short - few * step)
+        short = _best_fit_seconds(run, config, train, device)
+        more = _MORE if short < _SLOW else _SLOW_MORE
+        longer = _best_fit_seconds(run, _of_steps(config, more), train, device)
+        step = max(0.0, longer - short) / (more - _FEW)
+        once = max(0.0, short - _FEW * step)
         # The probe has fewer images than a batch: work grows with the images shown.
         step *= config.batch_size / min(config.batch_size, _PROBE_IMAGES)
     else:  # the difference of two sizes: what a fit costs once does not grow with the images

@@ -174,11 +174,11 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
 
 
-def neighbour_mask(grid: int, size: int) -> Tensor:
+def neighbour_mask(grid: int | tuple[int, int], size: int) -> Tensor:
     """Mask that hides from each token its own neighbourhood, itself included (UniAD, section 3.3; official code).
 
     Args:
-        grid: Side of the token grid.
+        grid: Side of a square token grid, or its rows and columns.
         size: Side of the hidden square window, clipped at the borders; an even size acts like size + 1.
 
     Returns:
@@ -187,11 +187,13 @@ def neighbour_mask(grid: int, size: int) -> Tensor:
     Raises:
         ValueError: If a token would have no visible key (its softmax would not be a number).
     """
-    hidden = _near(grid, size)
+    rows, columns = (grid, grid) if isinstance(grid, int) else grid
+    hidden = _near(rows, columns, size)
     if hidden.all(dim=1).any():
+        longer = max(rows, columns)
         raise ValueError(
-            f"a neighbour window of {size} hides every key from some token of a {grid}x{grid} grid; "
-            f"the largest odd size that leaves one visible is {grid - 1 - grid % 2}"
+            f"a neighbour window of {size} hides every key from some token of a {rows}x{columns} grid; "
+            f"the largest odd size that leaves one visible is {longer - 1 - longer % 2}"
         )
     return torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf"))
 
@@ -206,7 +208,7 @@ def window_mask(grid: int, size: int) -> Tensor:
     Returns:
         (N, N) float32, 0 at keys within size // 2 rows and columns of the query token, else -inf.
     """
-    near = _near(grid, size)
+    near = _near(grid, grid, size)
     return torch.zeros(near.shape).masked_fill_(~near, float("-inf"))
 
 
@@ -221,8 +223,9 @@ def window_bands(grid: int, size: int) -> Bands:
     return tuple(bands)
 
 
-def _near(grid: int, size: int) -> Tensor:
-    """(N, N) bool: whether a token is within size // 2 rows and columns of another."""
-    position = torch.arange(grid)
-    near = (position[:, None] - position[None, :]).abs() <= size // 2
-    return (near[:, None, :, None] & near[None, :, None, :]).reshape(grid * grid, grid * grid)
+def _near(rows: int, columns: int, size: int) -> Tensor:
+    """(N, N) bool, N = rows * columns: whether a token is within size // 2 rows and columns of another."""
+    row, column = torch.arange(rows), torch.arange(columns)
+    same_rows = (row[:, None] - row).abs() <= size // 2
+    same_columns = (column[:, None] - column).abs() <= size // 2
+    return (same_rows[:, None, :, None] & same_columns[None, :, None, :]).reshape(rows * columns, rows * columns)

@@ -7,27 +7,32 @@ from torch import nn
 from methods.attention import Attention, Dropout, DropoutSource, neighbour_mask
 
 
-def literal_neighbour_mask(grid: int, size: int) -> torch.Tensor:
+def literal_neighbour_mask(rows: int, columns: int, size: int) -> torch.Tensor:
     """Token by token, as the paper words it."""
-    mask = torch.zeros(grid * grid, grid * grid)
-    for row in range(grid):
-        for column in range(grid):
-            for other_row in range(max(0, row - size // 2), min(grid, row + size // 2 + 1)):
-                for other_column in range(max(0, column - size // 2), min(grid, column + size // 2 + 1)):
-                    mask[row * grid + column, other_row * grid + other_column] = float("-inf")
+    mask = torch.zeros(rows * columns, rows * columns)
+    for row in range(rows):
+        for column in range(columns):
+            for other_row in range(max(0, row - size // 2), min(rows, row + size // 2 + 1)):
+                for other_column in range(max(0, column - size // 2), min(columns, column + size // 2 + 1)):
+                    mask[row * columns + column, other_row * columns + other_column] = float("-inf")
     return mask
 
 
-@pytest.mark.parametrize(("grid", "size"), [(14, 7), (8, 3), (8, 4), (5, 1), (4, 2)])
-def test_neighbour_mask_equals_a_literal_loop(grid, size):
-    assert torch.equal(neighbour_mask(grid, size), literal_neighbour_mask(grid, size))
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("grid", [(14, 14), (8, 8), (9, 14), (14, 9), (1, 12)])
+def test_neighbour_mask_equals_a_literal_loop_at_every_border(grid, size):
+    assert torch.equal(neighbour_mask(grid, size), literal_neighbour_mask(*grid, size))
+
+
+def test_one_number_means_a_square_grid():
+    assert torch.equal(neighbour_mask(8, 3), literal_neighbour_mask(8, 8, 3))
 
 
 def test_even_sizes_act_like_the_next_odd_one():
     assert torch.equal(neighbour_mask(14, 8), neighbour_mask(14, 9))
 
 
-@pytest.mark.parametrize(("grid", "largest"), [(8, 7), (7, 5), (14, 13)])
+@pytest.mark.parametrize(("grid", "largest"), [(8, 7), (7, 5), (14, 13), ((5, 8), 7)])
 def test_a_window_that_hides_every_key_is_refused_with_the_largest_that_does_not(grid, largest):
     neighbour_mask(grid, largest)
     with pytest.raises(ValueError, match=f"leaves one visible is {largest}$"):
