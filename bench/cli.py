@@ -1,6 +1,6 @@
-"""The command line: ``run``, ``rescore``, ``shortcut``, ``ablation``, ``score``, ``list``, ``verify``, ``report``, ...
+"""The command line: ``run``, ``rescore``, ``shortcut``, ``ablation``, ``score``, ``list``, ``verify``, ``download``.
 
-``report`` and ``table`` work from records alone; torch is imported only by the commands that need it.
+The commands that need records alone are in ``record_commands``; torch is imported only by those that need it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bench.printing import print_headline
+from bench import record_commands
+from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
 from datasets.errors import UniBoardError
 from results.errors import ResultsError
 
@@ -33,14 +34,13 @@ error_console = Console(stderr=True)
 EXIT_FAILED_RUNS = 1
 EXIT_USER_ERROR = 2
 
-ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
-ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
+app.add_typer(record_commands.app)
+
 DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
 BackbonePadding = Annotated[
     str, typer.Option(help="timm, or native: as the published EfficientNets pad; default: timm, or the checkpoint's.")
 ]
 Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
-RUNS, REFERENCE = Path("results/runs"), Path("results/reference")
 
 
 def main() -> None:
@@ -344,36 +344,3 @@ def download(dataset: str, data_dir: DataDir = Path("data")) -> None:
         raise DatasetError(f"{info.title} can't be fetched by a program. {info.instructions}")
     info.download(data_dir / info.directory)
     Console().print(f"{info.title} is in {data_dir / info.directory}.", highlight=False)
-
-
-@app.command()
-def report(
-    results_dir: ResultsDir = RUNS,
-    reference_dir: ReferenceDir = REFERENCE,
-    site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
-) -> None:
-    """Render the page from the records alone."""
-    from reports.build import build
-    from results.store import Store
-
-    store = Store(results_dir, (reference_dir,))
-    page = build(store, site)
-    console = Console()
-    print_headline(console, store)
-    console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def table(
-    output: Annotated[str, typer.Option("--format", help="csv, md, latex or parquet.")] = "md",
-    kind: Annotated[str, typer.Option(help="headline or categories.")] = "headline",
-    metric: Annotated[str, typer.Option(help="Metric of the per-category table.")] = "I-AUROC",
-    results_dir: ResultsDir = RUNS,
-    reference_dir: ReferenceDir = REFERENCE,
-) -> None:
-    """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
-    from results.store import Store
-    from results.tables import table as render
-
-    content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
-    sys.stdout.buffer.write(content)

@@ -23,7 +23,6 @@ One TOML file each; those in ``results/studies`` are found by themselves, anybod
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from results.errors import ResultsError
+from results.errors import ResultsError, unknown
 from results.labels import shown
 from results.record import Setting
 from results.store import write_atomically
@@ -214,7 +213,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return str(_unknown("entry", str(problem["loc"][-1]), _Content.model_fields))
+        return unknown("entry", str(problem["loc"][-1]), _Content.model_fields)
     if problem["type"] == "missing":
         return f"{place} is missing."
     return f"{place}: {problem['msg']}."
@@ -247,15 +246,8 @@ def find_study(name: str) -> Study:
         return read_study(Path(name).expanduser())
     studies = shipped_studies()
     if name not in studies:
-        raise _unknown("study", name, studies)
+        raise StudyError(unknown("study", name, studies))
     return studies[name]
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> StudyError:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return StudyError(f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names)}.")
 
 
 def tried(fields: Mapping[str, Value], config: Mapping[str, Any]) -> bool:

@@ -1,0 +1,119 @@
+"""The commands that need records alone, and no torch: ``report``, ``table``, ``merge``, ``export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.printing import print_headline
+from results.errors import ResultsError, unknown
+
+app = typer.Typer()
+
+ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
+ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
+RUNS, REFERENCE = Path("results/runs"), Path("results/reference")
+_EXIT_CONFLICTS = 1
+_LISTED = 20
+
+
+@app.command()
+def report(
+    results_dir: ResultsDir = RUNS,
+    reference_dir: ReferenceDir = REFERENCE,
+    site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+) -> None:
+    """Render the page from the records alone."""
+    from reports.build import build
+    from results.store import Store
+
+    store = Store(results_dir, (reference_dir,))
+    page = build(store, site)
+    console = Console()
+    print_headline(console, store)
+    console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def table(
+    output: Annotated[str, typer.Option("--format", help="csv, md, latex or parquet.")] = "md",
+    kind: Annotated[str, typer.Option(help="headline or categories.")] = "headline",
+    metric: Annotated[str, typer.Option(help="Metric of the per-category table.")] = "I-AUROC",
+    results_dir: ResultsDir = RUNS,
+    reference_dir: ReferenceDir = REFERENCE,
+) -> None:
+    """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
+    from results.store import Store
+    from results.tables import table as render
+
+    content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
+    sys.stdout.buffer.write(content)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Directory of records, e.g. another machine's results/runs.")],
+    keep: Annotated[
+        str, typer.Option(help="Whose outcome stands where two differ: ask (neither is touched), mine, theirs, newest.")
+    ] = "ask",
+    results_dir: ResultsDir = RUNS,
+) -> None:
+    """Take over records from another directory.
+
+    Where both have a run, a finished one stands against a failed one, and equal outcomes leave yours. Two that differ
+    are named and left alone, with exit code 1, unless --keep says whose stands.
+    """
+    from results.merge import KEEPS
+    from results.merge import merge as take_over
+    from results.store import Store
+
+    if keep not in KEEPS:
+        raise ResultsError(unknown("choice for --keep", keep, KEEPS))
+    done = take_over(other.expanduser(), Store(results_dir), keep)
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    say(
+        f"{len(done.copied)} records copied, {len(done.same)} the same in both, {len(done.replaced)} replaced by "
+        f"theirs, {len(done.kept)} of yours kept."
+    )
+    for file, reason in done.unreadable:
+        say(f"Not taken: {file}: {reason}")
+    for name in done.conflicts[:_LISTED]:
+        say(f"Conflict: {name}: two outcomes of one run")
+    if len(done.conflicts) > _LISTED:
+        say(f"... and {len(done.conflicts) - _LISTED} more conflicts")
+    if done.conflicts:
+        say("Conflicts were left as they are. Other hardware or threads can be the reason: choose with --keep.")
+    if done.conflicts or done.unreadable:
+        raise typer.Exit(_EXIT_CONFLICTS)
+
+
+@app.command()
+def export(
+    reference: Annotated[bool, typer.Option("--reference", help="To results/reference, which is committed.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Or to this directory.")] = None,
+    dataset: Annotated[str, typer.Option(help="Only these datasets, with commas.")] = "",
+    methods: Annotated[str, typer.Option(help="Only these methods, with commas.")] = "",
+    complete: Annotated[bool, typer.Option("--complete", help="Only rows without a missing run.")] = False,
+    results_dir: ResultsDir = RUNS,
+) -> None:
+    """Write the small set of records to commit: current and finished, without the maps of the gallery."""
+    from results.export import export as copy_out
+    from results.store import Store
+
+    if reference == (out is not None):
+        raise ResultsError("Say where to: --reference, or --out DIRECTORY.")
+    place = (out or REFERENCE).expanduser()
+    files = copy_out(Store(results_dir), place, _names(dataset), _names(methods), complete=complete)
+    Console().print(f"{len(files)} records in {place}.", highlight=False, soft_wrap=True)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,83 @@
+"""Writes the small set of records that a project commits: what its tables show, without the gallery's maps."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+from pathlib import Path
+
+from results.errors import ResultsError, unknown
+from results.merge import copy_run
+from results.record import RunRecord
+from results.rows import SETTINGS, Row, leaderboard
+from results.store import Store
+
+_LOCAL = frozenset({"--results-dir", "--reference-dir", "--cache-dir", "--data-dir", "--site"})
+"""Options that only say where a machine keeps its files."""
+
+
+def export(
+    store: Store, out: Path, datasets: Collection[str] = (), methods: Collection[str] = (), *, complete: bool = False
+) -> list[Path]:
+    """Copy the current, finished records of a store, the store's own before its reference's.
+
+    Left behind: failed runs, stale versions, records of data that changed since, maps, and the options of the
+    commands that only say where data, caches and results lie.
+
+    Args:
+        store: Where from.
+        out: Directory of the copies, e.g. ``results/reference``; other files in it stay.
+        datasets: Names; none for all.
+        methods: Names; none for all.
+        complete: Only rows with every run of the settings that they have.
+
+    Returns:
+        The files written or found equal, sorted.
+
+    Raises:
+        ResultsError: If nothing fits, with the nearest names.
+        RecordError: If a file can't be read or written.
+    """
+    wanted: set[str] = set()
+    rows = leaderboard(store.records()).rows
+    _require(datasets, {row.dataset.name for row in rows}, "dataset")
+    _require(methods, {row.method.name for row in rows}, "method")
+    for row in rows:
+        fits = (not datasets or row.dataset.name in datasets) and (not methods or row.method.name in methods)
+        if fits and (not complete or _complete(row)):
+            wanted.update(store.path_of(r).relative_to(store.root).as_posix() for r in row.records if r.status == "ok")
+    if not wanted:
+        raise ResultsError("No finished run fits: nothing to export.")
+    written = []
+    for path, record in store.items():
+        name = store.path_of(record).relative_to(store.root).as_posix()
+        if name in wanted:
+            target = out / name
+            if path.resolve() != target.resolve():
+                copy_run(path, target, maps=False, edit=_without_places)
+            written.append(target)
+    return sorted(written)
+
+
+def _require(names: Collection[str], known: Collection[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ResultsError(unknown(what, name, known))
+
+
+def _complete(row: Row) -> bool:
+    return all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s))
+
+
+def _without_places(record: RunRecord) -> RunRecord:
+    words = iter(shlex.split(record.provenance.command))
+    kept = []
+    for word in words:
+        name, assigned, _ = word.partition("=")
+        if name in _LOCAL:
+            if not assigned:
+                next(words, None)
+        else:
+            kept.append(word)
+    command = shlex.join(kept)
+    return record.model_copy(update={"provenance": record.provenance.model_copy(update={"command": command})})
