@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +16,14 @@ from bench.printing import print_headline
 from bench.provenance import git_state
 from bench.runner import Execution
 from reports.build import build
+from reports.studies import study_file
 from results.record import RunRecord
 from results.store import Store, write_atomically
 
 
-def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_run: bool) -> int:
+def benchmark(
+    all_options: list[Options], reference_dir: Path, site: Path, dry_run: bool, studies: Sequence[str] = ()
+) -> int:
     """Run benchmarks one after the other, then render the page.
 
     Args:
@@ -28,6 +32,7 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
         reference_dir: Committed records, read beside the own ones.
         site: Where the page is rendered.
         dry_run: Only say what would run.
+        studies: Names of the ablation studies that this is for; their pages are named in the end.
 
     Returns:
         Number of runs of this call that failed.
@@ -77,6 +82,8 @@ def benchmark(all_options: list[Options], reference_dir: Path, site: Path, dry_r
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
     console.print(f"Page: {page.resolve()}", highlight=False)
+    for name in studies:
+        console.print(f"Study: {page.resolve().with_name(study_file(name))}", highlight=False)
     return failed
 
 

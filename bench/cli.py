@@ -9,7 +9,7 @@ import functools
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,14 +179,15 @@ def ablation(
     from results.study import find_study
 
     all_options: list[Options] = []
-    for found in [find_study(name) for name in chosen_studies(parse_list(study, "study"))]:
+    chosen = [find_study(name) for name in chosen_studies(parse_list(study, "study"))]
+    for found in chosen:
         given = options | {"methods": "", "settings": "", "only": "", "checkpoint": None, "checkpoint_categories": ""}
         given["dataset"] = options["dataset"] or found.content.dataset
         given["seeds"] = options["seeds"] or str(found.content.seeds)
         all_options += [level for one in _options(given) for level in study_options(one, found)]
         if not options["dry_run"]:
             found.keep_in(options["results_dir"])
-    _carry_out(all_options, options)
+    _carry_out(all_options, options, [found.name for found in chosen])
 
 
 def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]:
@@ -241,10 +242,10 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
     return [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
 
 
-def _carry_out(all_options: list[Options], given: dict[str, Any]) -> None:
+def _carry_out(all_options: list[Options], given: dict[str, Any], studies: Sequence[str] = ()) -> None:
     from bench.benchmark import benchmark
 
-    if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"]):
+    if benchmark(all_options, given["reference_dir"], given["site"], given["dry_run"], studies):
         raise typer.Exit(EXIT_FAILED_RUNS)
 
 

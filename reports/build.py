@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from reports.page import make_page
 from reports.studies import study_pages
+from results.board import split_levels
 from results.rows import leaderboard
 from results.store import Store, write_atomically
 from results.study import known_studies
@@ -35,7 +36,9 @@ def build(store: Store, out: Path = SITE) -> Path:
         RecordError: If the directory can't be written.
     """
     records = store.records()
-    rows = leaderboard(records).rows
+    board = leaderboard(records)
+    known = known_studies((store.root, *store.also))
+    rows, levels = split_levels(board.rows, known)
     downloads = {
         "results.csv": tidy(records).to_csv(index=False).encode(),
         "headline.csv": table(store, "csv", rows=rows),
@@ -46,11 +49,11 @@ def build(store: Store, out: Path = SITE) -> Path:
     for name, content in downloads.items():
         write_atomically(out / name, content)
     environment = _environment()
-    studies = study_pages(known_studies((store.root, *store.also)), rows)
+    studies = study_pages(known, board.rows)
     for study in studies:
         html = environment.get_template("study.html.j2").render(study=study)
         write_atomically(out / study.file, html.encode())
-    html = environment.get_template("page.html.j2").render(page=make_page(store, records), studies=studies)
+    html = environment.get_template("page.html.j2").render(page=make_page(store, board, rows, levels), studies=studies)
     path = out / PAGE
     write_atomically(path, html.encode())
     return path

@@ -17,9 +17,8 @@ from reports.sentences import Labels, answer, completeness, mixing
 from reports.tables import further_table, headline_table, source_line
 from reports.views import TableView
 from results.labels import labels, table_key
-from results.record import RunRecord
 from results.reported import all_reported, matches
-from results.rows import SETTINGS, Row, leaderboard
+from results.rows import SETTINGS, Leaderboard, Row
 from results.store import Store
 from results.tables import ordered
 
@@ -39,6 +38,7 @@ class Section:
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
+    levels: int
     learning: LearningPart | None
     losses: str
     cost: TableView
@@ -65,22 +65,27 @@ class Page:
     dirty: bool
 
 
-def make_page(store: Store, records: Sequence[RunRecord]) -> Page:
+def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Sequence[Row]) -> Page:
     """Compute everything that the page shows.
 
     Args:
         store: Where per-image scores are read from, and which files could not be read.
-        records: The store's records.
+        board: All of the store's rows, and what was left out.
+        shown: The rows of its tables.
+        levels: The other ones: levels of ablation studies.
     """
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
-    board = leaderboard(records)
-    rows = ordered(board.rows)
-    named = labels(rows)
+    everything = ordered(board.rows)
+    rows = ordered(shown)
+    named, named_all = labels(rows), labels(everything)
     groups = [list(group) for _, group in groupby(rows, key=table_key)]
     groups.sort(key=_newest, reverse=True)  # what has just run comes first; the sort is stable
-    sections = tuple(_section(store, group, named) for group in groups)
-    current = [record for row in rows for record in row.records]
-    used = protocols(rows, named)
+    sections = tuple(
+        _section(store, group, [row for row in levels if table_key(row) == table_key(group[0])], named)
+        for group in groups
+    )
+    current = [record for row in everything for record in row.records]
+    used = protocols(everything, named_all)
     return Page(
         sections=sections,
         runs=len(current),
@@ -91,7 +96,7 @@ def make_page(store: Store, records: Sequence[RunRecord]) -> Page:
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
         definitions=tuple((DEFINITIONS | OTHER_DEFINITIONS).items()),
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
-        provenance=tuple(provenance(row, named) for row in rows),
+        provenance=tuple(provenance(row, named_all) for row in everything),
         failures=tuple(failures(current)),
         left_out=tuple(left_out(board)),
         unreadable=problems,
@@ -104,7 +109,7 @@ def _newest(rows: Sequence[Row]) -> str:
     return max(record.provenance.finished_utc for row in rows for record in row.records)
 
 
-def _section(store: Store, rows: list[Row], named: Labels) -> Section:
+def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) -> Section:
     dataset = rows[0].dataset
     key = f"{dataset.name}-{dataset.set_id}"
     return Section(
@@ -119,7 +124,8 @@ def _section(store: Store, rows: list[Row], named: Labels) -> Section:
         further=further_table(store, rows, named, key),
         by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
-        learning=learning_part(rows, key),
+        levels=len(levels),
+        learning=learning_part(ordered([*rows, *levels]), key),
         losses=loss_curves(rows, named, f"{key}-losses"),
         cost=cost_table(rows, named, f"{key}-cost"),
         published=_published(rows),

@@ -47,16 +47,22 @@ class StudyPage:
     @property
     def file(self) -> str:
         """Name of the page's file."""
-        return f"study-{self.name}.html"
+        return study_file(self.name)
+
+
+def study_file(name: str) -> str:
+    """Name of the file of a study's page."""
+    return f"study-{name}.html"
 
 
 def study_pages(studies: Iterable[Study], rows: Sequence[Row]) -> list[StudyPage]:
     """The pages of all studies of which at least the base or another level and one more have run."""
+    by_study: dict[str, list[Ablation]] = {}
+    for one in ablations(studies, rows):
+        by_study.setdefault(one.study.name, []).append(one)
     found = []
-    for study in studies:
-        shown_ones = ablations(study, rows)
-        if not shown_ones:
-            continue
+    for shown_ones in by_study.values():
+        study = shown_ones[0].study
         content = study.content
         found.append(
             StudyPage(
@@ -204,8 +210,10 @@ def _told(ablation: Ablation, setting: Setting) -> list[str]:
                     f"; the other {rest} can't be told from it" if rest > 1 else "; the other one can't be told from it"
                 )
         else:
-            said = f"none of {len(found)} levels can be told from the base: "
-            said += "no 95 % interval excludes 0 after Holm's correction" if len(found) > 1 else "its interval holds 0"
+            said = f"none of {len(found)} levels can be told from the base: no 95 % interval excludes 0"
+            said += " after Holm's correction"
+            if len(found) == 1:
+                said = f"{next(iter(found))} can't be told from the base: the 95 % interval of the difference holds 0"
         lines.append(f"{setting.capitalize()}, {metric}: {said}.")
     return lines
 

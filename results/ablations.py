@@ -76,6 +76,16 @@ class Ablation:
         return sum(row is not None for row in self.rows.values())
 
     @property
+    def share(self) -> float:
+        """Of its levels that have run."""
+        return self.have / len(self.levels)
+
+    @property
+    def row_ids(self) -> frozenset[tuple[str, str, str]]:
+        """Its rows, by dataset, set of categories and row id."""
+        return frozenset((row.dataset.name, row.dataset.set_id, row.row_id) for row in self.rows.values() if row)
+
+    @property
     def preset(self) -> str:
         """The preset of all rows."""
         return self.example.method.preset
@@ -132,20 +142,32 @@ def _compare(level: Cell, base: Cell) -> Comparison:
     return Comparison(mean, low, high, p, len(pairs))
 
 
-def ablations(study: Study, rows: Iterable[Row]) -> list[Ablation]:
-    """Every ablation of a study among some rows, the most complete first.
+def ablations(studies: Iterable[Study], rows: Sequence[Row]) -> list[Ablation]:
+    """The ablations that some rows make, by study; within one with the fewest fields set beside it first.
 
-    Kept are the first, if it has two levels, and those with at least half of the study: what other studies leave
-    behind would else be taken for one.
+    Left out is what one study leaves behind for another: an ablation all of whose rows another one compares as well,
+    with fewer fields set beside the study, or with as many and more of its levels.
     """
+    found = [one for study in studies for one in _of_study(study, rows) if one.have > 1]
+    return [one for one in found if not any(_explains(other, one) for other in found)]
+
+
+def _explains(other: Ablation, one: Ablation) -> bool:
+    """Whether an ablation holds every row of one, and tells more of what is different about them."""
+    if other.study.name == one.study.name or not one.row_ids <= other.row_ids:
+        return False
+    given, more = other.given.items(), one.given.items()
+    return given < more or (given == more and other.share > one.share)
+
+
+def _of_study(study: Study, rows: Iterable[Row]) -> list[Ablation]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         mine = row.method.name == study.method and "checkpoint" not in row.method.fit_config
         if mine and study.covers(row.method.preset):
             groups[_key(row, study)].append(row)
     found = [_ablation(study, members) for _, members in sorted(groups.items())]
-    found.sort(key=lambda one: -one.have)
-    return [one for k, one in enumerate(found) if one.have > 1 and (k == 0 or 2 * one.have >= len(one.levels))]
+    return sorted(found, key=lambda one: (len(one.given), -one.share))
 
 
 def _ablation(study: Study, members: Sequence[Row]) -> Ablation:

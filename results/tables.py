@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from results.board import board_rows
 from results.cells import BLANK, MINUS, Cell
 from results.errors import ResultsError
 from results.labels import backbone_text, labels, table_key
 from results.pooled import pooled_cell, pooled_delta
 from results.record import COMMON_METRICS, METRICS
-from results.rows import SETTINGS, Row, leaderboard
+from results.rows import SETTINGS, Row
 from results.store import Store
 from results.tidy import load, open_store, tidy
 
@@ -79,7 +80,7 @@ def headline(
     Args:
         store: The records.
         metrics: Names of metrics; ``I-AUROC (pooled)`` for the pooled one.
-        rows: The store's rows, if they are read already.
+        rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
     """
     chosen = _rows(store, rows)
     named = labels(chosen)
@@ -122,7 +123,7 @@ def table(
         output: ``csv``, ``md``, ``latex``, or ``parquet`` (always the tidy frame, stale records marked).
         kind: ``headline`` (one line per row) or ``categories`` (one line per row and category).
         metric: The metric of the ``categories`` table.
-        rows: The store's rows, if they are read already.
+        rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
 
     Returns:
         UTF-8 text, or Parquet bytes.
@@ -186,7 +187,7 @@ def _names(row: HeadlineRow) -> dict[str, Any]:
 
 
 def _rows(store: Store, rows: Iterable[Row] | None) -> list[Row]:
-    return ordered(leaderboard(store.records()).rows if rows is None else rows)
+    return ordered(board_rows(store) if rows is None else rows)
 
 
 def _headline_lines(store: Store, rows: list[Row]) -> list[_Line]:

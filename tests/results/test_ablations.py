@@ -7,7 +7,7 @@ from scipy import stats
 
 from results.ablations import ablations
 from results.rows import leaderboard
-from results.study import read_study
+from results.study import find_study, read_study
 from tests.records import make_record
 
 TEXT = """
@@ -39,7 +39,7 @@ def records(values=VALUES, **more):
 
 
 def found(study, made):
-    return ablations(study, leaderboard(made).rows)
+    return ablations([study], leaderboard(made).rows)
 
 
 def test_differences_are_paired_by_seed_and_corrected_over_levels(study):
@@ -95,3 +95,24 @@ def test_records_of_a_preset_that_the_study_has_no_base_for_are_no_ablation(tmp_
     study = read_study(path)
     assert found(study, records()) == []
     assert len(found(study, records(preset="paper"))) == 1
+
+
+def test_what_one_study_leaves_behind_is_not_taken_for_another():
+    """The levels of query and jitter together hold the study of the query alone, once at each jitter."""
+    shipped = [find_study(name) for name in ("uniad-components", "uniad-query")]
+    on = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
+    made = [
+        make_record(
+            seed=0,
+            method="uniad",
+            fit_config=on | {"jitter_scale": 20.0, "jitter_probability": 1.0} | changed,
+            overrides=changed,
+        )
+        for changed in ({}, {"query": "none"}, {"jitter_scale": 0.0}, {"jitter_scale": 0.0, "query": "none"})
+    ]
+    rows = leaderboard(made).rows
+    assert [(one.study.name, dict(one.given), one.have) for one in ablations(shipped, rows)] == [
+        ("uniad-components", {}, 4),
+        ("uniad-query", {}, 2),
+    ]
+    assert [one.have for one in ablations(shipped[1:], rows)] == [2, 2]  # nothing else explains the second one
