@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from results.board import split_levels
 from results.errors import ResultsError, unknown
 from results.merge import copy_run
 from results.record import RunRecord
 from results.rows import SETTINGS, Row, leaderboard
 from results.store import Store
+from results.study import known_studies
 
 _LOCAL = frozenset({"--results-dir", "--reference-dir", "--cache-dir", "--data-dir", "--site"})
 """Options that only say where a machine keeps its files."""
@@ -21,8 +23,8 @@ def export(
 ) -> list[Path]:
     """Copy the current, finished records of a store, the store's own before its reference's.
 
-    Left behind: failed runs, stale versions, records of data that changed since, maps, and the options of the
-    commands that only say where data, caches and results lie.
+    Left behind: failed runs, stale versions, records of data that changed since, maps, the curves of levels of
+    ablation studies, and the options of the commands that only say where data, caches and results lie.
 
     Args:
         store: Where from.
@@ -38,14 +40,16 @@ def export(
         ResultsError: If nothing fits, with the nearest names.
         RecordError: If a file can't be read or written.
     """
-    wanted: set[str] = set()
+    wanted: dict[str, bool] = {}  # by file, whether with its curves
     rows = leaderboard(store.records()).rows
+    levels = {id(row) for row in split_levels(rows, known_studies((store.root, *store.also)))[1]}
     _require(datasets, {row.dataset.name for row in rows}, "dataset")
     _require(methods, {row.method.name for row in rows}, "method")
     for row in rows:
         fits = (not datasets or row.dataset.name in datasets) and (not methods or row.method.name in methods)
         if fits and (not complete or _complete(row)):
-            wanted.update(store.path_of(r).relative_to(store.root).as_posix() for r in row.records if r.status == "ok")
+            names = [store.path_of(r).relative_to(store.root).as_posix() for r in row.records if r.status == "ok"]
+            wanted |= dict.fromkeys(names, id(row) not in levels)
     if not wanted:
         raise ResultsError("No finished run fits: nothing to export.")
     written = []
@@ -54,7 +58,7 @@ def export(
         if name in wanted:
             target = out / name
             if path.resolve() != target.resolve():
-                copy_run(path, target, maps=False, edit=_without_places)
+                copy_run(path, target, maps=False, curves=wanted[name], edit=_without_places)
             written.append(target)
     return sorted(written)
 

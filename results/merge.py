@@ -9,7 +9,7 @@ from typing import Literal
 
 from results.errors import RecordError, ResultsError
 from results.record import RunRecord
-from results.store import Store, read_record, write_atomically
+from results.store import Store, read_record, without_curves, write_atomically
 
 Keep = Literal["ask", "mine", "theirs", "newest"]
 KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
@@ -103,7 +103,12 @@ def _readable(path: Path) -> RunRecord | None:
 
 
 def copy_run(
-    source: Path, target: Path, *, maps: bool = True, edit: Callable[[RunRecord], RunRecord] = lambda record: record
+    source: Path,
+    target: Path,
+    *,
+    maps: bool = True,
+    curves: bool = True,
+    edit: Callable[[RunRecord], RunRecord] = lambda record: record,
 ) -> None:
     """Copy a record with its arrays, the JSON file last; arrays that the source lacks are removed at the target.
 
@@ -111,6 +116,7 @@ def copy_run(
         source: JSON file of the record.
         target: Where it goes.
         maps: Also the anomaly maps.
+        curves: Also the curves beside the image scores.
         edit: Applied to the record.
 
     Raises:
@@ -122,7 +128,8 @@ def copy_run(
     for suffix in _ARRAYS:
         arrays, place = source.with_suffix(suffix), target.with_suffix(suffix)
         if arrays.exists() and (maps or suffix != ".maps.npz"):
-            write_atomically(place, arrays.read_bytes())
+            content = arrays.read_bytes()
+            write_atomically(place, content if curves else without_curves(content))
         else:
             place.unlink(missing_ok=True)
     content = source.read_bytes() if edited == record else (edited.model_dump_json(indent=1) + "\n").encode()

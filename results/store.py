@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from results.errors import RecordError
 from results.record import RunRecord
 
+_CURVE = "curve/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -82,6 +83,12 @@ def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
     return buffer.getvalue()
 
 
+def without_curves(content: bytes) -> bytes:
+    """The bytes of a file of scores, less its curves: what is left is a fifth."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return _npz({name: archive[name] for name in archive.files if not name.startswith(_CURVE)})
+
+
 @dataclass
 class Store:
     """Records under one or several root directories.
@@ -118,7 +125,7 @@ class Store:
         """
         path = self.path_of(record)
         if scores is not None:
-            arrays = {f"curve/{name}": curve for name, curve in sorted(scores.curves.items())}
+            arrays = {f"{_CURVE}{name}": curve for name, curve in sorted(scores.curves.items())}
             columns = {
                 "paths": scores.paths,
                 "categories": scores.categories,
@@ -166,7 +173,7 @@ class Store:
             RecordError: If the file is absent or can't be read.
         """
         arrays = self._arrays(record, ".scores.npz")
-        curves = {name.removeprefix("curve/"): a for name, a in arrays.items() if name.startswith("curve/")}
+        curves = {name.removeprefix(_CURVE): a for name, a in arrays.items() if name.startswith(_CURVE)}
         return Scores(
             paths=arrays["paths"],
             categories=arrays["categories"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,20 @@ def test_current_finished_records_are_copied_without_maps(store, tmp_path):
     assert all(record.dataset.name == "toy" and record.status == "ok" for record in found)
     assert not list(out.rglob("*.maps.npz"))
     assert len(list(out.rglob("*.scores.npz"))) == len(files)
+
+
+def test_levels_of_a_study_are_copied_without_their_curves(store, tmp_path):
+    on = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
+    base = make_record(method="uniad", fit_config=on)
+    level = make_record(method="uniad", fit_config=on | {"query": "none"}, overrides={"query": "none"})
+    curve = np.ones((2, 5), dtype=np.float32)
+    for record in (base, level):
+        store.write(record, replace(make_scores(record), curves={"bolt/roc": curve}))
+    export(store, tmp_path / "out")
+    out = Store(tmp_path / "out")
+    assert list(out.scores(base).curves) == ["bolt/roc"]
+    assert out.scores(level).curves == {}
+    np.testing.assert_array_equal(out.scores(level).own, store.scores(level).own)
 
 
 def test_commands_lose_the_places_of_the_machine_they_ran_on(store, tmp_path):
