@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.study_figure import METRICS, study_figure
-from reports.views import CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.ablations import Ablation, Comparison, ablations
 from results.cells import BLANK, number
 from results.labels import backbone_text, shown
 from results.record import Setting
-from results.rows import Row
+from results.rows import SETTINGS, Row
 from results.study import Study
 
 _SPAN = 3
@@ -71,7 +71,9 @@ def study_pages(studies: Iterable[Study], rows: Sequence[Row]) -> list[StudyPage
                 claim=content.claim,
                 source=content.source,
                 command=f"make ablation STUDY={study.name}",
-                sections=tuple(_section(one, f"{study.name}-{k}") for k, one in enumerate(shown_ones)),
+                sections=tuple(
+                    _section(one, f"{study.name}-{k}", _apart(one, shown_ones)) for k, one in enumerate(shown_ones)
+                ),
                 curves=any(
                     record.learning_curve
                     for one in shown_ones
@@ -84,12 +86,14 @@ def study_pages(studies: Iterable[Study], rows: Sequence[Row]) -> list[StudyPage
     return found
 
 
-def _section(ablation: Ablation, key: str) -> StudySection:
-    settings = [s for s in ("unified", "separate") if any(row and row.runs(s) for row in ablation.rows.values())]
+def _section(ablation: Ablation, key: str, apart: str) -> StudySection:
+    settings: list[Setting] = [
+        s for s in SETTINGS if sum(bool(row and row.runs(s)) for row in ablation.rows.values()) > 1
+    ]
     row = ablation.example
     return StudySection(
         key=key,
-        title=f"{row.dataset.title}, {ablation.preset} preset" + _given(ablation),
+        title=f"{row.dataset.title}, {ablation.preset} preset" + _given(ablation) + apart,
         facts=tuple(_facts(ablation)),
         told=tuple(line for setting in settings for line in _told(ablation, setting)),
         limits=tuple(_limits(ablation, settings)),
@@ -105,6 +109,21 @@ def _section(ablation: Ablation, key: str) -> StudySection:
 
 def _given(ablation: Ablation) -> str:
     said = ", ".join(f"{name}={shown(value)}" for name, value in sorted(ablation.given.items()))
+    return f", {said}" if said else ""
+
+
+def _apart(one: Ablation, others: Sequence[Ablation]) -> str:
+    """What tells a section from others of its title: fields that are not set by hand, e.g. both routings of one fit."""
+    mine = one.example.method
+    twins = [
+        other.example.method
+        for other in others
+        if other is not one
+        and (other.example.dataset, other.preset, other.given) == (one.example.dataset, one.preset, one.given)
+    ]
+    config = mine.fit_config | mine.score_config
+    names = [n for n, v in config.items() if any((t.fit_config | t.score_config).get(n) != v for t in twins)]
+    said = ", ".join(f"{name}={shown(config[name])}" for name in names if name not in one.study.fields)
     return f", {said}" if said else ""
 
 
@@ -124,7 +143,12 @@ def _facts(ablation: Ablation) -> list[tuple[str, str]]:
         facts.insert(
             3, ("Training", f"{budget}; every image is shown {record.budget.presentations_per_image:,.0f} times")
         )
-    facts.append(("Base", ", ".join(f"{n}={shown(v)}" for n, v in ablation.study.base(ablation.preset).items())))
+    facts.append(
+        (
+            "Base",
+            ", ".join(f"{n}={ablation.study.shown(n, v)}" for n, v in ablation.study.base(ablation.preset).items()),
+        )
+    )
     return facts
 
 
@@ -160,7 +184,9 @@ def _table(ablation: Ablation, setting: Setting, key: str) -> TableView:
             first = "best" if best[metric] == level.label else ""
             cells.append(number_cell(ablation.cell(level.label, setting, metric), classes=first))
             cells += _comparison_cells(compared[metric].get(level.label))
-        lines.append(RowView(name=level.label, cells=tuple(cells)))
+        row = ablation.rows[level.label]
+        remarks = tuple(Badge(text, "warn") for text in row.badges) if row is not None else ()
+        lines.append(RowView(name=level.label, cells=tuple(cells), badges=remarks))
     return TableView(
         key=key,
         caption=f"{setting.capitalize()} setting",

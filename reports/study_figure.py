@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from reports.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
 from results.ablations import Ablation
 from results.cells import Cell, number
-from results.labels import shown
 from results.record import Setting
 from results.study import Axis, Value
 
@@ -82,7 +81,7 @@ def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
     points = _points(ablation, grid, setting, metric)
     name = grid[0].name
     fields = {level.label: level.fields for level in ablation.levels}
-    ticks = [shown(fields[label][name]) for label, _ in points]
+    ticks = [ablation.study.shown(name, fields[label][name]) for label, _ in points]
     known = [k for k, (_, cell) in enumerate(points) if cell.mean is not None]
     means = np.array([100 * float(points[k][1].mean or 0.0) for k in known])
     spreads = np.array([100 * (points[k][1].std or 0.0) for k in known])
@@ -91,7 +90,7 @@ def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
     at = [k for k in known if points[k][0] == "base"]
     ax.plot(at, [means[known.index(k)] for k in at], "o", color=colour, markerfacecolor="none", markersize=10)
     ax.set_xticks(range(len(ticks)), ticks)
-    ax.set_xlabel(f"{name} (ring: the base, {shown(ablation.study.base(ablation.preset)[name])})")
+    ax.set_xlabel(f"{name} (ring: the base, {ablation.study.shown(name, ablation.study.base(ablation.preset)[name])})")
 
 
 def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:

@@ -15,6 +15,9 @@ One TOML file each; those in ``results/studies`` are found by themselves, anybod
     [impossible.quick]                  # levels that a preset can't have: a window as large as its grid of tokens
     neighbour_size = [9]
 
+    [words.channels]                    # what a value is called, where its number says something else
+    0 = "all"
+
     [[grid]]                            # every combination of its axes, all other fields as in the base
     query = ["none", "first", "all"]    # an axis: a field and its levels
     mask.off = { mask_encoder = false } # an axis of named levels, each of several fields
@@ -62,6 +65,7 @@ class _Content(BaseModel):
     seeds: int = 3
     base: dict[str, Value | dict[str, Value]]
     impossible: dict[str, dict[str, list[Value]]] = {}
+    words: dict[str, dict[str, str]] = {}
     grid: tuple[dict[str, list[Value] | dict[str, dict[str, Value]]], ...]
 
 
@@ -113,7 +117,17 @@ class Study:
     @cached_property
     def grids(self) -> tuple[tuple[Axis, ...], ...]:
         """The axes of each grid."""
-        return tuple(tuple(_axis(name, levels) for name, levels in grid.items()) for grid in self.content.grid)
+        return tuple(tuple(self._axis(name, levels) for name, levels in grid.items()) for grid in self.content.grid)
+
+    def _axis(self, name: str, levels: list[Value] | dict[str, dict[str, Value]]) -> Axis:
+        if isinstance(levels, dict):
+            return Axis(name, tuple(levels.items()))
+        return Axis(name, tuple((self.shown(name, value), {name: value}) for value in levels))
+
+    def shown(self, field: str, value: Value) -> str:
+        """A value of a field in words: the study's, if it has any for it."""
+        text = shown(value)
+        return self.content.words.get(field, {}).get(text, text)
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -164,7 +178,7 @@ class Study:
                 if left and set(left) & set(values) and all(fields[name] == value for name, value in values.items()):
                     parts.append(f"{axis.name}={label}")
                     left = {name: value for name, value in left.items() if name not in values}
-        return ", ".join(parts + [f"{name}={shown(value)}" for name, value in left.items()]) or "base"
+        return ", ".join(parts + [f"{name}={self.shown(name, value)}" for name, value in left.items()]) or "base"
 
     def keep_in(self, results_dir: Path) -> None:
         """Leave a copy beside the records, so that the page finds the study; those of this project it finds anyway.
@@ -177,12 +191,6 @@ class Study:
             if (SHIPPED / f"{self.name}.toml").exists():
                 raise StudyError(f"{self.path}: {self.name} is a study of this project. Give the file another name.")
             write_atomically(results_dir / KEPT / f"{self.name}.toml", self.path.read_bytes())
-
-
-def _axis(name: str, levels: list[Value] | dict[str, dict[str, Value]]) -> Axis:
-    if isinstance(levels, dict):
-        return Axis(name, tuple(levels.items()))
-    return Axis(name, tuple((shown(value), {name: value}) for value in levels))
 
 
 def read_study(path: Path) -> Study:
