@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from reports.categories import category_tables
+from reports.comparisons import ComparisonPart, comparison_part
 from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
 from reports.learning import LearningPart, learning_part
@@ -38,6 +39,7 @@ class Section:
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
+    comparison: ComparisonPart | None
     levels: int
     learning: LearningPart | None
     losses: str
@@ -124,6 +126,7 @@ def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) ->
         further=further_table(store, rows, named, key),
         by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
+        comparison=comparison_part(rows, named, key),
         levels=len(levels),
         learning=learning_part(ordered([*rows, *levels]), key),
         losses=loss_curves(rows, named, f"{key}-losses"),

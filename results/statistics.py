@@ -1,4 +1,4 @@
-"""Mean and standard deviation over seeds, and tests between the levels of a study.
+"""Mean and standard deviation over seeds, tests between the levels of a study, tests over categories.
 
 One place decides ddof: the spread of a few trainings is the sample standard deviation (ddof 1). Numpy's
 default is 0 and pandas' is 1, so nobody else in this project calls either of them for a spread.
@@ -89,3 +89,43 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         running = max(running, min(1.0, p * (len(p_values) - rank)))
         adjusted[name] = running
     return {name: adjusted[name] for name in p_values}
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean.
+
+    Args:
+        values: (n,) numbers, n >= 2; they are what is resampled, e.g. one per category.
+        confidence: Level of the interval.
+
+    Returns:
+        (lower bound, upper bound); the same numbers always give the same bounds.
+
+    Raises:
+        ResultsError: If there are fewer than two numbers.
+
+    Source: scipy.stats.bootstrap, 9,999 resamples.
+    """
+    if len(values) < 2:
+        raise ResultsError("a bootstrap needs at least two numbers")
+    found = stats.bootstrap(
+        (np.asarray(values, dtype=np.float64),),
+        np.mean,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def signed_rank_p(differences: Sequence[float]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; differences of 0 are left out, and if all are, p is 1.
+
+    With n differences p is never below 2 / 2**n: five categories can't reach 5 %.
+
+    Source: scipy.stats.wilcoxon.
+    """
+    numbers = np.asarray(differences, dtype=np.float64)
+    if not numbers.any():
+        return 1.0
+    return float(stats.wilcoxon(numbers[numbers != 0]).pvalue)

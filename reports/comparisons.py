@@ -1,0 +1,112 @@
+"""The part of a section that tests: unified against separate over categories, and the methods' average ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.metrics import DEFINITIONS, HEADLINE
+from reports.rank_figure import rank_figure
+from reports.sentences import Labels, label_of
+from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from results.cells import BLANK, number
+from results.comparison import Ranking, SettingTest, compare_settings, ranking
+from results.record import Setting
+from results.rows import SETTINGS, Row
+
+_METRIC = "I-AUROC"
+_INTERVAL = "95 % percentile bootstrap interval of the mean difference, categories resampled 9,999 times"
+_P = "Wilcoxon signed-rank test over categories, two-sided, after Holm's correction over the rows of this table"
+_SPAN = 3
+
+
+@dataclass(frozen=True)
+class ComparisonPart:
+    """Tests of one section.
+
+    Attributes:
+        table: Unified minus separate with interval and p; None where no row has run in both settings.
+        categories: How many are resampled.
+        figures: (caption, ``<svg>``) of average ranks, one for each setting and preset.
+    """
+
+    table: TableView | None
+    categories: int
+    figures: tuple[tuple[str, str], ...]
+
+
+def comparison_part(rows: Sequence[Row], named: Labels, key: str) -> ComparisonPart | None:
+    """The tests of some rows of one table; nothing where there is nothing to test.
+
+    Args:
+        rows: Of one table.
+        named: Their labels.
+        key: Of the section.
+    """
+    part = ComparisonPart(
+        _table(rows, named, f"{key}-tests"), len(rows[0].dataset.set_categories), tuple(_figures(rows, named, key))
+    )
+    return part if part.table is not None or part.figures else None
+
+
+def _table(rows: Sequence[Row], named: Labels, key: str) -> TableView | None:
+    shown = [row for row in rows if row.delta(_METRIC).mean is not None]
+    if not shown or len(rows[0].dataset.set_categories) == 1:
+        return None
+    found = {metric: compare_settings(shown, metric) for metric in HEADLINE}
+    columns = (
+        ColumnView("Δ", "unified minus separate, mean over categories, in points"),
+        ColumnView("95 % interval", _INTERVAL),
+        ColumnView("p", _P),
+    )
+    return TableView(
+        key=key,
+        caption=f"{rows[0].dataset.title}: unified against separate, tested over categories",
+        corner="Method",
+        groups=tuple(GroupView(metric, _SPAN, DEFINITIONS[metric]) for metric in HEADLINE),
+        columns=columns * len(HEADLINE),
+        rows=tuple(
+            RowView(label_of(row, named), tuple(c for m in HEADLINE for c in _cells(found[m][row.row_id])))
+            for row in shown
+        ),
+    )
+
+
+def _cells(test: SettingTest) -> list[CellView]:
+    if test.mean is None:
+        return [CellView(BLANK, title=test.reason, classes="blank text")] * _SPAN
+    mean = CellView(number(test.mean, signed=True), value=repr(test.mean), classes="text")
+    if test.low is None or test.high is None or test.p is None:
+        return [mean, *[CellView(BLANK, title=test.reason, classes="blank text")] * 2]
+    clear = "text clear" if test.clear else "text"
+    interval = f"{number(test.low, signed=True)} to {number(test.high, signed=True)}"
+    p = "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"
+    return [
+        mean,
+        CellView(interval, value=repr(test.low), title=f"{test.n} categories", classes=clear),
+        CellView(p, value=repr(test.p), title=f"{test.n} categories", classes="text"),
+    ]
+
+
+def _figures(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, str]]:
+    found = []
+    for preset in sorted({row.method.preset for row in rows}):
+        peers = [row for row in rows if row.method.preset == preset]
+        for setting in SETTINGS:
+            ranked = ranking(peers, setting, _METRIC)
+            if ranked is not None:
+                figure = rank_figure(ranked, named, setting, f"{key}-ranks-{preset}-{setting}")
+                found.append((_caption(ranked, setting, preset), figure))
+    return found
+
+
+def _caption(ranked: Ranking, setting: Setting, preset: str) -> str:
+    p = "< 0.001" if ranked.p < 0.001 else f"= {ranked.p:.3f}"
+    text = (
+        f"Average rank by {_METRIC} over {ranked.n} categories, {setting} setting, {preset} preset; 1 is best. Bars "
+        f"join rows whose ranks differ by less than {ranked.critical_difference:.2f}, Nemenyi's critical difference at "
+        f"5 %. Friedman's test: p {p}. The categories are a chosen set, not a sample of all products: this describes, "
+        "it does not prove."
+    )
+    backbones = {(row.backbone.name, row.backbone.weights) for row in ranked.rows if row.backbone.weights != "none"}
+    return text + (" The rows use different backbones or weights." if len(backbones) > 1 else "")

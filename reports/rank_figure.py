@@ -1,0 +1,74 @@
+"""The diagram of average ranks with bars over what the critical difference can't tell apart (Demsar, 2006)."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from reports.sentences import Labels, label_of
+from reports.svg import INK, MUTED, SEPARATE, STYLE, UNIFIED, svg_element
+from results.comparison import Ranking
+from results.record import Setting
+
+_WIDTH = 12.4
+_LINE = 0.24
+"""Inches from one name to the next."""
+
+
+def rank_figure(ranked: Ranking, named: Labels, setting: Setting, key: str) -> str:
+    """Names on both sides of an axis of ranks, best at the left, each with a line to its rank.
+
+    Args:
+        ranked: Rows with their average ranks.
+        named: Labels of the rows.
+        setting: Decides the colour.
+        key: Makes the ids in the SVG unique on the page.
+
+    Returns:
+        The ``<svg>`` element.
+    """
+    count = len(ranked.ranks)
+    left = (count + 1) // 2
+    bars = len(ranked.cliques)
+    low, high = 1.0, float(count)
+    colour = UNIFIED if setting == "unified" else SEPARATE
+    top, depth = 0.45 + 0.16 * bars, _LINE * left  # inches below the axis: bars first, then the names
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.75 + top + depth))
+        height = figure.get_size_inches()[1]
+        ax = figure.add_axes((0.24, 0.0, 0.52, 1.0))
+        ax.set_axis_off()
+        ax.set_xlim(low, high)
+        ax.set_ylim(-(height - 0.6), 0.6)
+        ax.plot([low, high], [0, 0], color=INK, linewidth=1)
+        for tick in range(1, count + 1):
+            ax.plot([tick, tick], [0, 0.06], color=INK, linewidth=1)
+            ax.text(tick, 0.1, str(tick), ha="center", va="bottom")
+        _critical_difference(ax, ranked.critical_difference, low, high)
+        for place, (first, last) in enumerate(ranked.cliques):
+            y = -0.14 - 0.16 * place
+            ax.plot([ranked.ranks[first], ranked.ranks[last]], [y, y], color=MUTED, linewidth=3.2)
+        for place, (row, rank) in enumerate(zip(ranked.rows, ranked.ranks, strict=True)):
+            on_left = place < left
+            y = -top - _LINE * (place if on_left else count - 1 - place)
+            edge = low if on_left else high
+            ax.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=0.9)
+            ax.plot([rank], [0], "o", color=colour, markersize=4)
+            text = f"{label_of(row, named)}  {rank:.1f}" if on_left else f"{rank:.1f}  {label_of(row, named)}"
+            offset = -6 if on_left else 6
+            ax.annotate(
+                text,
+                (edge, y),
+                xytext=(offset, 0),
+                textcoords="offset points",
+                ha="right" if on_left else "left",
+                va="center",
+            )
+        return svg_element(figure, key)
+
+
+def _critical_difference(ax: mpl.axes.Axes, width: float, low: float, high: float) -> None:
+    """The length of the critical difference above the axis, as far as the axis has room for it."""
+    end = min(low + width, high)
+    ax.plot([low, low, low, end, end, end], [0.36, 0.44, 0.4, 0.4, 0.36, 0.44], color=INK, linewidth=1, clip_on=False)
+    ax.annotate(f"critical difference {width:.2f}", (end, 0.4), xytext=(6, 0), textcoords="offset points", va="center")

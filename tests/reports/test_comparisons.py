@@ -1,0 +1,70 @@
+"""The tests of a section: what is shown, what is marked, and what is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.comparisons import comparison_part
+from results.labels import labels
+from results.rows import leaderboard
+from tests.records import make_record
+
+CATEGORIES = tuple("abcdefgh")
+
+
+def part_of(shifts: dict[str, float], categories=CATEGORIES, **more):
+    """Rows whose unified detector loses ``shift`` in every category."""
+    made = []
+    for place, (method, shift) in enumerate(shifts.items()):
+        values = {c: 0.9 - 0.01 * k - 0.02 * place for k, c in enumerate(categories)}
+        shared = {"method": method, "set_categories": categories, **more}
+        unified = {c: v - shift - 0.001 * k for k, (c, v) in enumerate(values.items())}
+        made.append(make_record(setting="unified", values=unified, **shared))
+        made += [make_record(setting="separate", category=c, value=v, **shared) for c, v in values.items()]
+    rows = leaderboard(made).rows
+    return comparison_part(rows, labels(rows), "toy")
+
+
+def test_a_loss_in_every_category_is_marked_and_its_interval_stands_beside():
+    part = part_of({"falls": 0.05})
+    (row,) = part.table.rows
+    mean, interval, p = row.cells[:3]
+    assert mean.main == "\N{MINUS SIGN}5.4"
+    assert interval.main.startswith("\N{MINUS SIGN}5.")
+    assert "clear" in interval.classes
+    assert p.main == "0.008"
+    assert part.figures == ()  # one method makes no ranking
+
+
+def test_four_categories_mark_nothing_whatever_the_interval():
+    part = part_of({"falls": 0.05}, categories=CATEGORIES[:4])
+    interval = part.table.rows[0].cells[1]
+    assert "clear" not in interval.classes
+    assert interval.main.startswith("\N{MINUS SIGN}")
+
+
+def test_three_methods_are_ranked_in_both_settings_and_say_how_many_categories():
+    part = part_of({"one": 0.0, "two": 0.0, "three": 0.0})
+    captions = [caption for caption, _ in part.figures]
+    assert ["unified" in captions[0], "separate" in captions[1]] == [True, True]
+    assert "over 8 categories" in captions[0]
+    assert all(figure.startswith("<svg") and "critical difference" in figure for _, figure in part.figures)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_a_ranking_over_different_backbones_says_so(backbone):
+    made = [
+        make_record(
+            method=f"m{k}", set_categories=CATEGORIES, backbone=backbone if k else "resnet18", value=0.9 - k / 20
+        )
+        for k in range(3)
+    ]
+    rows = leaderboard(made).rows
+    part = comparison_part(rows, labels(rows), "toy")
+    assert part.table is None  # nothing has run in both settings
+    assert ("different backbones" in part.figures[0][0]) == (backbone == "resnet50")
+
+
+def test_nothing_to_test_makes_no_part():
+    rows = leaderboard([make_record(set_categories=CATEGORIES)]).rows
+    assert comparison_part(rows, labels(rows), "toy") is None
