@@ -19,6 +19,8 @@ from results.tidy import tidy
 HOME = Path(__file__).resolve().parent
 SITE = HOME / "site"
 PAGE = "index.html"
+SCRIPTS = ("view.js", "tables.js", "filters.js", "downloads.js", "page.js")
+"""In the order in which they need each other."""
 
 
 def build(store: Store, out: Path = SITE) -> Path:
@@ -69,7 +71,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.globals["style"] = Markup(_static("report.css"))  # noqa: S704 - a file of this package
-    environment.globals["script"] = Markup(_static("report.js"))  # noqa: S704 - a file of this package
+    environment.globals["script"] = Markup("\n".join(map(_static, SCRIPTS)))  # noqa: S704 - files of this package
     return environment
 
 

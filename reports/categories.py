@@ -13,9 +13,6 @@ from results.record import METRICS
 from results.rows import SETTINGS, Row
 from results.tables import Group
 
-_FILTER_FROM = 9
-"""Categories that are overlooked at a glance need no filter."""
-
 
 def category_tables(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, TableView]]:
     """(metric, table) of every metric that any row has."""
@@ -67,7 +64,7 @@ def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -
         ),
         rows=tuple(line(category) for category in categories),
         foot=(line(None),),
-        filter_label="Filter categories" if len(categories) > _FILTER_FROM else "",
+        filter_label="Filter categories",
         spreads=any(cell.std is not None for cell in cells.values()),
     )
 

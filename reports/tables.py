@@ -131,6 +131,11 @@ def _metric_table(
                 cells=tuple(lines[row.row_id]),
                 badges=badges(row) if full else badges(row)[:1],
                 details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text and full),
+                facets=(
+                    ("family", row.method.family),
+                    ("preset", row.method.preset),
+                    ("category", "told (class-aware)" if row.method.class_aware else "not told"),
+                ),
             )
             for row in rows
         ),

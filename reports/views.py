@@ -45,12 +45,13 @@ class Badge:
 
 @dataclass(frozen=True)
 class RowView:
-    """One row: what it is about, then its cells."""
+    """One row: what it is about, then its cells. ``facets`` are what a reader may filter by, e.g. its family."""
 
     name: str
     cells: tuple[CellView, ...]
     badges: tuple[Badge, ...] = ()
     details: tuple[str, ...] = ()
+    facets: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

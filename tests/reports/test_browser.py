@@ -1,6 +1,8 @@
 """The page in a real browser: sorting, filtering, the view in the URL, and no script at all."""
 
+import csv
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,8 @@ VALUES = {"alpha": 0.7, "beta": 0.9, "gamma": 0.8}
 def url(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
     for method, value in VALUES.items():
-        for record in make_row(seeds=(0, 1), method=method, value=value):
+        more = {"family": "memory bank"} if method == "gamma" else {"class_aware": method == "alpha"}
+        for record in make_row(seeds=(0, 1), method=method, value=value, **more):
             store.write(record)
     for record in make_row(seeds=(0, 1), method="delta", value=0.99)[2:]:
         store.write(record)  # no unified run: blank in the column that the table starts sorted by
@@ -97,6 +100,60 @@ def test_filter_and_sorting_are_kept_in_the_url(page):
     assert page.get_by_label("Filter methods").first.input_value() == "ta"
     page.get_by_label("Filter methods").first.fill("")
     assert len(names(page)) == 4
+
+
+def choose(page, label, value):
+    page.locator("[id$=-headline-tools] label", has_text=label).locator("select").select_option(value)
+
+
+def test_rows_are_chosen_by_family_and_by_whether_they_are_told_the_category(page):
+    choose(page, "Family", "memory bank")
+    assert names(page) == ["Gamma"]
+    assert ranks(page) == ["1"]  # of what is shown
+    kept = page.url
+    page.goto("about:blank")
+    page.goto(kept)
+    assert names(page) == ["Gamma"]
+    choose(page, "Family", "")
+    choose(page, "Category", "told (class-aware)")
+    assert names(page) == ["Alpha"]
+    page.get_by_label("Filter methods").first.fill("beta")
+    assert names(page) == []  # both must hold
+    assert page.locator("[id$=-headline-tools] label", has_text="Preset").count() == 0  # all rows have the same
+
+
+def test_columns_of_one_setting(page):
+    choose(page, "Columns", "separate")
+    heads = page.locator("table[id$=-headline] thead tr:nth-child(2) th:visible").all_inner_texts()
+    assert heads == ["separate"] * 3
+    assert page.locator("table[id$=-headline] tbody tr").first.locator("td:visible").count() == 1 + 3  # rank, numbers
+    assert page.locator("table[id$=-headline] .group").evaluate_all("g => g.map(th => th.colSpan)") == [1, 1, 1]
+    page.reload()
+    heads = page.locator("table[id$=-headline] thead tr:nth-child(2) th:visible").all_inner_texts()
+    assert heads == ["separate"] * 3
+
+
+def taken(page, name) -> str:
+    with page.expect_download() as download:
+        page.locator("table[id$=-headline]").locator("xpath=ancestor::div[1]/following-sibling::p[1]").get_by_text(
+            name, exact=True
+        ).click()
+    return Path(download.value.path()).read_text(encoding="utf-8")
+
+
+def test_what_is_on_screen_can_be_taken_away(page):
+    heading(page, "Method").click()
+    page.get_by_label("Filter methods").first.fill("ta")
+    choose(page, "Columns", "separate")
+    lines = list(csv.reader(taken(page, "CSV").splitlines()))
+    assert lines[0] == ["Method", "I-AUROC separate", "P-AUROC separate", "PRO separate"]
+    shown = page.locator("table[id$=-headline] tbody tr:visible")
+    assert [line[0] for line in lines[1:]] == names(page) == ["Beta", "Delta"]
+    assert lines[1][1:] == [" ".join(text.split()) for text in shown.first.locator("td.num:visible").all_inner_texts()]
+    assert taken(page, "Markdown").splitlines()[0] == "| Method | I-AUROC separate | P-AUROC separate | PRO separate |"
+    tex = taken(page, "LaTeX")
+    assert tex.startswith("\\begin{tabular}{lrrr}")
+    assert "Beta & 90.0 $\\pm$ 0.0" in tex
 
 
 def test_metric_switch_shows_one_table_and_is_kept_in_the_url(page):
