@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.cards import card_of
 from bench.estimate import Estimator
 from bench.options import Options
 from bench.plan import Run, cache_file, fits, make_plan, missing_runs
@@ -17,6 +18,7 @@ from bench.provenance import git_state
 from bench.runner import Execution
 from reports.build import build
 from reports.studies import study_file
+from results.cards import keep_card
 from results.record import RunRecord
 from results.store import Store, write_atomically
 
@@ -63,6 +65,8 @@ def benchmark(
             continue
         if todo:
             _require_writable(options.results_dir)
+        for cls in {run.method: run.detector_class for run in plan}.values():
+            keep_card(options.results_dir, card_of(cls.info))
         execution = Execution(
             options.results_dir,
             options.cache_dir,

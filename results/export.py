@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from results.board import split_levels
+from results.cards import keep_card, known_cards
 from results.errors import ResultsError, unknown
 from results.merge import copy_run
 from results.record import RunRecord
@@ -21,7 +22,7 @@ _LOCAL = frozenset({"--results-dir", "--reference-dir", "--cache-dir", "--data-d
 def export(
     store: Store, out: Path, datasets: Collection[str] = (), methods: Collection[str] = (), *, complete: bool = False
 ) -> list[Path]:
-    """Copy the current, finished records of a store, the store's own before its reference's.
+    """Copy the current, finished records of a store with the cards of their methods.
 
     Left behind: failed runs, stale versions, records of data that changed since, maps, the curves of levels of
     ablation studies, and the options of the commands that only say where data, caches and results lie.
@@ -60,6 +61,10 @@ def export(
             if path.resolve() != target.resolve():
                 copy_run(path, target, maps=False, curves=wanted[name], edit=_without_places)
             written.append(target)
+    shown = {row.method.name for row in rows}
+    for card in known_cards((store.root, *store.also)).values():
+        if card.name in shown and (not methods or card.name in methods):
+            keep_card(out, card)
     return sorted(written)
 
 
