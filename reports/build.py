@@ -7,13 +7,16 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.methods import method_pages
 from reports.page import make_page
 from reports.studies import study_pages
 from results.board import split_levels
+from results.cards import known_cards
+from results.labels import labels
 from results.rows import leaderboard
 from results.store import Store, write_atomically
 from results.study import known_studies
-from results.tables import table
+from results.tables import ordered, table
 from results.tidy import tidy
 
 HOME = Path(__file__).resolve().parent
@@ -32,7 +35,7 @@ def build(store: Store, out: Path = SITE) -> Path:
 
     Returns:
         Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv`` and
-        ``headline.md``, ``categories.csv``, and a page for each study that has run.
+        ``headline.md``, ``categories.csv``, and a page for each method and each study that has run.
 
     Raises:
         RecordError: If the directory can't be written.
@@ -55,7 +58,13 @@ def build(store: Store, out: Path = SITE) -> Path:
     for study in studies:
         html = environment.get_template("study.html.j2").render(study=study)
         write_atomically(out / study.file, html.encode())
-    html = environment.get_template("page.html.j2").render(page=make_page(store, board, rows, levels), studies=studies)
+    methods = method_pages(ordered(rows), labels(rows), known_cards((store.root, *store.also)))
+    for method in methods:
+        html = environment.get_template("method.html.j2").render(page=method)
+        write_atomically(out / method.file, html.encode())
+    html = environment.get_template("page.html.j2").render(
+        page=make_page(store, board, rows, levels), studies=studies, methods=methods
+    )
     path = out / PAGE
     write_atomically(path, html.encode())
     return path

@@ -8,10 +8,10 @@ from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
 from reports.sentences import Labels, budget, label_of, routed, undertrained
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.cells import Cell, number
-from results.labels import backbone_text
+from results.labels import backbone_text, table_key
 from results.reported import Reported, matches, reported
 from results.rows import SETTINGS, Row
-from results.store import Store
+from results.store import Store, portable
 from results.tables import GROUPS, Group, cell_of
 from results.undertrained import shortfalls
 
@@ -22,6 +22,16 @@ COLUMN_TITLES = {
     "delta": "unified minus separate, in percentage points; ± is sqrt(s_u² + s_s²) over seeds",
 }
 COLUMN_LABELS = {"unified": "unified", "separate": "separate", "delta": "Δ"}
+
+
+def method_file(name: str) -> str:
+    """Name of the file of a method's page."""
+    return f"method-{portable(name)}.html"
+
+
+def row_key(row: Row) -> str:
+    """Id of a row's section on the page of its method."""
+    return f"{'-'.join(table_key(row))}-{row.row_id}"
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -131,6 +141,7 @@ def _metric_table(
                 cells=tuple(lines[row.row_id]),
                 badges=badges(row) if full else badges(row)[:1],
                 details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text and full),
+                href=f"{method_file(row.method.name)}#{row_key(row)}",
                 facets=(
                     ("family", row.method.family),
                     ("preset", row.method.preset),

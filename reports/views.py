@@ -45,13 +45,17 @@ class Badge:
 
 @dataclass(frozen=True)
 class RowView:
-    """One row: what it is about, then its cells. ``facets`` are what a reader may filter by, e.g. its family."""
+    """One row: what it is about, then its cells.
+
+    ``facets`` are what a reader may filter by, e.g. its family; ``href`` is the page that tells more.
+    """
 
     name: str
     cells: tuple[CellView, ...]
     badges: tuple[Badge, ...] = ()
     details: tuple[str, ...] = ()
     facets: tuple[tuple[str, str], ...] = ()
+    href: str = ""
 
 
 @dataclass(frozen=True)

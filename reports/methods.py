@@ -1,0 +1,246 @@
+"""The pages of methods: what each is, its numbers beside the published ones, its cost, its settings and every run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.costs import amount, megabytes, seconds
+from reports.metrics import DEFINITIONS, HEADLINE
+from reports.provenance import Failure, Provenance, failures, provenance
+from reports.sentences import Labels, budget, label_of, routed
+from reports.tables import badges, method_file, row_key, source_line
+from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from results.cards import MethodCard
+from results.cells import BLANK, Cell, number
+from results.costs import cost_of
+from results.labels import shown
+from results.record import RunRecord
+from results.reported import MEAN, Reported, matches, reported
+from results.rows import SETTINGS, Row
+
+_RUN_METRICS = HEADLINE
+_FIRST = "the method's own paper, else its released checkpoint, else a re-run by others"
+
+
+@dataclass(frozen=True)
+class MethodSection:
+    """One row of the leaderboard: a method with one config on one set of categories."""
+
+    key: str
+    title: str
+    badges: tuple[Badge, ...]
+    details: tuple[str, ...]
+    table: TableView
+    has_reported: bool
+    cost: tuple[tuple[str, str], ...]
+    config: tuple[tuple[str, str], ...]
+    runs: TableView
+    failures: tuple[Failure, ...]
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class MethodPage:
+    """A method with every section that records make."""
+
+    name: str
+    title: str
+    card: MethodCard | None
+    family: str
+    class_aware: bool
+    sections: tuple[MethodSection, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of the page's file."""
+        return method_file(self.name)
+
+
+def method_pages(rows: Sequence[Row], named: Labels, cards: Mapping[str, MethodCard]) -> list[MethodPage]:
+    """The pages of all methods that have rows, by title.
+
+    Args:
+        rows: Of the leaderboard.
+        named: Their labels.
+        cards: What the methods are, by name.
+    """
+    by_method: dict[str, list[Row]] = {}
+    for row in rows:
+        by_method.setdefault(row.method.name, []).append(row)
+    pages = [
+        MethodPage(
+            name=name,
+            title=mine[0].method.title,
+            card=cards.get(name),
+            family=mine[0].method.family,
+            class_aware=any(row.method.class_aware for row in mine),
+            sections=tuple(_section(row, named) for row in mine),
+        )
+        for name, mine in by_method.items()
+    ]
+    return sorted(pages, key=lambda page: (page.title.lower(), page.name))
+
+
+def _section(row: Row, named: Labels) -> MethodSection:
+    key = row_key(row)
+    table, has_reported = _category_table(row, f"{key}-categories")
+    config = row.method.fit_config | row.method.score_config
+    return MethodSection(
+        key=key,
+        title=f"{row.dataset.title}: {label_of(row, named)}, {row.method.preset} preset",
+        badges=badges(row),
+        details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text),
+        table=table,
+        has_reported=has_reported,
+        cost=tuple(_cost(row)),
+        config=tuple(
+            (name + (" (set by hand)" if name in row.method.overrides else ""), shown(value))
+            for name, value in sorted(config.items())
+        ),
+        runs=_runs(row, f"{key}-runs"),
+        failures=tuple(failures(row.records)),
+        provenance=provenance(row, named),
+    )
+
+
+def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
+    """Categories by rows; per metric and setting what was measured, and where known what is published."""
+    categories = row.dataset.set_categories
+    settings = [setting for setting in SETTINGS if row.runs(setting)]
+    same_set = matches(row.dataset.name, categories)
+    published: dict[tuple[str, str, str], list[Reported]] = {}
+    if not row.method.overrides:  # published numbers are about published configs
+        for metric in HEADLINE:
+            for setting in settings:
+                for category in [*categories, *([MEAN] if same_set else [])]:
+                    found = reported(row.method.name, row.dataset.name, setting, metric, category)
+                    if found:
+                        published[metric, setting, category] = found
+    groups, columns, plan = [], [], []
+    for metric in HEADLINE:
+        for setting in settings:
+            beside = any(known[:2] == (metric, setting) for known in published)
+            heads = [ColumnView("measured", f"{metric}, {setting}, mean ± standard deviation over seeds")]
+            if beside:
+                heads += [
+                    ColumnView("reported", f"published: {_FIRST}; hover for all sources"),
+                    ColumnView("difference", "measured minus reported, in points"),
+                ]
+            groups.append(GroupView(f"{metric}, {setting}", len(heads), DEFINITIONS[metric]))
+            columns += heads
+            plan.append((metric, setting, beside))
+
+    def line(category: str | None) -> RowView:
+        cells: list[CellView] = []
+        for metric, setting, beside in plan:
+            cell = row.category_cell(setting, metric, category) if category else row.cell(setting, metric)
+            cells.append(number_cell(cell))
+            if beside:
+                cells += _published_cells(cell, published.get((metric, setting, category or MEAN), []))
+        return RowView(name=category or f"mean of {len(categories)}", cells=tuple(cells))
+
+    lines = tuple(line(category) for category in categories)
+    foot = line(None)
+    table = TableView(
+        key=key,
+        caption=f"{row.method.title} on {row.dataset.title}, by category",
+        corner="Category",
+        groups=tuple(groups),
+        columns=tuple(columns),
+        rows=lines,
+        foot=(foot,) if len(categories) > 1 else (),
+        spreads=any(cell.spread for one in (*lines, foot) for cell in one.cells),
+    )
+    return table, bool(published)
+
+
+def _published_cells(cell: Cell, entries: Sequence[Reported]) -> list[CellView]:
+    if not entries:
+        return [CellView(BLANK, title="no published number is known", classes="blank text")] * 2
+    first = entries[0]
+    there = CellView(
+        number(first.value),
+        value=repr(first.value),
+        title="; ".join(source_line(entry) for entry in entries),
+        classes="text",
+    )
+    if cell.mean is None:
+        return [there, CellView(BLANK, title=cell.note(), classes="blank text")]
+    difference = cell.mean - first.value
+    return [there, CellView(number(difference, signed=True), value=repr(difference), classes="text")]
+
+
+def _cost(row: Row) -> list[tuple[str, str]]:
+    """What both settings need, in words."""
+    lines = []
+    for setting in SETTINGS:
+        cost = cost_of(row, setting)
+        if not row.runs(setting):
+            continue
+        parts = [
+            f"{seconds(cost.train_seconds)} of training{' †' if cost.jobs > 1 else ''}" if cost.train_seconds else "",
+            f"{amount(cost.parameters)} trainable parameters" if cost.parameters is not None else "",
+            f"{megabytes(cost.state_bytes)} fitted state" if cost.state_bytes is not None else "",
+            f"{megabytes(cost.peak_rss_bytes)} peak memory" if cost.peak_rss_bytes is not None else "",
+        ]
+        detectors = "1 detector" if cost.detectors == 1 else f"{cost.detectors} detectors together"
+        said = ", ".join(part for part in parts if part) or cost.reason
+        lines.append((f"{setting.capitalize()}, {detectors}", said))
+    return lines
+
+
+def _runs(row: Row, key: str) -> TableView:
+    """Every run of the row."""
+    return TableView(
+        key=key,
+        caption=f"{row.method.title} on {row.dataset.title}: every run",
+        corner="Run",
+        groups=(GroupView("Mean over the run's categories", len(_RUN_METRICS)), GroupView("What it took", 3)),
+        columns=(
+            *(ColumnView(metric, DEFINITIONS[metric]) for metric in _RUN_METRICS),
+            ColumnView("steps", "optimiser steps"),
+            ColumnView("fit", "seconds of fitting, features apart"),
+            ColumnView("finished (UTC)"),
+        ),
+        rows=tuple(_run(record) for record in row.records),
+    )
+
+
+def _run(record: RunRecord) -> RowView:
+    what = record.categories[0] if record.setting == "separate" else "all categories"
+    return RowView(
+        name=f"{record.setting}, {what}, seed {record.seed}",
+        cells=(*(_run_mean(record, metric) for metric in _RUN_METRICS), *_run_cost(record)),
+        badges=(Badge("failed", "bad", record.failure.message if record.failure else ""),)
+        if record.status == "failed"
+        else (),
+    )
+
+
+def _run_mean(record: RunRecord, metric: str) -> CellView:
+    values = [result.metrics.get(metric) for result in record.results.values()]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        reasons = [result.reasons.get(metric, "") for result in record.results.values()]
+        return CellView(BLANK, title=next(filter(None, reasons), "not measured"), classes="blank text")
+    mean = sum(known) / len(known)
+    return CellView(number(mean), value=repr(mean), classes="text")
+
+
+def _run_cost(record: RunRecord) -> list[CellView]:
+    steps = record.budget.steps if record.budget else 0
+    fit = record.cost.fit_seconds if record.cost else None
+    flag = " †" if record.cost and record.cost.jobs > 1 else ""
+    finished = record.provenance.finished_utc
+    return [
+        CellView(f"{steps:,}", value=repr(steps), classes="text"),
+        CellView(seconds(fit) + flag, value=repr(fit), classes="text")
+        if fit is not None
+        else CellView(BLANK, classes="blank text"),
+        CellView(finished[:16].replace("T", " "), value=finished.translate(_DIGITS), classes="text"),
+    ]
+
+
+_DIGITS = str.maketrans("", "", "-:TZ")
+"""What is between the digits of a date: tables sort by numbers."""

@@ -1,0 +1,97 @@
+"""The pages of methods: what is known of them, and what they reach beside what is published."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.build import build
+from reports.methods import method_pages
+from results.cards import MethodCard, keep_card
+from results.labels import labels
+from results.record import FailureEntry
+from results.reported import reported, reported_categories
+from results.rows import leaderboard
+from results.store import Store
+from tests.records import make_record, make_row
+
+CARD = MethodCard(
+    name="plain",
+    title="Plain",
+    family="reconstruction",
+    designed_for="unified",
+    paper="A. Uthor: A <b>bold</b> paper. 2022",
+    year=2022,
+    url="https://example.org/paper",
+    version=1,
+    deviations="none & all",
+    presets={"quick": "this project"},
+)
+
+
+def pages_of(records, cards=None):
+    rows = leaderboard(records).rows
+    return method_pages(rows, labels(rows), cards or {})
+
+
+def test_measured_stands_beside_published_with_the_difference_and_its_source():
+    categories = tuple(sorted(reported_categories("mvtec")))
+    made = make_record(method="uniad", dataset="mvtec", set_categories=categories, value=0.9, preset="paper")
+    (page,) = pages_of([made])
+    (section,) = page.sections
+    assert section.has_reported
+    place = categories.index("bottle")
+    measured, there, difference = section.table.rows[place].cells[:3]
+    entries = reported("uniad", "mvtec", "unified", "I-AUROC", "bottle")
+    assert measured.main == "90.0"
+    assert float(there.value) == pytest.approx(entries[0].value)
+    assert entries[0].source in there.title
+    assert float(difference.value) == pytest.approx(0.9 - entries[0].value)
+    mean = section.table.foot[0].cells[1]
+    assert float(mean.value) == pytest.approx(reported("uniad", "mvtec", "unified", "I-AUROC")[0].value)
+
+
+@pytest.mark.parametrize("changed", [{"overrides": {"steps": 5}}, {"dataset": "toy"}])
+def test_published_numbers_stand_beside_their_own_config_and_dataset_only(changed):
+    categories = tuple(sorted(reported_categories("mvtec")))
+    fields = {"method": "uniad", "dataset": "mvtec", "set_categories": categories, "preset": "paper"} | changed
+    (page,) = pages_of([make_record(**fields)])
+    assert not page.sections[0].has_reported
+    assert {column.label for column in page.sections[0].table.columns} == {"measured"}
+
+
+def test_some_categories_have_no_published_mean():
+    made = make_record(method="uniad", dataset="mvtec", set_categories=("bottle", "screw"), preset="paper")
+    (page,) = pages_of([made])
+    table = page.sections[0].table
+    assert table.rows[0].cells[1].value
+    assert table.foot[0].cells[1].value == ""  # the published mean is over other categories
+
+
+def test_every_run_is_listed_and_failed_ones_with_their_error():
+    failure = FailureEntry(error_type="ValueError", message="loss is <i>NaN</i>", traceback="line 1")
+    row = make_row(seeds=(0, 1))
+    bad = make_record(seed=2, failed=True, failure=failure)
+    (page,) = pages_of([*row, bad])
+    (section,) = page.sections
+    assert len(section.runs.rows) == len(row) + 1
+    assert [one.badges[0].text for one in section.runs.rows if one.badges] == ["failed"]
+    assert section.failures[0].message == "loss is <i>NaN</i>"
+
+
+def test_the_site_has_a_page_for_each_method_and_shows_texts_as_texts(tmp_path):
+    store = Store(tmp_path / "runs")
+    failure = FailureEntry(error_type="ValueError", message="loss is <i>NaN</i>", traceback="")
+    for record in [*make_row(), make_record(seed=5, failed=True, failure=failure), *make_row(method="other")]:
+        store.write(record)
+    keep_card(store.root, CARD)
+    build(store, tmp_path / "one")
+    build(store, tmp_path / "two")
+    html = (tmp_path / "one" / "method-plain.html").read_text()
+    assert html == (tmp_path / "two" / "method-plain.html").read_text()
+    assert "A &lt;b&gt;bold&lt;/b&gt; paper" in html
+    assert "loss is &lt;i&gt;NaN&lt;/i&gt;" in html
+    assert "none &amp; all" in html
+    index = (tmp_path / "one" / "index.html").read_text()
+    assert 'href="method-plain.html#' in index
+    assert 'href="method-other.html"' in index
+    assert "Differs from the paper" not in (tmp_path / "one" / "method-other.html").read_text()  # no card
