@@ -26,13 +26,16 @@ def report(
     results_dir: ResultsDir = RUNS,
     reference_dir: ReferenceDir = REFERENCE,
     site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="One HTML file with everything in it, to be mailed.")
+    ] = False,
 ) -> None:
     """Render the page from the records alone."""
-    from reports.build import build
+    from reports.build import build, build_single
     from results.store import Store
 
     store = Store(results_dir, (reference_dir,))
-    page = build(store, site)
+    page = build_single(store, site / "uniboard.html") if single_file else build(store, site)
     console = Console()
     print_headline(console, store)
     console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -27,7 +29,7 @@ SCRIPTS = ("view.js", "tables.js", "filters.js", "downloads.js", "page.js")
 
 
 def build(store: Store, out: Path = SITE) -> Path:
-    """Write the page and its downloads.
+    """Write the site: the page, one for each method and each study that has run, and the downloads.
 
     Args:
         store: The records. Nothing else is read, nothing depends on when or where the page is built.
@@ -35,39 +37,67 @@ def build(store: Store, out: Path = SITE) -> Path:
 
     Returns:
         Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv`` and
-        ``headline.md``, ``categories.csv``, and a page for each method and each study that has run.
+        ``headline.md``, ``categories.csv``, ``method-<name>.html`` and ``study-<name>.html``.
 
     Raises:
         RecordError: If the directory can't be written.
     """
-    records = store.records()
-    board = leaderboard(records)
-    known = known_studies((store.root, *store.also))
-    rows, levels = split_levels(board.rows, known)
+    content = _Content(store)
     downloads = {
-        "results.csv": tidy(records).to_csv(index=False).encode(),
-        "headline.csv": table(store, "csv", rows=rows),
-        "headline.md": table(store, "md", rows=rows),
-        "headline.tex": table(store, "latex", rows=rows),
-        "categories.csv": table(store, "csv", "categories", rows=rows),
+        "results.csv": tidy(content.records).to_csv(index=False).encode(),
+        "headline.csv": table(store, "csv", rows=content.rows),
+        "headline.md": table(store, "md", rows=content.rows),
+        "headline.tex": table(store, "latex", rows=content.rows),
+        "categories.csv": table(store, "csv", "categories", rows=content.rows),
     }
-    for name, content in downloads.items():
-        write_atomically(out / name, content)
+    for name, data in downloads.items():
+        write_atomically(out / name, data)
     environment = _environment()
-    studies = study_pages(known, board.rows)
-    for study in studies:
-        html = environment.get_template("study.html.j2").render(study=study)
-        write_atomically(out / study.file, html.encode())
-    methods = method_pages(ordered(rows), labels(rows), known_cards((store.root, *store.also)))
-    for method in methods:
-        html = environment.get_template("method.html.j2").render(page=method)
-        write_atomically(out / method.file, html.encode())
-    html = environment.get_template("page.html.j2").render(
-        page=make_page(store, board, rows, levels), studies=studies, methods=methods
-    )
-    path = out / PAGE
-    write_atomically(path, html.encode())
+    for study in content.studies:
+        write_atomically(out / study.file, _rendered(environment, "study", study=study))
+    for method in content.methods:
+        write_atomically(out / method.file, _rendered(environment, "method", page=method))
+    shown = {"page": content.page, "studies": content.studies, "methods": content.methods}
+    write_atomically(out / PAGE, _rendered(environment, "page", single=False, **shown))
+    return out / PAGE
+
+
+def build_single(store: Store, path: Path) -> Path:
+    """Write everything but the downloads into one HTML file, to be mailed.
+
+    Args:
+        store: The records.
+        path: The file.
+
+    Returns:
+        The same path.
+
+    Raises:
+        RecordError: If the file can't be written.
+    """
+    content = _Content(store)
+    shown = {"page": content.page, "studies": content.studies, "methods": content.methods}
+    html = _rendered(_environment(), "single", single=True, **shown).decode()
+    html = re.sub(r'href="((?:method|study)-[^"#]*)\.html(?:#([^"]*))?"', lambda m: f'href="#{m[2] or m[1]}"', html)
+    write_atomically(path, html.replace('href="index.html"', 'href="#top"').encode())
     return path
+
+
+class _Content:
+    """What all pages are made of."""
+
+    def __init__(self, store: Store) -> None:
+        self.records = store.records()
+        board = leaderboard(self.records)
+        known = known_studies((store.root, *store.also))
+        self.rows, levels = split_levels(board.rows, known)
+        self.studies = study_pages(known, board.rows)
+        self.methods = method_pages(ordered(self.rows), labels(self.rows), known_cards((store.root, *store.also)))
+        self.page = make_page(store, board, self.rows, levels)
+
+
+def _rendered(environment: Environment, template: str, **shown: Any) -> bytes:
+    return environment.get_template(f"{template}.html.j2").render(**shown).encode()
 
 
 def _environment() -> Environment:

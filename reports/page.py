@@ -98,7 +98,7 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
         definitions=tuple((DEFINITIONS | OTHER_DEFINITIONS).items()),
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
-        provenance=tuple(provenance(row, named_all) for row in everything),
+        provenance=tuple(provenance(row, named) for row in rows),
         failures=tuple(failures(current)),
         left_out=tuple(left_out(board)),
         unreadable=problems,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from reports.build import build
+from reports.build import build, build_single
 from reports.methods import method_pages
 from results.cards import MethodCard, keep_card
 from results.labels import labels
@@ -95,3 +97,17 @@ def test_the_site_has_a_page_for_each_method_and_shows_texts_as_texts(tmp_path):
     assert 'href="method-plain.html#' in index
     assert 'href="method-other.html"' in index
     assert "Differs from the paper" not in (tmp_path / "one" / "method-other.html").read_text()  # no card
+
+
+def test_one_file_holds_every_page_and_its_links_lead_into_it(tmp_path):
+    store = Store(tmp_path / "runs")
+    for record in [*make_row(), *make_row(method="other")]:
+        store.write(record)
+    html = build_single(store, tmp_path / "mail.html").read_text()
+    targets = set(re.findall(r'id="([^"]+)"', html))
+    links = re.findall(r'href="([^"]+)"', html)
+    assert {"#method-plain", "#method-other", "#top"} <= set(links)
+    assert [link for link in links if not link.startswith("#")] == []
+    assert {link[1:] for link in links} <= targets
+    assert len(targets) == len(re.findall(r'id="', html))  # none twice
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mail.html"]
