@@ -44,8 +44,8 @@ def report(
 @app.command()
 def table(
     output: Annotated[str, typer.Option("--format", help="csv, md, latex or parquet.")] = "md",
-    kind: Annotated[str, typer.Option(help="headline or categories.")] = "headline",
-    metric: Annotated[str, typer.Option(help="Metric of the per-category table.")] = "I-AUROC",
+    kind: Annotated[str, typer.Option(help="headline, categories or paper.")] = "headline",
+    metric: Annotated[str, typer.Option(help="Metric of the tables by category.")] = "I-AUROC",
     results_dir: ResultsDir = RUNS,
     reference_dir: ReferenceDir = REFERENCE,
 ) -> None:

@@ -13,6 +13,7 @@ from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
 from reports.learning import LearningPart, learning_part
 from reports.metrics import DEFINITIONS, OTHER_DEFINITIONS, knobs, one_line
+from reports.paper import paper_tables
 from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.sentences import Labels, answer, completeness, mixing
 from reports.tables import further_table, headline_table, source_line
@@ -39,6 +40,7 @@ class Section:
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
+    paper: tuple[TableView, ...]
     comparison: ComparisonPart | None
     levels: int
     learning: LearningPart | None
@@ -126,6 +128,7 @@ def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) ->
         further=further_table(store, rows, named, key),
         by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
+        paper=paper_tables(rows, named, key),
         comparison=comparison_part(rows, named, key),
         levels=len(levels),
         learning=learning_part(ordered([*rows, *levels]), key),

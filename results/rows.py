@@ -7,7 +7,7 @@ has a blank mean and says how many it has: never an average of what happens to b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -80,15 +80,26 @@ class Row:
             (record.setting, record.seed, category): record for record in self.records for category in record.categories
         }
 
-    def cell(self, setting: Setting, metric: str) -> Cell:
-        """Mean over categories within each seed, then mean ± std over seeds."""
+    def cell(self, setting: Setting, metric: str, among: Sequence[str] | None = None) -> Cell:
+        """Mean over categories within each seed, then mean ± std over seeds.
+
+        Args:
+            setting: Which runs.
+            metric: Which number.
+            among: Only these categories; all of the set if not given.
+        """
+        categories = self.dataset.set_categories if among is None else tuple(among)
         blanks: list[str] = []
         seeds: list[tuple[int, float | None]] = []
         for seed in self.seeds:
-            values = [self._value(setting, seed, category, metric, blanks) for category in self.dataset.set_categories]
+            values = [self._value(setting, seed, category, metric, blanks) for category in categories]
             known = [value for value in values if value is not None]
             seeds.append((seed, sum(known) / len(values) if len(known) == len(values) else None))
-        return self._summary(setting, seeds, blanks, self.finished_runs(setting), self.expected_runs(setting))
+        if among is None:
+            return self._summary(setting, seeds, blanks, self.finished_runs(setting), self.expected_runs(setting))
+        runs = [self.run_of(setting, seed, category) for seed in self.seeds for category in categories]
+        have = sum(run is not None and run.status == "ok" for run in runs)
+        return self._summary(setting, seeds, blanks, have, len(runs))
 
     def category_cell(self, setting: Setting, metric: str, category: str) -> Cell:
         """Mean ± std over seeds of one category."""

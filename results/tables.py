@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import groupby
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from results.board import board_rows
 from results.cells import BLANK, MINUS, Cell
 from results.errors import ResultsError
 from results.labels import backbone_text, labels, table_key
+from results.paper import paper_lines
 from results.pooled import pooled_cell, pooled_delta
 from results.record import COMMON_METRICS, METRICS
 from results.rows import SETTINGS, Row
@@ -26,7 +28,7 @@ from results.tidy import load, open_store, tidy
 __all__ = ["HeadlineRow", "cell_of", "headline", "load", "open_store", "ordered", "table", "tidy"]
 
 Format = Literal["csv", "md", "latex", "parquet"]
-Kind = Literal["headline", "categories"]
+Kind = Literal["headline", "categories", "paper"]
 Group = Literal["unified", "separate", "delta"]
 GROUPS: tuple[Group, ...] = ("unified", "separate", "delta")
 HEADLINE_METRICS = ("I-AUROC", "P-AUROC", "PRO")
@@ -121,8 +123,9 @@ def table(
     Args:
         store: The records.
         output: ``csv``, ``md``, ``latex``, or ``parquet`` (always the tidy frame, stale records marked).
-        kind: ``headline`` (one line per row) or ``categories`` (one line per row and category).
-        metric: The metric of the ``categories`` table.
+        kind: ``headline`` (one line per row), ``categories`` (one line per row and category), or ``paper``: a line per
+            category, a column per row and ``unified / separate`` in a cell, as the papers print it (md and latex).
+        metric: The metric of the ``categories`` and ``paper`` tables.
         rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
 
     Returns:
@@ -133,13 +136,17 @@ def table(
     """
     if output not in ("csv", "md", "latex", "parquet"):
         raise ResultsError(f"unknown format '{output}': use csv, md, latex or parquet")
-    if kind not in ("headline", "categories"):
-        raise ResultsError(f"unknown table '{kind}': use headline or categories")
+    if kind not in get_args(Kind):
+        raise ResultsError(f"unknown table '{kind}': use headline, categories or paper")
+    if kind == "paper" and output == "csv":
+        raise ResultsError("the paper's layout has two numbers in a cell: use md or latex, or the table categories")
     if output == "parquet":
         buffer = io.BytesIO()
         tidy(store.records()).to_parquet(buffer, index=False)
         return buffer.getvalue()
     chosen = _rows(store, rows)
+    if kind == "paper":
+        return _paper(chosen, output, metric).encode()
     lines = _headline_lines(store, chosen) if kind == "headline" else _category_lines(store, chosen, metric)
     if output == "csv":
         return pd.DataFrame([names | _numbers(cells) for names, cells in lines]).to_csv(index=False).encode()
@@ -210,6 +217,24 @@ def _category_lines(store: Store, rows: list[Row], metric: str) -> list[_Line]:
             cells = {f"{metric} {group}": cell_of(store, row, group, metric, category) for group in GROUPS}
             lines.append((names | {"category": category or "mean"}, cells))
     return lines
+
+
+def _paper(rows: list[Row], output: Format, metric: str) -> str:
+    """The paper's layout, a table for each dataset and set of categories under its title."""
+    if metric not in METRICS + COMMON_METRICS:
+        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}")
+    named = labels(rows)
+    parts = []
+    for _, group in groupby(rows, key=table_key):
+        members = list(group)
+        title = f"{members[0].dataset.title}: {metric} in percent, unified / separate, mean over seeds"
+        heads = [f"{named[(*table_key(row), row.row_id)]} [{row.method.preset}]" for row in members]
+        frame = pd.DataFrame(
+            [[line.name, *(pair.text for pair in line.pairs)] for line in paper_lines(members, metric)],
+            columns=["category", *heads],
+        )
+        parts.append(f"### {title}\n\n{_markdown(frame)}" if output == "md" else f"% {title}\n{_latex(frame)}")
+    return "\n".join(parts)
 
 
 def _numbers(cells: dict[str, Cell]) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""The tables in the layout of the field's papers, as views: both settings in one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.metrics import DEFINITIONS, HEADLINE
+from reports.sentences import Labels, label_of
+from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from results.paper import Pair, PaperLine, paper_lines
+from results.rows import Row
+
+
+def paper_tables(rows: Sequence[Row], named: Labels, key: str) -> tuple[TableView, ...]:
+    """One table per headline metric; none where no row has run in both settings.
+
+    Args:
+        rows: Of one table.
+        named: Their labels.
+        key: Of the section.
+    """
+    shown = [row for row in rows if row.runs("unified") and row.runs("separate")]
+    if not shown:
+        return ()
+    several_presets = len({row.method.preset for row in shown}) > 1
+    heads = [label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "") for row in shown]
+    return tuple(_table(shown, heads, metric, f"{key}-paper-{metric}") for metric in HEADLINE)
+
+
+def _table(rows: Sequence[Row], heads: Sequence[str], metric: str, key: str) -> TableView:
+    lines = paper_lines(rows, metric)
+    return TableView(
+        key=key,
+        caption=f"{rows[0].dataset.title}: {metric}, unified / separate",
+        corner="Category",
+        groups=(GroupView(f"{metric}, unified / separate", len(rows), DEFINITIONS[metric]),),
+        columns=tuple(ColumnView(head) for head in heads),
+        rows=tuple(_line(line) for line in lines if not line.summary),
+        foot=tuple(_line(line) for line in lines if line.summary),
+    )
+
+
+def _line(line: PaperLine) -> RowView:
+    return RowView(line.name, tuple(_cell(pair) for pair in line.pairs))
+
+
+def _cell(pair: Pair) -> CellView:
+    notes = f"unified: {pair.unified.note()}; separate: {pair.separate.note()}"
+    return CellView(pair.text, value="" if pair.unified.mean is None else repr(pair.unified.mean), title=notes)
