@@ -24,7 +24,7 @@ def paper_tables(rows: Sequence[Row], named: Labels, key: str) -> tuple[TableVie
         return ()
     several_presets = len({row.method.preset for row in shown}) > 1
     heads = [label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "") for row in shown]
-    return tuple(_table(shown, heads, metric, f"{key}-paper-{metric}") for metric in HEADLINE)
+    return tuple(_table(shown, heads, metric, f"{key}-{metric}-paper") for metric in HEADLINE)
 
 
 def _table(rows: Sequence[Row], heads: Sequence[str], metric: str, key: str) -> TableView:

@@ -317,3 +317,9 @@ def test_a_row_that_training_did_not_help_is_marked(tmp_path):
     better = record.model_copy(update={"untrained": {c: {"I-AUROC": 0.65} for c in record.categories}})
     store.write(better)
     assert ">undertrained<" not in build(store, tmp_path / "site").read_text(encoding="utf-8")
+
+
+def test_the_papers_layout_has_both_settings_in_a_cell(html):
+    rows = table_ending(html, "-I-AUROC-paper")
+    first = line_of(rows, "mean of")
+    assert any(re.fullmatch(r"\d+\.\d / \d+\.\d", cell) for cell in first)
