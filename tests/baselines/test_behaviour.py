@@ -16,6 +16,7 @@ from bench.plan import make_plan
 from bench.runner import Execution, execute
 from methods.registry import known_detectors
 from results.record import RunRecord
+from results.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
@@ -29,6 +30,7 @@ SHOWN_ON = {
     "uninformed_students": "linen",
 }
 """The category of the short test, by method: one on which the training adds much."""
+COMMITTED = Store(Path(__file__).resolve().parents[2] / "results" / "reference").records()
 BASELINES = sorted(
     name
     for name, cls in known_detectors().items()
@@ -58,6 +60,22 @@ def gain(record: RunRecord) -> tuple[float, float]:
     assert before is not None
     assert after is not None
     return before, after
+
+
+@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed):
+    """Of runs of the same preset and the same version of the method: a new version needs new records."""
+    info = known_detectors()[method].info
+    gains = {
+        record.categories[0]: gain(record)
+        for record in COMMITTED
+        if (record.method.name, record.method.version, record.seed) == (method, info.version, seed)
+        and (record.method.preset, record.method.overrides, record.setting) == ("quick", {}, "separate")
+    }
+    assert set(gains) == set(CATEGORIES)
+    learned = [category for category, (before, after) in gains.items() if after > max(before, 0.75)]
+    assert len(learned) >= 4, gains
 
 
 @pytest.mark.slow
