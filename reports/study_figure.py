@@ -20,6 +20,8 @@ from results.study import Axis, Value
 
 METRICS = ("I-AUROC", "P-AUROC", "PRO")
 _WIDTH = 12.4
+_LEAST_SPAN = 2.0
+"""Points that the shades of a heat map run over at least: strong colours must not stand for a tenth of a point."""
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#dbe7f0", "#5b9bc8"])
 """Light enough at both ends for dark figures, in both themes of the page."""
 
@@ -127,7 +129,8 @@ def _heat_map(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setti
         if label == "base":
             frame: dict[str, Any] = {"fill": False, "edgecolor": INK, "linewidth": 1.6}
             ax.add_patch(mpl.patches.Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, **frame))
-    ax.imshow(values, cmap=_SHADES, aspect="auto")
+    middle, span = (np.nanmax(values) + np.nanmin(values)) / 2, max(np.ptp(values[~np.isnan(values)]), _LEAST_SPAN)
+    ax.imshow(values, cmap=_SHADES, aspect="auto", vmin=middle - span / 2, vmax=middle + span / 2)
     ax.grid(visible=False)
     ax.set_xticks(range(len(across.levels)), [label for label, _ in across.levels])
     ax.set_yticks(range(len(down.levels)), [label for label, _ in down.levels])
