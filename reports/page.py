@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reports.categories import category_tables
 from reports.comparisons import ComparisonPart, comparison_part
+from reports.cost_figure import cost_figure
 from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
 from reports.learning import LearningPart, learning_part
@@ -46,6 +47,7 @@ class Section:
     learning: LearningPart | None
     losses: str
     cost: TableView
+    cost_figure: str
     published: tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -134,6 +136,7 @@ def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) ->
         learning=learning_part(ordered([*rows, *levels]), key),
         losses=loss_curves(rows, named, f"{key}-losses"),
         cost=cost_table(rows, named, f"{key}-cost"),
+        cost_figure=cost_figure(rows, named, f"{key}-accuracy-cost"),
         published=_published(rows),
     )
 

@@ -61,7 +61,7 @@ def svg_element(figure: Figure, key: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?', "", text)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # hundredths of a point
+    text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)  # hundredths of a point
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text))
     wanted = {name for pair in used for name in pair if name}
     prefix = re.sub(r"[^a-zA-Z0-9-]", "-", key)
