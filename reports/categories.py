@@ -42,7 +42,7 @@ def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -
         heat = None
         if category and cell.mean is not None:
             heat = _loss_share(-cell.mean, most) if group == "delta" else _place(cell.mean, levels)
-        return number_cell(cell, signed=group == "delta", heat=heat, loss=group == "delta")
+        return number_cell(cell, signed=group == "delta", heat=heat, loss=group == "delta", seeds=False)
 
     def line(category: str | None) -> RowView:
         return RowView(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from typing import Any
@@ -62,14 +63,38 @@ def svg_element(figure: Figure, key: str) -> str:
     text = re.sub(r"\s*<metadata>.*?</metadata>|\s*<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:xlink)?="[^"]*"| transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ?', "", text)
     text = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), text)  # hundredths of a point
-    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text))
-    wanted = {name for pair in used for name in pair if name}
-    prefix = re.sub(r"[^a-zA-Z0-9-]", "-", key)
-    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in wanted else "", text)
-    text = text.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
-    text = re.sub(r"\s*<g/>", "", text)
+    text = _short_ids(text, key)
+    text = _SAME_STYLE.sub(_hoisted, text)
+    text = re.sub(r"\s*<g/>|\n\s+(?=<)", "", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     head = f'<svg role="img" style="width: {width}px; aspect-ratio: {width} / {height}"'
     return re.sub(r'^<svg[^>]*?( viewBox="[^"]*")[^>]*>', rf"{head}\1>", text, count=1)
+
+
+_SAME_STYLE = re.compile(r'<g([^>]*)>((?:\s*<use [^>]*? style="[^"]*"/>)+)\s*</g>')
+
+
+def _hoisted(group: re.Match[str]) -> str:
+    """Marks of one style say it once: most of a figure's bytes would else be repetitions."""
+    styles = set(re.findall(r' style="([^"]*)"', group[2]))
+    if len(styles) > 1 or "style=" in group[1]:
+        return group[0]
+    marks = re.sub(r' style="[^"]*"', "", re.sub(r"\s*<use ", "<use ", group[2]))
+    return f'<g{group[1]} style="{styles.pop()}">{marks}</g>'
+
+
+def _short_ids(text: str, key: str) -> str:
+    """Ids that nothing refers to are dropped; the others become short ones of this key alone."""
+    wanted = dict.fromkeys(
+        name for pair in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text) for name in pair if name
+    )
+    prefix = hashlib.blake2s(key.encode(), digest_size=4).hexdigest()
+    short = {name: f"f{prefix}-{number}" for number, name in enumerate(wanted)}
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", text)
+    return re.sub(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"', lambda m: _link(m, short), text)
+
+
+def _link(match: re.Match[str], short: dict[str, str]) -> str:
+    return f"url(#{short[match[1]]})" if match[1] else f'href="#{short[match[2]]}"'

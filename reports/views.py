@@ -101,8 +101,12 @@ def number_cell(
     below: tuple[str, str] = ("", ""),
     heat: float | None = None,
     loss: bool = False,
+    seeds: bool = True,
 ) -> CellView:
-    """The view of a measured number: percent with one decimal, exact fraction in ``value``."""
+    """The view of a measured number: percent with one decimal, exact fraction in ``value``.
+
+    ``seeds`` puts every seed's number into the tooltip.
+    """
     if cell.mean is None:
         return CellView(
             main=cell.badge or BLANK,
@@ -111,7 +115,7 @@ def number_cell(
             below=below[0],
             below_title=below[1],
         )
-    values = ", ".join(f"{number(value, signed)} (seed {seed})" for seed, value in cell.seeds)
+    values = ", ".join(f"{number(value, signed)} (seed {seed})" for seed, value in cell.seeds if seeds)
     return CellView(
         main=number(cell.mean, signed),
         spread="" if cell.std is None else f"± {100 * cell.std:.1f}",

@@ -112,7 +112,7 @@ def test_the_answer_names_complete_rows_only(html):
 
 def test_best_is_marked_by_the_unrounded_value_among_complete_cells(html):
     rows = re.findall(r'<tr data-name="(\w+)[^>]*>(.*?)</tr>', html.split('-further"')[0], flags=re.DOTALL)
-    marked = {name: re.findall(r'<td class="num(?: start)?( best| second)?[ "]', row) for name, row in rows}
+    marked = {name: re.findall(r'<td class="start( best| second)?[ "]', row) for name, row in rows}
     assert [marks[0].strip() for marks in (marked["Partial"], marked["Steady"], marked["Weak"])] == [
         "best",
         "second",
@@ -231,7 +231,7 @@ def test_a_table_that_mixes_presets_says_so_and_marks_within_each(tmp_path):
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
     assert "mixes the presets paper and quick" in text
     headline = text.split('-further"')[0]
-    first_cells = re.findall(r'<tr data-name="(\w+) (\w+).*?<td class="num(?: start)?( best)?[ "]', headline, re.DOTALL)
+    first_cells = re.findall(r'<tr data-name="(\w+) (\w+).*?<td class="start( best)?[ "]', headline, re.DOTALL)
     assert len(first_cells) == 4
     assert {(preset, name) for name, preset, best in first_cells if best} == {
         ("quick", "Two"),
