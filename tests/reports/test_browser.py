@@ -149,7 +149,8 @@ def test_what_is_on_screen_can_be_taken_away(page):
     assert lines[0] == ["Method", "I-AUROC separate", "P-AUROC separate", "PRO separate"]
     shown = page.locator("table[id$=-headline] tbody tr:visible")
     assert [line[0] for line in lines[1:]] == names(page) == ["Beta", "Delta"]
-    assert lines[1][1:] == [" ".join(text.split()) for text in shown.first.locator("td:not(.rank):visible").all_inner_texts()]
+    cells = shown.first.locator("td:not(.rank):visible").all_inner_texts()
+    assert lines[1][1:] == [" ".join(text.split()) for text in cells]
     assert taken(page, "Markdown").splitlines()[0] == "| Method | I-AUROC separate | P-AUROC separate | PRO separate |"
     tex = taken(page, "LaTeX")
     assert tex.startswith("\\begin{tabular}{lrrr}")
