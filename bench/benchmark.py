@@ -65,8 +65,8 @@ def benchmark(
             continue
         if todo:
             _require_writable(options.results_dir)
-        for cls in {run.method: run.detector_class for run in plan}.values():
-            keep_card(options.results_dir, card_of(cls.info))
+            for cls in {run.detector_class for run in todo}:
+                keep_card(options.results_dir, card_of(cls.info))
         execution = Execution(
             options.results_dir,
             options.cache_dir,
