@@ -8,7 +8,9 @@ from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
 from reports.sentences import Labels, budget, label_of, routed, undertrained
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.cells import Cell, number
+from results.comparison import tied_with
 from results.labels import backbone_text, table_key
+from results.record import METRICS
 from results.reported import Reported, matches, reported
 from results.rows import SETTINGS, Row
 from results.store import Store, portable
@@ -100,6 +102,19 @@ def marks(rows: Sequence[Row], cell: Callable[[Row], Cell]) -> dict[str, str]:
     return found
 
 
+def _ties(rows: Sequence[Row], marked: dict[str, str], group: Group, metric: str) -> dict[str, str]:
+    """Marks of the rows that can't be told from the best of their preset; a second may be one of them."""
+    if group == "delta" or metric not in METRICS:
+        return {}
+    found: dict[str, str] = {}
+    for best in (row for row in rows if marked.get(row.row_id) == "best"):
+        peers = [row for row in rows if row.method.preset == best.method.preset]
+        for row_id in tied_with(best, peers, group, metric):
+            if marked.get(row_id) != "best":
+                found[row_id] = f"{marked.get(row_id, '')} tie".strip()
+    return found
+
+
 def _metric_table(
     store: Store,
     rows: Sequence[Row],
@@ -117,6 +132,7 @@ def _metric_table(
         for group in groups:
             cells = {row.row_id: cell_of(store, row, group, metric) for row in rows}
             marked = marks(rows, lambda row, cells=cells: cells[row.row_id])  # type: ignore[misc]
+            marked |= _ties(rows, marked, group, metric)
             start = "descending" if metric == "I-AUROC" and group == groups[0] else "none"
             columns.append(ColumnView(COLUMN_LABELS[group], f"{metric}, {COLUMN_TITLES[group]}", start))
             for row in rows:

@@ -108,6 +108,37 @@ def _compare(row: Row, metric: str) -> SettingTest:
     return SettingTest(float(np.mean(differences)), low, high, signed_rank_p(differences), len(differences))
 
 
+def tied_with(best: Row, rows: Sequence[Row], setting: Setting, metric: str) -> frozenset[str]:
+    """Rows that can't be told from the best: the paired interval of the difference over categories contains 0.
+
+    Args:
+        best: The row of the highest mean.
+        rows: The others; itself among them is left out.
+        setting: Which numbers.
+        metric: One of the per-category metrics.
+
+    Returns:
+        Row ids. A row that lacks a category's number is told from nothing and left out.
+    """
+    highest = _category_means(best, setting, metric)
+    found = set()
+    for row in rows:
+        values = _category_means(row, setting, metric)
+        if row.row_id == best.row_id or highest is None or values is None or len(values) < _LEAST_PAIRS:
+            continue
+        low, high = bootstrap_interval([a - b for a, b in zip(highest, values, strict=True)])
+        if low <= 0 <= high:
+            found.add(row.row_id)
+    return frozenset(found)
+
+
+def _category_means(row: Row, setting: Setting, metric: str) -> list[float] | None:
+    """Mean over seeds of every category, or None if one is missing."""
+    means = [row.category_cell(setting, metric, category).mean for category in row.dataset.set_categories]
+    known = [mean for mean in means if mean is not None]
+    return known if known and len(known) == len(means) else None
+
+
 def ranking(rows: Sequence[Row], setting: Setting, metric: str) -> Ranking | None:
     """Average ranks over categories of all rows that have every category's number in a setting.
 
@@ -123,10 +154,9 @@ def ranking(rows: Sequence[Row], setting: Setting, metric: str) -> Ranking | Non
     """
     values, complete = [], []
     for row in rows:
-        means = [row.category_cell(setting, metric, category).mean for category in row.dataset.set_categories]
-        known = [mean for mean in means if mean is not None]
-        if known and len(known) == len(means):
-            values.append(known)
+        means = _category_means(row, setting, metric)
+        if means is not None:
+            values.append(means)
             complete.append(row)
     methods = len(complete)
     if methods < _LEAST_METHODS or len(values[0]) < _LEAST_CATEGORIES:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.comparison import compare_settings, ranking
+from results.comparison import compare_settings, ranking, tied_with
 from results.rows import leaderboard
 from results.statistics import bootstrap_interval, signed_rank_p
 from tests.records import make_record
@@ -101,3 +101,15 @@ def test_rows_that_are_all_alike_are_told_apart_by_nothing():
     assert found.ranks == (2.0, 2.0, 2.0)
     assert found.p == 1.0
     assert found.cliques == ((0, 2),)
+
+
+def test_rows_whose_paired_difference_to_the_best_may_be_chance_are_tied_with_it():
+    tables = {
+        "best": {"unified": [0.90, 0.80, 0.95, 0.70, 0.85, 0.90]},
+        "near": {"unified": [0.91, 0.79, 0.96, 0.69, 0.84, 0.90]},
+        "far": {"unified": [0.80, 0.70, 0.85, 0.60, 0.75, 0.80]},
+        "part": {"unified": [0.91, 0.79, 0.96, 0.69, 0.84, None]},
+    }
+    rows = {row.method.name: row for row in rows_of(tables)}
+    found = tied_with(rows["best"], list(rows.values()), "unified", "I-AUROC")
+    assert found == {rows["near"].row_id}
