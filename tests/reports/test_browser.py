@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from reports.build import build
+from reports.build import build, build_single
+from results.record import FailureEntry
 from results.store import Store
-from tests.records import make_row
+from tests.records import make_record, make_row
 
 pytestmark = pytest.mark.browser
 VALUES = {"alpha": 0.7, "beta": 0.9, "gamma": 0.8}
@@ -180,6 +181,38 @@ def test_small_screens_scroll_tables_and_not_the_page(browser, url, width):
     page.goto(url)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_kind_of_page_fits_and_raises_no_error(browser, tmp_path_factory, width):
+    """Index, a method, a study, and all in one file."""
+    store = Store(tmp_path_factory.mktemp("kinds"))
+    on = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
+    hostile = "<b>x</b>&\"'"
+    failure = FailureEntry(error_type="ValueError", message=hostile * 30, traceback=hostile)
+    for seed in (0, 1):
+        for query in ("all", "none", "first"):
+            more = {} if query == "all" else {"overrides": {"query": query}}
+            store.write(make_record(seed=seed, method="uniad", fit_config=on | {"query": query}, **more))
+    store.write(make_record(seed=2, method="uniad", fit_config=on, failed=True, failure=failure))
+    for record in make_row(method="plain", title=hostile, set_categories=("bolt", hostile)):
+        store.write(record)
+    site = build(store, tmp_path_factory.mktemp("site")).parent
+    build_single(store, site / "single.html")
+    kinds = {path.name.split("-")[0] for path in site.glob("*.html")}
+    assert kinds == {"index.html", "method", "study", "single.html"}
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    for path in sorted(site.glob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+        assert page.locator("main b", has_text="x").count() == 0, path.name  # names are text, never tags
+    context.close()
+    assert problems == []
 
 
 def test_readable_without_javascript(browser, url):
