@@ -25,6 +25,17 @@ OTHER_DEFINITIONS = {
     "together. In the separate setting each image is scored by the detector of its own category, so the "
     "number there uses the known category.",
 }
+FORMULAS = {
+    "I-AUROC": "Σ over anomalous a, normal n of ( [s(a) > s(n)] + ½ [s(a) = s(n)] ) / (|A| · |N|), s the image score",
+    "I-AP": "Σ over thresholds t, falling, of ( R(t) − R(t−) ) · P(t); P precision and R recall of “score ≥ t”",
+    "I-F1max": "max over t of 2 · P(t) · R(t) / ( P(t) + R(t) )",
+    "P-AUROC": "as I-AUROC, over pixels of maps and masks at the map size",
+    "P-AP": "as I-AP, over pixels",
+    "P-F1max": "as I-F1max, over pixels",
+    "PRO": "(1 / 0.3) · ∫ from 0 to 0.3 of o(f) df, o = mean over regions r of |r ∩ {map ≥ t}| / |r|, f = the share of "
+    "normal pixels of all test images with map ≥ t; linear between thresholds",
+}
+"""The definitions as formulas, in plain text."""
 HEADLINE = ("I-AUROC", "P-AUROC", "PRO")
 FURTHER = ("I-AUROC (pooled)", "I-AUROC (common)", "I-AP", "I-F1max", "P-AP", "P-F1max")
 

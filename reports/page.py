@@ -13,7 +13,7 @@ from reports.cost_figure import cost_figure
 from reports.costs import cost_table
 from reports.figures import dumbbells, loss_curves
 from reports.learning import LearningPart, learning_part
-from reports.metrics import DEFINITIONS, OTHER_DEFINITIONS, knobs, one_line
+from reports.metrics import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS, knobs, one_line
 from reports.paper import paper_tables
 from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.sentences import Labels, answer, completeness, mixing
@@ -62,7 +62,7 @@ class Page:
     rows: int
     newest: str
     protocol: str
-    definitions: tuple[tuple[str, str], ...]
+    definitions: tuple[tuple[str, str, str], ...]
     protocols: tuple[tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]], ...]
     provenance: tuple[Provenance, ...]
     failures: tuple[Failure, ...]
@@ -100,7 +100,9 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
         rows=len(rows),
         newest=max((record.provenance.finished_utc for record in current), default=""),
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
-        definitions=tuple((DEFINITIONS | OTHER_DEFINITIONS).items()),
+        definitions=tuple(
+            (name, text, FORMULAS.get(name, "")) for name, text in (DEFINITIONS | OTHER_DEFINITIONS).items()
+        ),
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
         provenance=tuple(provenance(row, named) for row in rows),
         failures=tuple(failures(current)),
