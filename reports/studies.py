@@ -236,8 +236,7 @@ def _told(ablation: Ablation, setting: Setting) -> list[str]:
                     f"; the other {rest} can't be told from it" if rest > 1 else "; the other one can't be told from it"
                 )
         else:
-            said = f"none of {len(found)} levels can be told from the base: no 95 % interval excludes 0"
-            said += " after Holm's correction"
+            said = f"none of {len(found)} levels can be told from the base by its interval and Holm's correction"
             if len(found) == 1:
                 said = f"{next(iter(found))} can't be told from the base: the 95 % interval of the difference holds 0"
         lines.append(f"{setting.capitalize()}, {metric}: {said}.")
@@ -275,6 +274,12 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
     if ablation.preset == "quick":
         lines.append(
             "Quick preset: smaller sizes and far fewer steps than published. The paper's claim is about its own."
+        )
+    elif "steps" in ablation.given:
+        budget = next((record.budget for record in row.records if record.budget), None)
+        shown_times = f", each image {budget.presentations_per_image:,.0f} times" if budget else ""
+        lines.append(
+            f"The training has {ablation.given['steps']:,} steps{shown_times}: not the budget that the claim is about."
         )
     if row.backbone.weights == "random":
         lines.append("The backbone has random weights: what helps on ImageNet features may not help here.")
