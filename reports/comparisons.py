@@ -10,9 +10,10 @@ from reports.rank_figure import rank_figure
 from reports.sentences import Labels, label_of
 from reports.views import CellView, ColumnView, GroupView, RowView, TableView
 from results.cells import BLANK, number
-from results.comparison import Ranking, SettingTest, compare_settings, ranking
+from results.comparison import Ranking, compare_settings, ranking
 from results.record import Setting
 from results.rows import SETTINGS, Row
+from results.statistics import Comparison
 
 _METRIC = "I-AUROC"
 _INTERVAL = "95 % percentile bootstrap interval of the mean difference, categories resampled 9,999 times"
@@ -72,7 +73,7 @@ def _table(rows: Sequence[Row], named: Labels, key: str) -> TableView | None:
     )
 
 
-def _cells(test: SettingTest) -> list[CellView]:
+def _cells(test: Comparison) -> list[CellView]:
     if test.mean is None:
         return [CellView(BLANK, title=test.reason, classes="blank text")] * _SPAN
     mean = CellView(number(test.mean, signed=True), value=repr(test.mean), classes="text")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from reports.study_figure import METRICS, study_figure
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.ablations import Ablation, Comparison, ablations
+from results.ablations import Ablation, ablations
 from results.cells import BLANK, number
 from results.labels import backbone_text, shown
 from results.record import Setting
 from results.rows import SETTINGS, Row
+from results.statistics import Comparison
 from results.study import Study
 
 _SPAN = 3

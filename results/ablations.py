@@ -15,38 +15,8 @@ from results.canonical import canonical_json
 from results.cells import Cell
 from results.record import Setting
 from results.rows import Row
-from results.statistics import holm, paired_interval
+from results.statistics import Comparison, holm, paired_interval
 from results.study import Level, Study, Value, tried
-
-_SIGNIFICANCE = 0.05
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A level against the base, seed by seed, in fractions.
-
-    Attributes:
-        mean: Mean difference, level minus base; None where it can't be told.
-        low: Lower bound of its 95 % interval (paired t), None for a single common seed.
-        high: Upper bound.
-        p: Two-sided, after Holm's correction over the levels of the study; None for a single seed.
-        n: Seeds that both have.
-        reason: Why there is no difference, or no interval.
-    """
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    n: int = 0
-    reason: str = ""
-
-    @property
-    def clear(self) -> bool:
-        """The interval excludes 0, and the corrected test speaks against chance at 5 %."""
-        if self.low is None or self.high is None or self.p is None:
-            return False
-        return (self.low > 0 or self.high < 0) and self.p < _SIGNIFICANCE
 
 
 @dataclass(frozen=True)

@@ -14,40 +14,11 @@ from scipy import stats
 
 from results.record import Setting
 from results.rows import Row
-from results.statistics import bootstrap_interval, holm, signed_rank_p
+from results.statistics import Comparison, bootstrap_interval, holm, signed_rank_p
 
 _LEAST_METHODS, _LEAST_CATEGORIES = 3, 5
 """Fewer make no ranking (conventions of the field)."""
 _LEAST_PAIRS = 2
-_SIGNIFICANCE = 0.05
-
-
-@dataclass(frozen=True)
-class SettingTest:
-    """Unified minus separate of one row, over categories, in fractions.
-
-    Attributes:
-        mean: Mean difference over categories; None where a category has no number in either setting.
-        low: Lower bound of the 95 % percentile bootstrap interval over categories.
-        high: Upper bound.
-        p: Wilcoxon signed-rank test over categories, after Holm's correction over the rows of the table.
-        n: Categories.
-        reason: Why there is no number.
-    """
-
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    n: int = 0
-    reason: str = ""
-
-    @property
-    def clear(self) -> bool:
-        """The interval excludes 0, and the corrected test speaks against chance at 5 %."""
-        if self.low is None or self.high is None or self.p is None:
-            return False
-        return (self.low > 0 or self.high < 0) and self.p < _SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -79,7 +50,7 @@ class Ranking:
         return tuple(found)
 
 
-def compare_settings(rows: Sequence[Row], metric: str) -> dict[str, SettingTest]:
+def compare_settings(rows: Sequence[Row], metric: str) -> dict[str, Comparison]:
     """Every row's unified detector against its separate ones, over categories.
 
     Args:
@@ -87,25 +58,26 @@ def compare_settings(rows: Sequence[Row], metric: str) -> dict[str, SettingTest]
         metric: One of the per-category metrics.
 
     Returns:
-        By row id.
+        By row id: unified minus separate with the percentile bootstrap interval over categories and the signed-rank p,
+        ``n`` counts categories. Without a mean where a category has no number in either setting.
     """
     found = {row.row_id: _compare(row, metric) for row in rows}
     corrected = holm({row_id: one.p for row_id, one in found.items() if one.p is not None})
     return {
-        row_id: SettingTest(one.mean, one.low, one.high, corrected.get(row_id), one.n, one.reason)
+        row_id: Comparison(one.mean, one.low, one.high, corrected.get(row_id), one.n, one.reason)
         for row_id, one in found.items()
     }
 
 
-def _compare(row: Row, metric: str) -> SettingTest:
+def _compare(row: Row, metric: str) -> Comparison:
     cells = [row.delta(metric, category) for category in row.dataset.set_categories]
     differences = [cell.mean for cell in cells if cell.mean is not None]
     if len(differences) < len(cells):
-        return SettingTest(reason=next(cell.reason for cell in cells if cell.mean is None))
+        return Comparison(reason=next(cell.reason for cell in cells if cell.mean is None))
     if len(differences) < _LEAST_PAIRS:
-        return SettingTest(differences[0], n=1, reason="one category: nothing to resample")
+        return Comparison(differences[0], n=1, reason="one category: nothing to resample")
     low, high = bootstrap_interval(differences)
-    return SettingTest(float(np.mean(differences)), low, high, signed_rank_p(differences), len(differences))
+    return Comparison(float(np.mean(differences)), low, high, signed_rank_p(differences), len(differences))
 
 
 def tied_with(best: Row, rows: Sequence[Row], setting: Setting, metric: str) -> frozenset[str]:

@@ -8,11 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from results.errors import ResultsError
+
+_SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference of two detectors, in fractions, paired by seed or by category.
+
+    Attributes:
+        mean: Mean difference; None where it can't be told.
+        low: Lower bound of its 95 % interval, None where there is but one pair.
+        high: Upper bound.
+        p: Two-sided, after Holm's correction over the comparisons of one table; None where there is but one pair.
+        n: Pairs.
+        reason: Why there is no difference, or no interval.
+    """
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    n: int = 0
+    reason: str = ""
+
+    @property
+    def clear(self) -> bool:
+        """The interval excludes 0, and the corrected test speaks against chance at 5 %."""
+        if self.low is None or self.high is None or self.p is None:
+            return False
+        return (self.low > 0 or self.high < 0) and self.p < _SIGNIFICANCE
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
