@@ -21,7 +21,7 @@ from reports.tables import further_table, headline_table, source_line
 from reports.views import TableView
 from results.labels import labels, table_key
 from results.reported import all_reported, matches
-from results.rows import SETTINGS, Leaderboard, Row
+from results.rows import Leaderboard, Row
 from results.store import Store
 from results.tables import ordered
 
@@ -96,7 +96,7 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
         sections=sections,
         runs=len(current),
         failed=sum(record.status == "failed" for record in current),
-        complete_rows=sum(_complete(row) for row in rows),
+        complete_rows=sum(row.complete for row in rows),
         rows=len(rows),
         newest=max((record.provenance.finished_utc for record in current), default=""),
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
@@ -155,10 +155,6 @@ def _published(rows: list[Row]) -> tuple[tuple[str, tuple[str, ...]], ...]:
             what = f"{titles[entry.method]}, {entry.setting}, {entry.metric}"
             found.setdefault(what, []).append(source_line(entry))
     return tuple((what, tuple(lines)) for what, lines in found.items())
-
-
-def _complete(row: Row) -> bool:
-    return all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s))
 
 
 def _relative(store: Store, path: Path, reason: str) -> tuple[str, str]:

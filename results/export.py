@@ -11,7 +11,7 @@ from results.cards import keep_card, known_cards
 from results.errors import ResultsError, unknown
 from results.merge import copy_run
 from results.record import RunRecord
-from results.rows import SETTINGS, Row, leaderboard
+from results.rows import leaderboard
 from results.store import Store
 from results.study import known_studies
 
@@ -48,7 +48,7 @@ def export(
     _require(methods, {row.method.name for row in rows}, "method")
     for row in rows:
         fits = (not datasets or row.dataset.name in datasets) and (not methods or row.method.name in methods)
-        if fits and (not complete or _complete(row)):
+        if fits and (not complete or row.complete):
             names = [store.path_of(r).relative_to(store.root).as_posix() for r in row.records if r.status == "ok"]
             wanted |= dict.fromkeys(names, id(row) not in levels)
     if not wanted:
@@ -72,10 +72,6 @@ def _require(names: Collection[str], known: Collection[str], what: str) -> None:
     for name in names:
         if name not in known:
             raise ResultsError(unknown(what, name, known))
-
-
-def _complete(row: Row) -> bool:
-    return all(row.finished_runs(s) == row.expected_runs(s) for s in SETTINGS if row.runs(s))
 
 
 def _without_places(record: RunRecord) -> RunRecord:

@@ -70,6 +70,11 @@ class Row:
         """Runs of that setting that did not fail."""
         return sum(record.status == "ok" for record in self.runs(setting))
 
+    @property
+    def complete(self) -> bool:
+        """Whether every run of the settings that it has run in is there and did not fail."""
+        return all(self.finished_runs(s) == self.expected_runs(s) for s in SETTINGS if self.runs(s))
+
     def run_of(self, setting: Setting, seed: int, category: str) -> RunRecord | None:
         """The run that tested ``category`` with that seed, or None. May be a failed one."""
         return self._by_place.get((setting, seed, category))
