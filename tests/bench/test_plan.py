@@ -146,7 +146,7 @@ def test_seeds_depend_on_names_alone_and_differ():
 
 
 def test_default_methods_depend_on_the_kind_of_dataset():
-    assert Options(dataset="synthetic").resolved_methods == ("uniad", "padim", "draem", "patchcore")
+    assert Options(dataset="synthetic").resolved_methods == ("uniad", "padim", "patchcore")
     real = Options(dataset="mvtec").resolved_methods
     assert real == ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
     assert Options(methods=("all",)).resolved_methods == tuple(known_detectors())
