@@ -257,6 +257,12 @@ class DRAEM(Detector):
         means = F.avg_pool2d(maps[:, None], window, stride=1, padding=window // 2)
         return Prediction(maps, means.amax(dim=(1, 2, 3)))
 
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The reconstructive network's images, (B, 3, H, W)."""
+        images = batch.pixels.to(next(self.network.parameters()).device).float() / 255.0
+        return (self.network(images)[0].float(),)
+
     def state(self) -> dict[str, Tensor]:
         """Weights and batch statistics of both networks, and how many textures there were."""
         return {**self.network.state_dict(), "texture_count": torch.tensor(self.texture_count)}

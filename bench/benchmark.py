@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from bench.cards import card_of
 from bench.estimate import Estimator
 from bench.options import Options
+from bench.pictures import keep_pictures
 from bench.plan import Run, cache_file, fits, make_plan, missing_runs
 from bench.pool import carry_out, duration
 from bench.printing import print_headline
@@ -19,6 +21,8 @@ from bench.runner import Execution
 from reports.build import build
 from reports.studies import study_file
 from results.cards import keep_card
+from results.errors import RecordError
+from results.gallery import SEED
 from results.record import RunRecord
 from results.store import Store, write_atomically
 
@@ -67,6 +71,8 @@ def benchmark(
             _require_writable(options.results_dir)
             for cls in {run.detector_class for run in todo}:
                 keep_card(options.results_dir, card_of(cls.info))
+        with contextlib.suppress(RecordError):  # a gallery is no reason to stop; a run would say what is wrong
+            keep_pictures((run for run in plan if run.seed == SEED), store)
         execution = Execution(
             options.results_dir,
             options.cache_dir,
@@ -75,6 +81,7 @@ def benchmark(
             options.force,
             options.command,
             options.curves,
+            options.looks,
         )
         finished = carry_out(todo, execution, estimator, console)
         failed += sum(record.status == "failed" for record in finished)

@@ -109,6 +109,9 @@ def run(
     curves: Annotated[
         int, typer.Option(min=0, help="Test metrics every so many epochs, for learning curves (a diagnostic); 0: none.")
     ] = 0,
+    looks: Annotated[
+        bool, typer.Option(help="Pictures of what reconstruction methods rebuild, for the gallery (seed 0).")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are recorded already.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs recorded as failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run and how long it takes.")] = False,
@@ -220,6 +223,7 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
         "keep",
         "map_size",
         "curves",
+        "looks",
         "force",
         "retry_failed",
         "reverse",

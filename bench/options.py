@@ -62,6 +62,7 @@ class Options:
     reverse: bool = False
     only_kept: bool = False
     curves: int = 0
+    looks: bool = True
     command: str = field(default="", compare=False)
 
     @property

@@ -29,13 +29,19 @@ def report(
     single_file: Annotated[
         bool, typer.Option("--single-file", help="One HTML file with everything in it, to be mailed.")
     ] = False,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Without galleries: images of a dataset may not be yours to publish.")
+    ] = False,
 ) -> None:
     """Render the page from the records alone."""
     from reports.build import build, build_single
     from results.store import Store
 
     store = Store(results_dir, (reference_dir,))
-    page = build_single(store, site / "uniboard.html") if single_file else build(store, site)
+    if single_file:
+        page = build_single(store, site / "uniboard.html", images=not no_images)
+    else:
+        page = build(store, site, images=not no_images)
     console = Console()
     print_headline(console, store)
     console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)

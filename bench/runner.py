@@ -17,6 +17,7 @@ from bench.cost import milliseconds_per_image
 from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
 from bench.kept import KeptFit, keep, restore
 from bench.learning_curve import LearningCurve, learning_points
+from bench.looks import looks_of
 from bench.options import Keep
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
@@ -26,6 +27,7 @@ from datasets.images import load_mask
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_bank import TrainingView
+from results.gallery import SEED
 from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
 from results.store import Scores, Store
 
@@ -45,6 +47,7 @@ class Execution:
         jobs: Runs at the same time.
         force: Fit again, also where a fitted state was kept.
         command: What the user typed, for the record.
+        looks: Pictures of what detectors rebuild are kept beside the maps of seed 0.
         curves: Test metrics are noted every so many epochs of a training, for learning curves; 0 for never.
     """
 
@@ -55,6 +58,7 @@ class Execution:
     force: bool = False
     command: str = ""
     curves: int = 0
+    looks: bool = False
 
 
 @dataclass
@@ -100,15 +104,27 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
     """Score a fitted detector and write the run's record; of a fit that failed, write that."""
     scores: Scores | None = None
     gallery: NDArray[np.float16] | None = None
+    looks: tuple[bytes, ...] = ()
     try:
         if isinstance(fitted, Exception):
             raise fitted
         fitted.detector.config = run.config  # differs in test-time options only
         record, scores, gallery = _score(run, execution, fitted, started)
+        looks = _looks(run, fitted.detector, execution)
     except Exception as error:
         record = _failed(run, execution, error, started)
-    Store(execution.results_dir).write(record, scores, gallery if run.seed == 0 else None)
+    Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, looks)
     return record
+
+
+def _looks(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:
+    """Pictures for the gallery; whatever goes wrong with them is no reason to lose a run."""
+    if run.seed != SEED or not execution.looks:
+        return ()
+    try:
+        return looks_of(run, detector, execution.cache_dir)
+    except Exception:
+        return ()
 
 
 def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, started: str) -> _Fitted:

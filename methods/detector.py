@@ -230,6 +230,15 @@ class Detector(ABC):
     def predict(self, batch: Batch) -> Prediction:
         """Anomaly maps at the method's published output size, and image scores by the method's own rule."""
 
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...] | None:
+        """What the detector rebuilds of a batch, for pictures of what it takes for normal.
+
+        Returns:
+            Features as ``batch.features``; of a detector that reads images alone, one (B, 3, H, W) in [0, 1]; None for
+            detectors that rebuild nothing.
+        """
+        return None
+
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """Fitted state: contiguous tensors by name, fit for a safetensors file."""

@@ -229,17 +229,27 @@ class HVQTrans(Detector):
 
         Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
         """
-        features = batch.features[0].to(next(self.network.parameters()).device)
-        predicted = self.config.routing == "predicted"
-        chosen = self.router(features).tolist() if predicted else self._indices(batch.categories, len(batch))
+        features, chosen = self._routed(batch)
         rebuilt, quantised = self.network(features, chosen)
         error = (rebuilt - features).norm(dim=1)
         if self.config.ot_weight:
             cost = self.network.transport(quantised, chosen).reshape(error.shape)
             error = error + self.config.ot_weight * cost
         scored = prediction_from_tokens(error, self.config.image_size, self.config.score_window)
-        routed = tuple(self.categories[index] for index in chosen) if predicted else None
-        return dataclasses.replace(scored, routed=routed)
+        predicted = self.config.routing == "predicted"
+        return dataclasses.replace(scored, routed=tuple(self.categories[k] for k in chosen) if predicted else None)
+
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features, (B, C, h, w), each image through its category's codebooks."""
+        return (self.network(*self._routed(batch))[0],)
+
+    def _routed(self, batch: Batch) -> tuple[Tensor, list[int]]:
+        """Features (B, C, h, w) on the device, and each image's category by its number, given or predicted."""
+        features = batch.features[0].to(next(self.network.parameters()).device)
+        if self.config.routing == "predicted":
+            return features, self.router(features).tolist()
+        return features, self._indices(batch.categories, len(batch))
 
     @torch.inference_mode()
     def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:

@@ -236,6 +236,12 @@ class RLR(Detector):
         smooth = gaussian_smooth(maps, self.config.smoothing_sigma) if self.config.smoothing_sigma else maps
         return Prediction(maps, smooth.amax(dim=(1, 2)))
 
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features of every level."""
+        device = next(self.network.parameters()).device
+        return tuple(level(tap.to(device)) for level, tap in zip(self.network.levels, batch.features, strict=True))
+
     def state(self) -> dict[str, Tensor]:
         """The networks' weights: ``levels.<level>.`` and the names of the official checkpoints."""
         return self.network.state_dict()

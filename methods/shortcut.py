@@ -206,6 +206,11 @@ class Shortcut(NetworkDetector):
         config = self.config
         return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
 
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features, (B, C, h, w)."""
+        return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
+
     def sizes(self) -> str:
         """Input, tokens and width; each adds its depth."""
         config = self.config

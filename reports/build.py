@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.gallery import GalleryPage, gallery_page
 from reports.methods import method_pages
-from reports.page import make_page
+from reports.page import make_page, section_key
 from reports.studies import study_pages
 from results.board import split_levels
 from results.cards import known_cards
-from results.labels import labels
-from results.rows import leaderboard
+from results.labels import labels, table_key
+from results.rows import Row, leaderboard
 from results.store import Store, write_atomically
 from results.study import known_studies
 from results.tables import ordered, table
@@ -23,26 +26,28 @@ from results.tidy import tidy
 
 HOME = Path(__file__).resolve().parent
 SITE = HOME / "site"
-PAGE = "index.html"
+PAGE, PROTOCOL = "index.html", "protocol.html"
 SCRIPTS = ("view.js", "tables.js", "filters.js", "downloads.js", "page.js")
 """In the order in which they need each other."""
 
 
-def build(store: Store, out: Path = SITE) -> Path:
-    """Write the site: the page, one for each method and each study that has run, and the downloads.
+def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
+    """Write the site: the page, one for each method, each study and each gallery, the protocol, and the downloads.
 
     Args:
         store: The records. Nothing else is read, nothing depends on when or where the page is built.
         out: Directory of the site; made if need be.
+        images: Also the galleries, which show images of the datasets.
 
     Returns:
         Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv`` and
-        ``headline.md``, ``categories.csv``, ``method-<name>.html`` and ``study-<name>.html``.
+        ``headline.md``, ``categories.csv``, ``protocol.html``, ``method-<name>.html``, ``study-<name>.html`` and
+        ``gallery-<table>.html``. Galleries that an earlier call left and this one does not write are deleted.
 
     Raises:
         RecordError: If the directory can't be written.
     """
-    content = _Content(store)
+    content = _Content(store, images)
     downloads = {
         "results.csv": tidy(content.records).to_csv(index=False).encode(),
         "headline.csv": table(store, "csv", rows=content.rows),
@@ -57,17 +62,22 @@ def build(store: Store, out: Path = SITE) -> Path:
         write_atomically(out / study.file, _rendered(environment, "study", study=study))
     for method in content.methods:
         write_atomically(out / method.file, _rendered(environment, "method", page=method))
-    shown = {"page": content.page, "studies": content.studies, "methods": content.methods}
-    write_atomically(out / PAGE, _rendered(environment, "page", single=False, **shown))
+    for old in {*out.glob("gallery-*.html")} - {out / gallery.file for gallery in content.galleries}:
+        old.unlink()
+    for gallery in content.galleries:
+        write_atomically(out / gallery.file, _rendered(environment, "gallery", page=gallery))
+    write_atomically(out / PROTOCOL, _rendered(environment, "protocol", page=content.page))
+    write_atomically(out / PAGE, _rendered(environment, "page", single=False, **content.shown()))
     return out / PAGE
 
 
-def build_single(store: Store, path: Path) -> Path:
+def build_single(store: Store, path: Path, *, images: bool = True) -> Path:
     """Write everything but the downloads into one HTML file, to be mailed.
 
     Args:
         store: The records.
         path: The file.
+        images: Also the galleries, which show images of the datasets.
 
     Returns:
         The same path.
@@ -75,25 +85,54 @@ def build_single(store: Store, path: Path) -> Path:
     Raises:
         RecordError: If the file can't be written.
     """
-    content = _Content(store)
-    shown = {"page": content.page, "studies": content.studies, "methods": content.methods}
-    html = _rendered(_environment(), "single", single=True, **shown).decode()
-    html = re.sub(r'href="((?:method|study)-[^"#]*)\.html(?:#([^"]*))?"', lambda m: f'href="#{m[2] or m[1]}"', html)
+    content = _Content(store, images)
+    html = _rendered(_environment(), "single", single=True, **content.shown()).decode()
+    html = re.sub(r'href="((?:method|study|gallery)-[^"#]*|protocol)\.html(?:#([^"]*))?"', _inside, html)
     write_atomically(path, html.replace('href="index.html"', 'href="#top"').encode())
     return path
+
+
+def _inside(link: re.Match[str]) -> str:
+    """A link to another page of the site as one within the file."""
+    place = link[2] or ("protocol-page" if link[1] == "protocol" else link[1])
+    return f'href="#{place}"'
 
 
 class _Content:
     """What all pages are made of."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, images: bool) -> None:
         self.records = store.records()
         board = leaderboard(self.records)
         known = known_studies((store.root, *store.also))
         self.rows, levels = split_levels(board.rows, known)
         self.studies = study_pages(known, board.rows)
-        self.methods = method_pages(ordered(self.rows), labels(self.rows), known_cards((store.root, *store.also)))
+        self.methods = method_pages(
+            store, ordered(self.rows), labels(self.rows), known_cards((store.root, *store.also))
+        )
         self.page = make_page(store, board, self.rows, levels)
+        self.galleries = _galleries(store, self.rows) if images else []
+
+    def shown(self) -> dict[str, Any]:
+        """What the templates of the page and of the single file get."""
+        return {
+            "page": self.page,
+            "studies": self.studies,
+            "methods": self.methods,
+            "galleries": self.galleries,
+            "gallery_files": {gallery.key: gallery.file for gallery in self.galleries},
+        }
+
+
+def _galleries(store: Store, rows: Sequence[Row]) -> list[GalleryPage]:
+    """One for each table whose runs kept maps."""
+    named, found = labels(rows), []
+    for _, group in groupby(ordered(rows), key=table_key):
+        mine = list(group)
+        gallery = gallery_page(store, mine, named, section_key(mine[0]))
+        if gallery is not None:
+            found.append(gallery)
+    return found
 
 
 def _rendered(environment: Environment, template: str, **shown: Any) -> bytes:

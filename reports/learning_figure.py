@@ -12,23 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from reports.learning_order import place
-from reports.svg import INK, LINES, PAGE, STYLE, svg_element
+from reports.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
 from results.learning import LearningCurves, Series
 
 MOST_LINES = len(LINES)
 """More lines than this are not told apart: they need a second figure."""
 _PANELS = ("I-AUROC", "P-AUROC")
-_DASHES: tuple[object, ...] = (
-    (0, (1.2, 1.2)),
-    (0, (5, 1.6)),
-    (0, (7, 1.6, 1.2, 1.6)),
-    (0, (2.6, 1.2)),
-    (0, (9, 1.6)),
-    "solid",
-    (0, (3.4, 1.2, 1.2, 1.2, 1.2, 1.2)),
-    (0, (1.2, 2.6)),
-)
-"""A pattern for each colour: the lines differ in print and to colour-blind readers too."""
 _POINTS = 120
 _SIZE = (12.4, 3.3)
 
@@ -86,7 +75,7 @@ def _looks(curves: Sequence[LearningCurves]) -> dict[str, _Look]:
                 continue
             number = wanted if wanting and wanted is not None else free[-1]
             free.remove(number)
-            looks[curve.row.row_id] = (LINES[number], _DASHES[number])
+            looks[curve.row.row_id] = (LINES[number], DASHES[number])
     return looks
 
 

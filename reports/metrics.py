@@ -36,6 +36,43 @@ FORMULAS = {
     "normal pixels of all test images with map ≥ t; linear between thresholds",
 }
 """The definitions as formulas, in plain text."""
+SPREADS = (
+    (
+        "± in tables",
+        "sample standard deviation (ddof 1) over seeds of the mean over categories; one seed has none, and a fit that "
+        "draws nothing prints “± 0 (deterministic)”",
+        "trainings: other seeds, same images",
+    ),
+    ("± of Δ", "√(a² + b²) of the spreads of both settings: their seeds are not paired", "trainings"),
+    (
+        "Interval of unified minus separate",
+        "95 % percentile bootstrap of the mean difference, 9,999 resamples, with Wilcoxon’s signed-rank test and "
+        "Holm’s correction over the rows of a table",
+        "categories, each with its mean over seeds",
+    ),
+    (
+        "Dot beside a number",
+        "the same interval of its difference from the best number of the column contains 0",
+        "categories",
+    ),
+    (
+        "Average ranks",
+        "Friedman’s test, and Nemenyi’s critical difference at 5 %; descriptive, since categories are a chosen set",
+        "nothing; categories are the blocks",
+    ),
+    (
+        "Level of an ablation study",
+        "95 % interval of the paired difference from the base by Student’s t, Holm’s correction over the levels",
+        "trainings, paired by seed",
+    ),
+    (
+        "Interval of a single run",
+        "95 % percentile bootstrap of its mean I-AUROC, 1,000 resamples, normal and anomalous images of each category "
+        "drawn apart",
+        "test images: one training, other images",
+    ),
+)
+"""(where, what it is, what was resampled) of every spread and interval of the pages."""
 HEADLINE = ("I-AUROC", "P-AUROC", "PRO")
 FURTHER = ("I-AUROC (pooled)", "I-AUROC (common)", "I-AP", "I-F1max", "P-AP", "P-F1max")
 

@@ -11,11 +11,13 @@ from reports.categories import category_tables
 from reports.comparisons import ComparisonPart, comparison_part
 from reports.cost_figure import cost_figure
 from reports.costs import cost_table
+from reports.curve_figure import curve_figure
 from reports.figures import dumbbells, loss_curves
 from reports.learning import LearningPart, learning_part
-from reports.metrics import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS, knobs, one_line
+from reports.metrics import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS, SPREADS, knobs, one_line
 from reports.paper import paper_tables
 from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
+from reports.seed_figure import seed_figure
 from reports.sentences import Labels, answer, completeness, mixing
 from reports.tables import further_table, headline_table, source_line
 from reports.views import TableView
@@ -41,6 +43,8 @@ class Section:
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
+    seeds: str
+    curves: str
     paper: tuple[TableView, ...]
     comparison: ComparisonPart | None
     levels: int
@@ -63,6 +67,7 @@ class Page:
     newest: str
     protocol: str
     definitions: tuple[tuple[str, str, str], ...]
+    spreads: tuple[tuple[str, str, str], ...]
     protocols: tuple[tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]], ...]
     provenance: tuple[Provenance, ...]
     failures: tuple[Failure, ...]
@@ -103,6 +108,7 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
         definitions=tuple(
             (name, text, FORMULAS.get(name, "")) for name, text in (DEFINITIONS | OTHER_DEFINITIONS).items()
         ),
+        spreads=SPREADS,
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
         provenance=tuple(provenance(row, named) for row in rows),
         failures=tuple(failures(current)),
@@ -112,6 +118,11 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
     )
 
 
+def section_key(row: Row) -> str:
+    """Key of the section whose table a row stands in."""
+    return f"{row.dataset.name}-{row.dataset.set_id}"
+
+
 def _newest(rows: Sequence[Row]) -> str:
     """When the newest run of some rows ended."""
     return max(record.provenance.finished_utc for row in rows for record in row.records)
@@ -119,7 +130,7 @@ def _newest(rows: Sequence[Row]) -> str:
 
 def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) -> Section:
     dataset = rows[0].dataset
-    key = f"{dataset.name}-{dataset.set_id}"
+    key = section_key(rows[0])
     return Section(
         key=key,
         title=dataset.title,
@@ -132,6 +143,8 @@ def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) ->
         further=further_table(store, rows, named, key),
         by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
+        seeds=seed_figure(rows, named, f"{key}-seeds"),
+        curves=curve_figure(store, rows, named, f"{key}-curves"),
         paper=paper_tables(rows, named, key),
         comparison=comparison_part(rows, named, key),
         levels=len(levels),

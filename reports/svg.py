@@ -13,6 +13,17 @@ from matplotlib.figure import Figure
 INK, MUTED, FAINT, PAGE = "#010203", "#040506", "#070809", "#fafbfc"
 UNIFIED, SEPARATE = "#0072b2", "#d55e00"
 LINES = tuple(f"#0d0e{number:02x}" for number in range(1, 9))
+DASHES: tuple[Any, ...] = (
+    (0, (1.2, 1.2)),
+    (0, (5, 1.6)),
+    (0, (7, 1.6, 1.2, 1.6)),
+    (0, (2.6, 1.2)),
+    (0, (9, 1.6)),
+    "solid",
+    (0, (3.4, 1.2, 1.2, 1.2, 1.2, 1.2)),
+    (0, (1.2, 2.6)),
+)
+"""A pattern for each of ``LINES``: they differ in print and to colour-blind readers too."""
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--rule-strong)",

@@ -68,7 +68,16 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
             done.unreadable.append((path.relative_to(other).as_posix(), str(error)))
             continue
         _take(theirs, path, store, keep, done)
+    _take_pictures(other, store)
     return done
+
+
+def _take_pictures(other: Path, store: Store) -> None:
+    """The pictures of test images that this store lacks: they serve the maps of all runs."""
+    for path in sorted(other.glob("**/pictures/*.npz")):
+        target = store.root.joinpath(*path.parts[-3:])
+        if not target.exists():
+            write_atomically(target, path.read_bytes())
 
 
 def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged) -> None:

@@ -70,7 +70,7 @@ def _separate(store: Store, row: Row, seed: int, metric: str) -> float:
         if record is None or record.status == "failed":
             raise RecordError(f"{category}: no finished run")
         try:
-            parts.append(store.scores(record))
+            parts.append(store.scores(record, ()))
         except RecordError as error:  # its message names a path, which a page must not show
             raise RecordError(f"{category}: the per-image scores are missing or can't be read") from error
     use_common = metric.endswith(COMMON)

@@ -3,6 +3,7 @@
     <root>/<dataset>/<setting>/<method>/<category | all-<set id>>/seed<k>-<score id>.json
                                                                  seed<k>-<score id>.scores.npz
                                                                  seed<k>-<score id>.maps.npz    (seed 0)
+    <root>/<dataset>/pictures/<category>.npz                                    (see ``results.pictures``)
 
 The arrays are written first and the JSON file last, so a JSON file means a complete run. A file that can't
 be read is reported in ``problems`` and counts as absent: its run is repeated, it is never averaged.
@@ -16,7 +17,7 @@ import os
 import re
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from results.byte_arrays import joined, parted
 from results.errors import RecordError
 from results.record import RunRecord
 
@@ -109,13 +111,20 @@ class Store:
         directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
         return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
 
-    def write(self, record: RunRecord, scores: Scores | None = None, maps: NDArray[np.float16] | None = None) -> Path:
+    def write(
+        self,
+        record: RunRecord,
+        scores: Scores | None = None,
+        maps: NDArray[np.float16] | None = None,
+        looks: Sequence[bytes] = (),
+    ) -> Path:
         """Write a run: arrays first, the JSON file last, each atomically.
 
         Args:
             record: The record.
             scores: Per-image scores and curves; None for a failed run.
             maps: (n, 64, 64) float16 anomaly maps of all test images, for the gallery.
+            looks: JPEG bytes of the n rebuilt images, of methods that rebuild features; kept with the maps.
 
         Returns:
             Path of the JSON file.
@@ -135,7 +144,9 @@ class Store:
             }
             write_atomically(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
         if maps is not None:
-            write_atomically(path.with_suffix(".maps.npz"), _npz({"maps": maps}))
+            images, ends = joined(looks)
+            kept: dict[str, NDArray[np.generic]] = {"looks": images, "look_ends": ends} if looks else {}
+            write_atomically(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
         write_atomically(path, (record.model_dump_json(indent=1) + "\n").encode())
         return path
 
@@ -166,21 +177,28 @@ class Store:
                 self.problems.append((path, str(error)))
         return found
 
-    def scores(self, record: RunRecord) -> Scores:
+    def scores(self, record: RunRecord, curves: Collection[str] | None = None) -> Scores:
         """The per-image scores of a run.
+
+        Args:
+            record: The run.
+            curves: Which curves to read with them, e.g. ``("pro",)``; None for all.
 
         Raises:
             RecordError: If the file is absent or can't be read.
         """
-        arrays = self._arrays(record, ".scores.npz")
-        curves = {name.removeprefix(_CURVE): a for name, a in arrays.items() if name.startswith(_CURVE)}
+
+        def wanted(name: str) -> bool:
+            return curves is None or not name.startswith(_CURVE) or name.rpartition("/")[2] in curves
+
+        arrays = self._arrays(record, ".scores.npz", wanted)
         return Scores(
             paths=arrays["paths"],
             categories=arrays["categories"],
             labels=arrays["labels"],
             own=arrays["own"],
             common=arrays["common"],
-            curves=curves,
+            curves={name.removeprefix(_CURVE): a for name, a in arrays.items() if name.startswith(_CURVE)},
         )
 
     def maps(self, record: RunRecord) -> NDArray[np.float16]:
@@ -189,17 +207,26 @@ class Store:
         Raises:
             RecordError: If the file is absent or can't be read.
         """
-        maps: NDArray[np.float16] = self._arrays(record, ".maps.npz")["maps"]
+        maps: NDArray[np.float16] = self._arrays(record, ".maps.npz", lambda name: name == "maps")["maps"]
         return maps
 
-    def _arrays(self, record: RunRecord, suffix: str) -> dict[str, NDArray]:
+    def looks(self, record: RunRecord) -> tuple[bytes, ...]:
+        """JPEG bytes of the rebuilt test images of a run of seed 0, in the order of its scores; nothing without any.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+        arrays = self._arrays(record, ".maps.npz", lambda name: name != "maps")
+        return parted(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
+
+    def _arrays(self, record: RunRecord, suffix: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
         relative = self.path_of(record).relative_to(self.root)
         for root in (self.root, *self.also):
             path = (root / relative).with_suffix(suffix)
             if path.exists():
                 try:
                     with np.load(path, allow_pickle=False) as archive:
-                        return {name: archive[name] for name in archive.files}
+                        return {name: archive[name] for name in archive.files if wanted(name)}
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise RecordError(f"{path}: can't be read ({error}). Repeat the run with --force.") from error
         raise RecordError(f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force.")

@@ -18,6 +18,8 @@ from tests.features import FakeImages, random_backbone, rows_of, structured, str
 DETECTORS = known_detectors()
 CPU = torch.device("cpu")
 CATEGORIES = ("one", "other")
+REBUILD = {"draem", "hvq_trans", "rlr", "shortcut_cnn", "shortcut_mlp", "shortcut_transformer", "uniad"}
+"""What shows its normal look in the gallery."""
 FINDS_MADE_UP_DEFECTS = {"draem", "fcdd", "simplenet"}
 CHANNELS = {2: 4, 4: 40, 8: 50, 16: 60, 32: 70}
 
@@ -89,6 +91,16 @@ def test_maps_and_scores_have_the_right_shape_and_are_finite(cls):
         assert tensor.dtype == torch.float32
         assert torch.isfinite(tensor).all()
         assert not tensor.requires_grad
+
+
+def test_what_it_rebuilds_has_the_shapes_of_what_it_read(cls):
+    detector, batch = fitted(cls)
+    rebuilt = detector.rebuilt(batch)
+    if rebuilt is not None:
+        read = batch.features or (batch.images,)
+        assert [tap.shape for tap in rebuilt] == [tap.shape for tap in read]
+        assert all(torch.isfinite(tap).all() and not tap.requires_grad for tap in rebuilt)
+    assert (rebuilt is not None) == (cls.info.name in REBUILD)
 
 
 def test_constant_images_are_fitted_and_scored(cls):

@@ -10,6 +10,7 @@ from reports.build import build, build_single
 from results.record import FailureEntry
 from results.store import Store
 from tests.records import make_record, make_row
+from tests.reports.test_gallery import fill
 
 pytestmark = pytest.mark.browser
 VALUES = {"alpha": 0.7, "beta": 0.9, "gamma": 0.8}
@@ -168,10 +169,10 @@ def test_metric_switch_shows_one_table_and_is_kept_in_the_url(page):
 
 def test_links_of_the_contents_keep_the_view(page):
     heading(page, "Method").click()
-    page.locator("nav a", has_text="Protocol").click()
+    page.locator("nav a", has_text="What ran").click()
     assert "sort." in page.url
-    assert "at=protocol" in page.url
-    assert page.locator("#protocol h2").bounding_box()["y"] < 900
+    assert "at=provenance" in page.url
+    assert page.locator("#provenance h2").bounding_box()["y"] < 900
 
 
 @pytest.mark.parametrize("width", [360, 768])
@@ -185,8 +186,8 @@ def test_small_screens_scroll_tables_and_not_the_page(browser, url, width):
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_kind_of_page_fits_and_raises_no_error(browser, tmp_path_factory, width):
-    """Index, a method, a study, and all in one file."""
-    store = Store(tmp_path_factory.mktemp("kinds"))
+    """Index, a method, a study, a gallery, the protocol, and all in one file."""
+    store = fill(Store(tmp_path_factory.mktemp("kinds")), ("bolt", "<b>x</b>&\"'"), defect="<b>x</b>")
     on = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
     hostile = "<b>x</b>&\"'"
     failure = FailureEntry(error_type="ValueError", message=hostile * 30, traceback=hostile)
@@ -200,7 +201,7 @@ def test_every_kind_of_page_fits_and_raises_no_error(browser, tmp_path_factory, 
     site = build(store, tmp_path_factory.mktemp("site")).parent
     build_single(store, site / "single.html")
     kinds = {path.name.split("-")[0] for path in site.glob("*.html")}
-    assert kinds == {"index.html", "method", "study", "single.html"}
+    assert kinds == {"index.html", "method", "study", "gallery", "protocol.html", "single.html"}
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     problems = []

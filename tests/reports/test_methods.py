@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from reports.build import build, build_single
 from reports.methods import method_pages
 from results.cards import MethodCard, keep_card
+from results.image_bootstrap import image_interval
 from results.labels import labels
 from results.record import FailureEntry
 from results.reported import reported, reported_categories
 from results.rows import leaderboard
 from results.store import Store
-from tests.records import make_record, make_row
+from tests.records import make_record, make_row, make_scores
 
 CARD = MethodCard(
     name="plain",
@@ -30,9 +32,9 @@ CARD = MethodCard(
 )
 
 
-def pages_of(records, cards=None):
+def pages_of(records, cards=None, store=None):
     rows = leaderboard(records).rows
-    return method_pages(rows, labels(rows), cards or {})
+    return method_pages(store or Store(Path("nothing")), rows, labels(rows), cards or {})
 
 
 def test_measured_stands_beside_published_with_the_difference_and_its_source():
@@ -78,6 +80,21 @@ def test_every_run_is_listed_and_failed_ones_with_their_error():
     assert len(section.runs.rows) == len(row) + 1
     assert [one.badges[0].text for one in section.runs.rows if one.badges] == ["failed"]
     assert section.failures[0].message == "loss is <i>NaN</i>"
+
+
+def test_every_run_has_its_interval_over_test_images(tmp_path):
+    store = Store(tmp_path)
+    records = make_row(seeds=(0,))
+    for record in records[1:]:
+        store.write(record, make_scores(record))
+    (page,) = pages_of(records, store=store)
+    cells = [row.cells[1] for row in page.sections[0].runs.rows]
+    assert [column.label for column in page.sections[0].runs.columns][:2] == ["I-AUROC", "95 % interval"]
+    assert cells[0].main == "–" or "blank" in cells[0].classes  # its image scores are not there
+    for record, cell in zip(records[1:], cells[1:], strict=True):
+        low, high = image_interval(make_scores(record), record.categories)
+        assert cell.main == f"{100 * low:.1f} to {100 * high:.1f}"
+        assert "test images resampled" in cell.title
 
 
 def test_the_site_has_a_page_for_each_method_and_shows_texts_as_texts(tmp_path):

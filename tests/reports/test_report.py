@@ -160,6 +160,7 @@ def test_two_builds_of_one_store_are_equal_byte_for_byte(store, page, tmp_path):
         "headline.tex",
         "index.html",
         *(name for name in names if name.startswith("method-")),
+        "protocol.html",
         "results.csv",
     ]
     assert len(names) > 6

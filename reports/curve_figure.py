@@ -1,0 +1,82 @@
+"""ROC curves of the image score and PRO curves: unified and separate side by side, a line per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from reports.sentences import Labels, label_of
+from reports.svg import DASHES, LINES, MUTED, STYLE, svg_element
+from results.mean_curves import CURVES, mean_curves
+from results.rows import SETTINGS, Row
+from results.store import Store
+
+_TITLES = {"roc_image": "ROC of the image score", "pro": "PRO"}
+_HEIGHTS = {"roc_image": "recall of anomalous images", "pro": "mean overlap of defect regions"}
+
+
+def curve_figure(store: Store, rows: Sequence[Row], named: Labels, key: str) -> str:
+    """Four panels: ROC and PRO of both settings. The best rows are told apart, the others grey.
+
+    Args:
+        store: Where curves are read from.
+        rows: Of one table.
+        named: Their labels.
+        key: Makes the ids in the SVG unique on the page.
+
+    Returns:
+        The ``<svg>`` element, or nothing where no row has curves.
+    """
+    curves = {(row.row_id, setting): mean_curves(store, row, setting) for row in rows for setting in SETTINGS}
+    shown = [row for row in rows if any(curves[row.row_id, setting] for setting in SETTINGS)]
+    if not shown:
+        return ""
+    best = sorted(shown, key=_height, reverse=True)[: len(LINES)]
+    looks = {row.row_id: (LINES[place], DASHES[place], 1.4) for place, row in enumerate(best)}
+    panels = [(name, setting) for name in CURVES for setting in SETTINGS if _any(curves, shown, name, setting)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(12.4, 3.6 + 0.2 * -(-len(best) // 4)), layout="constrained")
+        for ax, (name, setting) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            for row in reversed(shown):
+                found = curves[row.row_id, setting].get(name)
+                if found:
+                    colour, dash, width = looks.get(row.row_id, (MUTED, "solid", 0.5))
+                    ax.plot(100 * found[0], 100 * found[1], color=colour, linestyle=dash, linewidth=width)
+            _axis(ax, name, setting)
+        handles = [
+            Line2D([], [], color=c, linestyle=d, linewidth=w, label=label_of(row, named))
+            for row in best
+            for c, d, w in [looks[row.row_id]]
+        ]
+        if len(shown) > len(best):
+            handles.append(Line2D([], [], color=MUTED, linewidth=0.5, label=f"{len(shown) - len(best)} others"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=4)
+        return svg_element(figure, key)
+
+
+def _any(curves: dict, rows: Sequence[Row], name: str, setting: str) -> bool:
+    return any(name in curves[row.row_id, setting] for row in rows)
+
+
+def _axis(ax: Axes, name: str, setting: str) -> None:
+    end = 100 * CURVES[name]
+    if name == "roc_image":
+        ax.plot([0, 100], [0, 100], color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
+    ax.set_title(f"{_TITLES[name]}, {setting}", loc="left", fontsize=9.5, fontweight="bold")
+    ax.set_xlim(0, end)
+    ax.set_ylim(0, 101)
+    ax.xaxis.set_major_formatter(PercentFormatter(decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    ax.set_xlabel("false-positive rate" + (" of pixels" if name == "pro" else ""))
+    ax.set_ylabel(_HEIGHTS[name])
+
+
+def _height(row: Row) -> float:
+    """What the rows that are told apart are chosen by: the higher I-AUROC of the two settings."""
+    means = [row.cell(setting, "I-AUROC").mean for setting in SETTINGS]
+    return max((mean for mean in means if mean is not None), default=-1.0)

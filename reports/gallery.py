@@ -1,0 +1,218 @@
+"""The gallery of one table: chosen test images with every detector's map on one scale. Pictures only, no numbers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import contourpy
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reports.sentences import Labels, label_of
+from results.gallery import KINDS, Case, Witness, choose, witnesses
+from results.pictures import MASK_SIDE, Pictures, read_pictures
+from results.record import Setting
+from results.rows import SETTINGS, Row
+from results.store import Store
+
+_RAREST = 1e-4
+"""Share of normal pixels at which the scale ends."""
+_COLOURS = 32
+_GOOD = "good"
+"""Defect type of normal images."""
+_TICKS = (1.0, 0.1, 0.01, 0.001, _RAREST)
+
+
+@dataclass(frozen=True)
+class MapView:
+    """One detector's map of one image: ``png`` and ``look`` (the rebuilt image) as data URIs."""
+
+    setting: Setting
+    png: str
+    score: str
+    verdict: str
+    right: bool
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One image: what it is, why it is shown, its JPEG as a data URI, and the contour of its defects as a path."""
+
+    kind: str
+    rule: str
+    path: str
+    defect: str
+    judged: str
+    jpeg: str
+    contour: str
+    maps: tuple[MapView | None, ...]
+
+
+@dataclass(frozen=True)
+class CategoryGallery:
+    """One category: its cases, and the rows (by name) whose maps the cases have, in order."""
+
+    name: str
+    key: str
+    cases: tuple[CaseView, ...]
+    methods: tuple[tuple[str, str, bool], ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GalleryPage:
+    """The gallery of one dataset with one set of categories."""
+
+    key: str
+    title: str
+    licence: str
+    categories: tuple[CategoryGallery, ...]
+    settings: tuple[Setting, ...]
+    scale: str
+    ticks: tuple[tuple[str, str], ...]
+    rules: tuple[tuple[str, str], ...]
+    looks: bool
+
+    @property
+    def file(self) -> str:
+        """Name of the page's file."""
+        return f"gallery-{self.key}.html"
+
+
+def gallery_page(store: Store, rows: Sequence[Row], named: Labels, key: str) -> GalleryPage | None:
+    """The gallery of one table's rows; None where no maps or no pictures are kept.
+
+    Args:
+        store: Where maps and pictures are read from.
+        rows: Of one table.
+        named: Their labels.
+        key: Of the table's section.
+    """
+    dataset = rows[0].dataset
+    categories = []
+    for number, category in enumerate(dataset.set_categories):
+        pictures = read_pictures(store, dataset.name, category)
+        seen = witnesses(store, rows, category) if pictures else []
+        if pictures and seen and seen[0].paths == pictures.paths:
+            categories.append(_category(category, f"c{number}", pictures, seen, named))
+    if not categories:
+        return None
+    shown = {one.setting for c in categories for case in c.cases for one in case.maps if one}
+    return GalleryPage(
+        key=key,
+        title=dataset.title,
+        licence=dataset.licence,
+        categories=tuple(categories),
+        settings=tuple(setting for setting in SETTINGS if setting in shown),
+        scale=_data_uri("png", _png(np.linspace(0, 1, 256)[None].repeat(8, 0))),
+        ticks=tuple((f"{100 * _level(share):.1f}", _percent(share)) for share in _TICKS),
+        rules=tuple(KINDS.items()),
+        looks=any(looks for c in categories for _, _, looks in c.methods),
+    )
+
+
+def _category(name: str, key: str, pictures: Pictures, seen: Sequence[Witness], named: Labels) -> CategoryGallery:
+    rows = list({one.row.row_id: one.row for one in seen}.values())
+    cases = tuple(_case(case, pictures, seen, rows) for case in choose(seen))
+    kinds = {case.kind for case in cases}
+    return CategoryGallery(
+        name=name,
+        key=key,
+        cases=cases,
+        methods=tuple(
+            (label_of(row, named), row.method.preset, any(one.row is row and one.looks for one in seen)) for row in rows
+        ),
+        absent=tuple(_ABSENT[kind] for kind in KINDS if kind not in kinds),
+    )
+
+
+_ABSENT = {
+    "good": "It has no normal test image.",
+    "easy": "It has no defective test image.",
+    "hard": "No other defective image is found by at least half of the detectors.",
+    "failed": "No other image is judged wrong by any detector.",
+}
+
+
+def _case(case: Case, pictures: Pictures, seen: Sequence[Witness], rows: Sequence[Row]) -> CaseView:
+    by_place = {(one.row.row_id, one.setting): one for one in seen}
+    maps = [
+        _map(by_place[row.row_id, setting], case.image) if (row.row_id, setting) in by_place else None
+        for row in rows
+        for setting in SETTINGS
+    ]
+    return CaseView(
+        kind=case.kind,
+        rule=KINDS[case.kind],
+        path=pictures.paths[case.image],
+        defect="normal image" if pictures.defects[case.image] == _GOOD else pictures.defects[case.image],
+        judged=f"{case.right} of {case.of} detectors judge it right",
+        jpeg=_data_uri("jpeg", pictures.images[case.image]),
+        contour=contour_path(pictures.masks[case.image]),
+        maps=tuple(maps),
+    )
+
+
+def _map(witness: Witness, image: int) -> MapView:
+    score, threshold, anomalous = witness.scores[image], witness.threshold, bool(witness.labels[image])
+    called = score >= threshold
+    words = {
+        (True, True): "found",
+        (True, False): "missed",
+        (False, True): "false alarm",
+        (False, False): "quiet",
+    }
+    levels = np.vectorize(_level)(witness.rarity(image))
+    return MapView(
+        setting=witness.setting,
+        png=_data_uri("png", _png(levels)),
+        score=f"{score:.3g} {'≥' if called else '<'} {threshold:.3g}",
+        verdict=words[anomalous, bool(called)],
+        right=bool(witness.right[image]),
+        look=_data_uri("jpeg", witness.looks[image]) if witness.looks else "",
+    )
+
+
+def _level(share: float) -> float:
+    """Place on the scale of a share of normal pixels: 0 for all of them, 1 for one in ten thousand or fewer."""
+    return float(np.log(max(share, _RAREST)) / np.log(_RAREST))
+
+
+def _percent(share: float) -> str:
+    text = f"{100 * share:g} %"
+    return f"≤ {text}" if share == _RAREST else text
+
+
+def _png(levels: NDArray[np.floating[Any]]) -> bytes:
+    """A picture of values in [0, 1], in few colours."""
+    palette = (255 * mpl.colormaps["inferno"](np.linspace(0, 1, _COLOURS))[:, :3]).round().astype(np.uint8)
+    image = Image.fromarray(np.round(levels * (_COLOURS - 1)).astype(np.uint8), "P")
+    image.putpalette(palette.tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def contour_path(mask: NDArray[np.bool_]) -> str:
+    """The outline of a mask as an SVG path in a square of 128, empty for an empty mask.
+
+    Args:
+        mask: (128, 128) bool.
+    """
+    framed = np.pad(mask.astype(float), 1)
+    parts = []
+    for line in contourpy.contour_generator(z=framed).lines(0.5):
+        points = np.clip(np.asarray(line) - 0.5, 0, MASK_SIDE)  # a pixel's value stands at its centre
+        parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
+    return "".join(parts)
