@@ -61,6 +61,11 @@ def test_ids_are_unique_and_references_lead_somewhere(pages):
         assert wanted - set(ids) - {"top"} == set(), name
 
 
+def test_one_main_part_per_page(pages):
+    for name, text in pages.items():
+        assert len(re.findall(r"<main\b", text)) == 1, name
+
+
 def test_pages_link_to_pages_that_exist(pages):
     for name, text in pages.items():
         for target, place in re.findall(r'<a[^>]*? href="([^"#:]+\.html)(?:#([^"]*))?"', text):
