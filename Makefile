@@ -60,7 +60,7 @@ rescore: setup ## Score kept detectors under other test-time options, without tr
 	$(PY) -m bench rescore $(OPTIONS)
 
 report: setup ## Render the page from the records alone
-	$(PY) -m bench report $(call option,RESULTS_DIR,results-dir) $(call option,SITE,site)
+	$(PY) -m bench report $(call option,RESULTS_DIR,results-dir) $(call option,SITE,site) $(ARGS)
 
 FORMAT ?= md
 table: setup ## Print the tables (FORMAT=csv|md|latex|parquet)

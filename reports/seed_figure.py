@@ -40,7 +40,14 @@ def seed_figure(rows: Sequence[Row], named: Labels, key: str) -> str:
             ax.set_title(metric, loc="left", fontsize=9.5, fontweight="bold")
             ax.set_xlabel(f"{metric} (%), mean over categories")
             ax.grid(visible=False, axis="y")
-            ax.hlines([y + 0.5 for y in range(len(shown) - 1)], 0, 1, transform=ax.get_yaxis_transform(), color=FAINT)
+            ax.hlines(
+                [y + 0.5 for y in range(len(shown) - 1)],
+                0,
+                1,
+                transform=ax.get_yaxis_transform(),
+                color=FAINT,
+                linewidth=0.5,
+            )
         axes[0].set_yticks(range(len(shown)), [label_of(row, named) for row in shown])
         axes[0].set_ylim(len(shown) - 0.5, -0.5)
         handles = [

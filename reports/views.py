@@ -16,7 +16,7 @@ class CellView:
         spread: ``± 0.4``, or nothing.
         below: A small second line, e.g. the published number.
         below_title: Tooltip of the second line (its source).
-        value: The exact value, for sorting and for readers of the page's source; empty where blank.
+        value: The unrounded value, for sorting and for readers of the page's source; empty where blank.
         title: Tooltip: n, seeds, or why the cell is blank.
         classes: CSS classes: ``best``, ``second``, ``blank``; ``text`` for a cell that keeps no room for ±.
         heat: Strength of the shading, 0 to 1, or None for no shading.
@@ -103,7 +103,7 @@ def number_cell(
     loss: bool = False,
     seeds: bool = True,
 ) -> CellView:
-    """The view of a measured number: percent with one decimal, exact fraction in ``value``.
+    """The view of a measured number: percent with one decimal, the fraction to ten digits in ``value``.
 
     ``seeds`` puts every seed's number into the tooltip.
     """
@@ -121,7 +121,7 @@ def number_cell(
         spread="" if cell.std is None else f"± {100 * cell.std:.1f}",
         below=below[0],
         below_title=below[1],
-        value=repr(cell.mean),
+        value=f"{cell.mean:.10g}",
         title=f"{cell.note()}: {values}" if values else cell.note(),
         classes=classes,
         heat=heat,
