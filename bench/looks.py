@@ -27,7 +27,7 @@ from methods.state_file import read_state, save_state
 from results.canonical import short_id
 
 LOOK_SIDE = 64
-_STEPS, _BATCH, _RATE = 250, 16, 3e-3
+_STEPS, _BATCH, _RATE = 250, 8, 3e-3
 _NOISE, _CUT = 0.3, 4.0
 _WIDTHS = (64, 48, 32, 16)
 _QUALITY = 80
@@ -152,7 +152,7 @@ def _train(decoder: LookDecoder, run: Run, device: torch.device) -> None:
         for module in decoder.modules():  # not only made: made after the seed was set
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
-        some = torch.randperm(len(train), generator=generator)[: 8 * _BATCH].tolist()
+        some = torch.randperm(len(train), generator=generator)[: 16 * _BATCH].tolist()
         known = on_one_grid(train.batch(some).features)
         decoder.mean.copy_(known.mean(dim=(0, 2, 3)))
         decoder.scale.copy_((known.to(device) - decoder.mean[:, None, None]).square().mean().sqrt().clamp_min(1e-6))
