@@ -25,7 +25,7 @@ KINDS = {
     "good": "the normal image in the middle of the normal ones, by mean rank",
     "easy": "the defective image of the highest mean rank",
     "hard": "the defective image of the lowest mean rank that at least half of the detectors find",
-    "failed": "the image that most detectors judge wrong",
+    "failed": "the image that most detectors judge wrong, a missed defect before a false alarm",
 }
 """Kinds of cases with the rule that chooses them."""
 
@@ -145,9 +145,11 @@ def choose(seen: Sequence[Witness]) -> list[Case]:
     hard = [k for k in anomalous[:-1] if 2 * right[k] >= len(seen)]
     if hard:
         chosen["hard"] = hard[0]
-    # The most wrong first: fewest right, then a missed defect by how low and a false alarm by how high it ranks.
+    # The most wrong first: fewest right, then missed defects by how low and false alarms by how high they rank.
     wrongness = np.where(labels, -ranks, ranks)
-    failed = [int(k) for k in np.lexsort((-wrongness, right)) if right[k] < len(seen) and k not in chosen.values()]
+    failed = [
+        int(k) for k in np.lexsort((-wrongness, ~labels, right)) if right[k] < len(seen) and k not in chosen.values()
+    ]
     if failed:
         chosen["failed"] = failed[0]
     return [Case(kind, chosen[kind], int(right[chosen[kind]]), len(seen)) for kind in KINDS if kind in chosen]

@@ -26,7 +26,7 @@ METHODS = ("uniad", "hvq_trans", "padim")
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(bench.looks, "_STEPS", 40)
+    monkeypatch.setattr(bench.looks, "_STEPS", 10)
 
 
 def run(options, **execution):

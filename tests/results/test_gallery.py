@@ -67,6 +67,11 @@ def test_cases_follow_their_rules():
     assert cases["failed"].right == 0
 
 
+def test_among_equally_wrong_images_a_missed_defect_comes_first():
+    cases = choose([witness([1, 9, 8, 0, 7], [0, 0, 1, 1, 1], threshold=5)])
+    assert {case.kind: case.image for case in cases}["failed"] == 3
+
+
 def test_no_image_stands_for_two_kinds_and_perfect_detectors_leave_no_failed_case():
     perfect = witness([1, 2, 3, 7, 8, 9], [0, 0, 0, 1, 1, 1])
     cases = choose([perfect, perfect])
