@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 
 from reports.sentences import Labels, label_of
 from reports.tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
@@ -22,6 +23,31 @@ def category_tables(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[
         for metric in METRICS
         if any(row.category_cell(s, metric, c).seeds for row in rows for s in SETTINGS for c in categories)
     ]
+
+
+def pooled_table(further: TableView, key: str) -> list[tuple[str, TableView]]:
+    """(``pooled``, table): the image AUROC that has no number by category, since all are ranked together.
+
+    Args:
+        further: The table of further metrics, whose first group is the pooled one.
+        key: Of the section.
+
+    Returns:
+        Nothing where no row has a number.
+    """
+    span = further.groups[0].span
+    rows = tuple(replace(row, cells=row.cells[:span]) for row in further.rows)
+    if not any(cell.value for row in rows for cell in row.cells):
+        return []
+    table = replace(
+        further,
+        key=f"{key}-pooled",
+        caption="I-AUROC with the scores of all categories ranked together",
+        groups=further.groups[:1],
+        columns=further.columns[:span],
+        rows=rows,
+    )
+    return [("pooled", table)]
 
 
 def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -> TableView:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from reports.categories import category_tables
+from reports.categories import category_tables, pooled_table
 from reports.comparisons import ComparisonPart, comparison_part
 from reports.cost_figure import cost_figure
 from reports.costs import cost_table
@@ -131,6 +131,8 @@ def _newest(rows: Sequence[Row]) -> str:
 def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) -> Section:
     dataset = rows[0].dataset
     key = section_key(rows[0])
+    further = further_table(store, rows, named, key)
+    by_category = category_tables(rows, named, key) + pooled_table(further, key)
     return Section(
         key=key,
         title=dataset.title,
@@ -140,8 +142,8 @@ def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) ->
         completeness=completeness(rows),
         mixing=tuple(mixing(rows)),
         headline=headline_table(store, rows, named, key),
-        further=further_table(store, rows, named, key),
-        by_category=tuple(category_tables(rows, named, key)) if len(dataset.set_categories) > 1 else (),
+        further=further,
+        by_category=tuple(by_category) if len(dataset.set_categories) > 1 else (),
         dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
         seeds=seed_figure(rows, named, f"{key}-seeds"),
         curves=curve_figure(store, rows, named, f"{key}-curves"),

@@ -169,6 +169,16 @@ def test_two_builds_of_one_store_are_equal_byte_for_byte(store, page, tmp_path):
     assert str(store.root) not in page.read_text()
 
 
+def test_the_metric_switch_ends_with_the_pooled_number(html):
+    labels = re.findall(r'<label for="[^"]*-on">([^<]+)</label>', html)
+    assert labels == ["I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "PRO", "pooled"]
+    (pooled,) = [rows for key, rows in Tables(html).rows.items() if key.endswith("-pooled")]
+    (further,) = [rows for key, rows in Tables(html).rows.items() if key.endswith("-further")]
+    found, known = ({row[1]: row[2:5] for row in rows if row[0].isdigit()} for rows in (pooled, further))
+    assert len(found) > 1
+    assert found == known
+
+
 def test_nothing_is_loaded_from_elsewhere(html):
     remote = re.findall(r"""(?:src|href|srcset|action|data)\s*=\s*["']?(?:https?:)?//[^"'>\s]+""", html)
     assert remote == []
