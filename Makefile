@@ -23,7 +23,7 @@ DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench dry-run shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
+.PHONY: help setup bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ ablation: setup ## Ablation studies: STUDY=uniad-query, several with commas, a f
 
 ablations: STUDY = all
 ablations: ablation ## All ablation studies
+
+backbone: setup ## Train a small backbone on pictures by formula (OUT=directory, default .cache/backbone; resumes)
+	$(PY) -m methods.formula_backbone.pretrain --out "$(or $(OUT),.cache/backbone)" $(ARGS)
 
 rescore: setup ## Score kept detectors under other test-time options, without training
 	$(PY) -m bench rescore $(OPTIONS)

@@ -1,0 +1,247 @@
+"""Trains the backbone on the pool: ``python -m methods.formula_backbone.pretrain --out DIR`` (``make backbone``).
+
+A small ResNet (timm's resnet10t up to stride 16) learns to say at every place which class of formula it shows. No
+photograph and no other network has a part in it. Same options, same weights on the same machine; an interrupted call
+goes on from its last checkpoint to the same result. The weights serve as any others:
+BACKBONE=resnet10t WEIGHTS_DIR=DIR. Beside them lie a log (CSV) and a card (JSON).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+import typer
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from datasets.fingerprint import file_digest
+from methods.formula_backbone.mosaic import UNKNOWN, batch
+from methods.formula_backbone.pool import open_pool
+from methods.schedule import learning_rate
+
+ARCHITECTURE = "resnet10t"
+STRIDES = (4, 8, 16)
+_WEIGHTS = {8: 0.5, 16: 1.0}
+"""Of the losses of the target grids."""
+_LOG_EVERY = 50
+_SAVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the weights.
+
+    Attributes:
+        classes: Of formulas.
+        each: Pictures of every class in the pool.
+        size: Side of the images in pixels.
+        steps: Optimiser steps.
+        batch_size: Images per step.
+        peak: Learning rate of AdamW, one cycle.
+        weight_decay: Of AdamW.
+        smoothing: Of the labels.
+        bfloat16: Matrix products in bfloat16.
+        seed: Of initial weights and mosaics.
+    """
+
+    classes: int = 840
+    each: int = 24
+    size: int = 128
+    steps: int = 6000
+    batch_size: int = 64
+    peak: float = 2e-3
+    weight_decay: float = 0.05
+    smoothing: float = 0.1
+    bfloat16: bool = True
+    seed: int = 0
+
+
+class Pupil(nn.Module):
+    """The backbone with a linear classifier at every place of the grids that have targets.
+
+    Args:
+        classes: Number of classes.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.backbone = timm.create_model(ARCHITECTURE, pretrained=False, features_only=True, out_indices=(1, 2, 3))
+        widths = dict(zip(self.backbone.feature_info.reduction(), self.backbone.feature_info.channels(), strict=True))
+        if tuple(widths) != STRIDES:
+            raise ValueError(f"{ARCHITECTURE} has features at strides {tuple(widths)}, not {STRIDES}")
+        self.heads = nn.ModuleDict({str(stride): nn.Conv2d(widths[stride], classes, 1) for stride in _WEIGHTS})
+        config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbone.py will normalise
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) uint8 to logits (B, classes, H / stride, W / stride) of strides 8 and 16."""
+        pixels = ((images - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
+        maps = dict(zip(STRIDES, self.backbone(pixels), strict=True))
+        return [self.heads[str(stride)](maps[stride]) for stride in _WEIGHTS]
+
+
+def loss_of(logits: list[Tensor], wanted: list[Tensor], smoothing: float) -> tuple[Tensor, float]:
+    """Weighted cross entropy over places with one class, and the share of them that stride 16 gets right."""
+    total = torch.zeros(())
+    for weight, said, target in zip(_WEIGHTS.values(), logits, wanted, strict=True):
+        entropy = F.cross_entropy(said.float(), target, ignore_index=UNKNOWN, label_smoothing=smoothing)
+        total = total.to(entropy.device) + weight * entropy
+    known = wanted[-1] != UNKNOWN
+    right = (logits[-1].argmax(dim=1) == wanted[-1])[known].float().mean()
+    return total, float(right)
+
+
+def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after: int = 0) -> Path | None:
+    """Train, or go on training.
+
+    Args:
+        recipe: What decides the weights.
+        out: Directory of pool, checkpoint, log, weights and card.
+        jobs: Processes that make the pool.
+        console: Told of the progress.
+        stop_after: Leave a checkpoint and return after so many steps of this call; 0 for never.
+
+    Returns:
+        The weights' file (float16 safetensors), or None where it stopped before the end.
+    """
+    told = _Told(console)
+    pool = open_pool(out / "pool", recipe.classes, recipe.each, recipe.size, jobs, told.pool)
+    torch.manual_seed(recipe.seed)
+    pupil = Pupil(recipe.classes).to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(pupil.parameters(), lr=recipe.peak, weight_decay=recipe.weight_decay, fused=True)
+    checkpoint = out / "checkpoint.pt"
+    start, spent = _resume(checkpoint, recipe, pupil, optimiser)
+    began = saved = time.monotonic()
+    log: list[tuple[int, float, float]] = []
+    for step in range(start, recipe.steps):
+        rng = np.random.default_rng([recipe.seed, step])
+        images, wanted = batch(pool, recipe.classes, rng, recipe.batch_size, tuple(_WEIGHTS))
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate("one_cycle", step, recipe.steps, recipe.peak)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
+            logits = pupil(images)
+        loss, right = loss_of(logits, wanted, recipe.smoothing)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        log.append((step + 1, float(loss.detach()), right))
+        done = step + 1 - start
+        stops = done == stop_after or step + 1 == recipe.steps
+        if stops or len(log) == _LOG_EVERY:
+            _write_log(out / "log.csv", log)
+            told.step(step + 1, recipe.steps, log, (time.monotonic() - began) / done)
+            log = []
+        if stops or time.monotonic() - saved > _SAVE_SECONDS:
+            saved = time.monotonic()
+            _save(checkpoint, recipe, pupil, optimiser, step + 1, spent + saved - began)
+        if stops and step + 1 < recipe.steps:
+            return None
+    return _export(out, recipe, pupil, spent + time.monotonic() - began)
+
+
+class _Told:
+    """Lines of progress."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def pool(self, done: int, total: int) -> None:
+        self.console.print(f"pool: {done:,} of {total:,} pictures", highlight=False)
+
+    def step(self, step: int, total: int, log: list[tuple[int, float, float]], seconds: float) -> None:
+        loss, right = np.mean([entry[1:] for entry in log], axis=0)
+        left = seconds * (total - step) / 60
+        self.console.print(
+            f"step {step:,} of {total:,}: loss {loss:.3f}, {100 * right:.1f} % of places right, {left:.0f} min left",
+            highlight=False,
+        )
+
+
+def _resume(file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Step and seconds of a checkpoint of the same recipe; zeros where there is none."""
+    if not file.exists():
+        return 0, 0.0
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    if state["recipe"] != asdict(recipe):
+        raise typer.BadParameter(f"{file} is of another recipe. Give another --out, or delete it.")
+    pupil.load_state_dict(state["pupil"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"]), float(state["seconds"])
+
+
+def _save(
+    file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
+    partial = file.with_suffix(".partial")
+    state = {"recipe": asdict(recipe), "pupil": pupil.state_dict(), "optimiser": optimiser.state_dict()}
+    torch.save(state | {"step": step, "seconds": seconds}, partial)
+    partial.replace(file)
+
+
+def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
+    """Append, after the entries of an earlier call that this one does not repeat."""
+    kept = []
+    if file.exists():
+        with file.open(newline="") as old:
+            kept = [row for row in csv.reader(old) if row[0].isdecimal() and int(row[0]) < entries[0][0]]
+    with file.open("w", newline="") as new:
+        writer = csv.writer(new)
+        writer.writerow(["step", "loss", "right"])
+        writer.writerows(kept)
+        writer.writerows((step, f"{loss:.6g}", f"{right:.4f}") for step, loss, right in entries)
+
+
+def _export(out: Path, recipe: Recipe, pupil: Pupil, seconds: float) -> Path:
+    """Weights as float16 safetensors, and the card."""
+    file = out / f"{ARCHITECTURE}.safetensors"
+    weights = {
+        name: t.detach().half().contiguous() if t.is_floating_point() else t
+        for name, t in pupil.backbone.state_dict().items()
+    }
+    save_file(weights, file)
+    parameters = sum(p.numel() for p in pupil.backbone.parameters())
+    card = {
+        "architecture": ARCHITECTURE,
+        "strides": list(STRIDES),
+        "parameters": parameters,
+        "bytes": file.stat().st_size,
+        "sha256": file_digest(file).hex(),
+        "trained_on": f"{recipe.classes * recipe.each:,} pictures of {recipe.classes} classes of formulas",
+        "minutes": round(seconds / 60, 1),
+        "recipe": asdict(recipe),
+    }
+    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    return file
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Directory of pool, checkpoint, log, weights and card.")],
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = Recipe.steps,
+    classes: Annotated[int, typer.Option(min=2, help="Classes of formulas.")] = Recipe.classes,
+    each: Annotated[int, typer.Option(min=1, help="Pictures of each class.")] = Recipe.each,
+    batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
+    bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16.")] = Recipe.bfloat16,
+    seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that make the pool.")] = os.cpu_count() or 1,
+) -> None:
+    """Train the small backbone on pictures that formulas make; go on where an earlier call stopped."""
+    recipe = Recipe(classes=classes, each=each, steps=steps, batch_size=batch_size, bfloat16=bfloat16, seed=seed)
+    console = Console(soft_wrap=True)
+    file = pretrain(recipe, out, jobs, console)
+    console.print(f"Weights: {file}", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

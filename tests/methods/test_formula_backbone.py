@@ -1,0 +1,159 @@
+"""Pictures by formula, mosaics with a class at every place, and the training of the backbone on them."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+import methods.formula_backbone
+from methods.backbone import Backbone, BackboneChoice
+from methods.formula_backbone import scene
+from methods.formula_backbone.mosaic import UNKNOWN, batch, targets
+from methods.formula_backbone.pool import open_pool
+from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, Recipe, loss_of, pretrain
+from methods.formula_backbone.scene import FAMILIES, picture
+from methods.formula_backbone.solids import lit
+
+SMALL = Recipe(classes=6, each=2, size=32, steps=6, batch_size=4, bfloat16=False)
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.parametrize("family", range(FAMILIES))
+def test_every_family_draws_and_repeats_itself(family):
+    first = picture(family, np.random.default_rng(5), 40)
+    assert first.shape == (40, 40, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, picture(family, np.random.default_rng(5), 40))
+    others = [picture(family, np.random.default_rng(k), 40) for k in range(4)]
+    assert all(not np.array_equal(first, other) for other in others)
+    assert np.mean([other.std() for other in others]) > 3  # something is to be seen
+
+
+def test_parameters_belong_to_the_class_and_the_rest_is_free(monkeypatch):
+    seen = []
+
+    def spy(fixed, free, y, x):
+        seen.append((fixed.random(), free.random()))
+        return x
+
+    monkeypatch.setattr(scene, "PLANES", (spy, *scene.PLANES[1:]))
+    for number in (0, FAMILIES):
+        for seed in (1, 2):
+            picture(number, np.random.default_rng(seed), 16)
+    fixed, free = zip(*seen, strict=True)
+    assert fixed[0] == fixed[1] != fixed[2] == fixed[3]
+    assert len(set(free)) == 2  # by the seed alone: the same draws in both classes
+
+
+def test_it_shares_nothing_with_the_synthetic_dataset():
+    home = Path(methods.formula_backbone.__file__).parent
+    for file in home.glob("*.py"):
+        assert "synthetic" not in file.read_text(encoding="utf-8"), file.name
+
+
+def test_a_plane_that_faces_the_light_is_brightest():
+    flat, line = np.zeros((9, 9)), np.arange(9.0)
+    facing = lit(np.tile(-line, (9, 1)), 1.0, (1.0, 0.0, 1.0), 0.0)  # slopes down along x: its normal points to +x
+    away = lit(np.tile(line, (9, 1)), 1.0, (1.0, 0.0, 1.0), 0.0)
+    assert facing.mean() == pytest.approx(1.0)
+    assert away.mean() < lit(flat, 1.0, (1.0, 0.0, 1.0), 0.0).mean() < facing.mean()
+
+
+def test_targets_are_the_class_that_all_pixels_of_a_place_share():
+    labels = torch.zeros(1, 8, 8, dtype=torch.int64)
+    labels[0, :4, 4:] = 3
+    labels[0, 7, 7] = 2
+    assert targets(labels, 4).tolist() == [[[0, 3], [0, UNKNOWN]]]
+    assert targets(labels, 8).tolist() == [[[UNKNOWN]]]
+
+
+def test_mosaics_show_pictures_of_the_classes_that_they_name():
+    pool = np.stack([np.full((32, 32, 3), 10 + 40 * k, dtype=np.uint8) for k in range(6)])
+    pixels, (coarse,) = batch(pool, 3, np.random.default_rng(0), 16, (8,))
+    assert pixels.shape == (16, 3, 32, 32)
+    assert coarse.shape == (16, 4, 4)
+    assert set(coarse.unique().tolist()) <= {UNKNOWN, 0, 1, 2}
+    again, (same,) = batch(pool, 3, np.random.default_rng(0), 16, (8,))
+    assert torch.equal(pixels, again)
+    assert torch.equal(coarse, same)
+    for image, places in zip(pixels, coarse, strict=True):  # a place of one class is flat in this pool
+        for row in range(4):
+            for column in range(4):
+                if places[row, column] != UNKNOWN:
+                    tile = image[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].reshape(3, -1)
+                    assert len(tile[0].unique()) <= 2  # two pictures of one class may meet
+
+
+def test_pool_is_made_once_goes_on_where_it_stopped_and_does_not_depend_on_the_jobs(tmp_path):
+    told = []
+    pool = open_pool(tmp_path / "a", 5, 60, 16, progress=lambda done, total: told.append((done, total)))
+    assert pool.shape == (300, 16, 16, 3)
+    assert told[-1] == (300, 300)
+    assert np.array_equal(pool[7], picture(2, np.random.default_rng([7, 7]), 16))
+    told.clear()
+    assert np.array_equal(open_pool(tmp_path / "a", 5, 60, 16, progress=lambda *_: told.append(_)), pool)
+    assert told == []
+    other = tmp_path / "b"
+    other.mkdir()
+    np.save(other / "pool-5x60-16.0000000.npy", pool[:256])  # as an interrupted call leaves it
+    assert np.array_equal(open_pool(other, 5, 60, 16, jobs=2), pool)
+    assert [file.name for file in other.iterdir()] == ["pool-5x60-16.npy"]
+
+
+def test_places_without_a_class_count_for_nothing():
+    logits = [torch.randn(1, 4, 2, 2), torch.randn(1, 4, 1, 2)]
+    wanted = [torch.full((1, 2, 2), UNKNOWN), torch.tensor([[[2, UNKNOWN]]])]
+    wanted[0][0, 0, 0] = 1
+    loss, right = loss_of(logits, wanted, smoothing=0.0)
+    expected = -0.5 * logits[0][0, :, 0, 0].log_softmax(0)[1] - logits[1][0, :, 0, 0].log_softmax(0)[2]
+    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
+    assert right == float(logits[1][0, :, 0, 0].argmax() == 2)
+
+
+def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
+    whole = load_file(pretrain(SMALL, tmp_path / "whole", 1, QUIET))
+    assert pretrain(SMALL, tmp_path / "parts", 1, QUIET, stop_after=2) is None
+    assert pretrain(SMALL, tmp_path / "parts", 1, QUIET, stop_after=3) is None
+    parts = load_file(pretrain(SMALL, tmp_path / "parts", 1, QUIET))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    with (tmp_path / "parts/log.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["step", *map(str, range(1, 7))]
+    other = load_file(pretrain(replace(SMALL, seed=1), tmp_path / "other", 1, QUIET))
+    assert any(not torch.equal(whole[name], other[name]) for name in whole)
+
+
+def test_weights_fit_timms_model_and_the_card_tells_what_they_are(tmp_path):
+    file = pretrain(replace(SMALL, steps=1), tmp_path, 1, QUIET)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["parameters"] <= 2_500_000
+    assert card["bytes"] == file.stat().st_size <= 6_000_000
+    model = timm.create_model(ARCHITECTURE, features_only=True, out_indices=(1, 2, 3))
+    weights = load_file(file)
+    assert all(t.dtype == torch.float16 for t in weights.values() if t.is_floating_point())
+    model.load_state_dict(weights)
+    assert tuple(model.feature_info.reduction()) == STRIDES
+    backbone = Backbone(BackboneChoice(ARCHITECTURE, "file", str(tmp_path)))
+    assert set(STRIDES) <= set(backbone.channels)
+    assert backbone.sha256.startswith(card["sha256"][:12])
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    pupil = Pupil(6).eval()
+    pupil.backbone.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in weights.items()})
+    pixels = (images - pupil.mean) / pupil.scale
+    torch.testing.assert_close(backbone(images)[16], pupil.backbone(pixels)[-1])
+
+
+def test_it_learns(tmp_path):
+    """After some steps on six classes most places are told right; one in six by chance."""
+    recipe = replace(SMALL, each=8, size=64, steps=250, batch_size=8, smoothing=0.0)
+    pretrain(recipe, tmp_path, 1, QUIET)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        right = [float(row["right"]) for row in csv.DictReader(file)]
+    assert np.mean(right[-20:]) > 0.5
+    assert Pupil(6).backbone is not None
