@@ -3,7 +3,7 @@
   const squeezed = (text) => text.replace(/\s+/g, " ").trim();
 
   function textOf(cell) {
-    const parts = cell.querySelectorAll(".name, .mean, .spread");
+    const parts = cell.querySelectorAll(".name, .mean, small");
     return squeezed(parts.length ? [...parts].map((part) => part.textContent).join(" ") : cell.textContent);
   }
 

@@ -139,9 +139,9 @@ def test_the_decoder_learns_to_paint():
     """Features that hold the image's colours are painted as those colours."""
     torch.manual_seed(0)
     decoder = LookDecoder(3)
-    colours = torch.rand(64, 3, 1, 1).expand(64, 3, 8, 8)
+    colours = torch.rand(16, 3, 1, 1).expand(16, 3, 8, 8)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
-    wanted = colours[..., :1, :1].expand(64, 3, LOOK_SIDE, LOOK_SIDE)
+    wanted = colours[..., :1, :1].expand(16, 3, LOOK_SIDE, LOOK_SIDE)
     for _ in range(60):
         loss = torch.nn.functional.l1_loss(decoder([colours]), wanted)
         optimiser.zero_grad()
