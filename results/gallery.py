@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,13 @@ class Witness:
 
         A scale that all detectors have in common: 0.01 means that one in a hundred normal pixels looks as anomalous.
         """
-        normal = np.sort(self.maps[~self.labels].astype(np.float32), axis=None)
-        below = np.searchsorted(normal, self.maps[image].astype(np.float32), side="left")
-        return np.asarray(1 - below / max(normal.size, 1))
+        below = np.searchsorted(self._normal, self.maps[image].astype(np.float32), side="left")
+        return np.asarray(1 - below / max(self._normal.size, 1))
+
+    @cached_property
+    def _normal(self) -> NDArray[np.float32]:
+        """Values of all pixels of normal images, rising."""
+        return np.sort(self.maps[~self.labels].astype(np.float32), axis=None)
 
 
 @dataclass(frozen=True)
