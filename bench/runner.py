@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,12 +119,13 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
 
 
 def _looks(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:
-    """Pictures for the gallery; whatever goes wrong with them is no reason to lose a run."""
+    """Pictures for the gallery; whatever goes wrong with them is told, and no reason to lose a run."""
     if run.seed != SEED or not execution.looks:
         return ()
     try:
         return looks_of(run, detector, execution.cache_dir)
-    except Exception:
+    except Exception as error:
+        warnings.warn(f"No pictures of what {run.title} rebuilds ({type(error).__name__}: {error}).", stacklevel=2)
         return ()
 
 

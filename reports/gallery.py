@@ -1,4 +1,4 @@
-"""The gallery of one table: chosen test images with every detector's map on one scale. Pictures only, no numbers."""
+"""The gallery of one table: chosen test images with every detector's map on one scale."""
 
 from __future__ import annotations
 
@@ -112,7 +112,10 @@ def gallery_page(store: Store, rows: Sequence[Row], named: Labels, key: str) -> 
         categories=tuple(categories),
         settings=tuple(setting for setting in SETTINGS if setting in shown),
         scale=_data_uri("png", _png(np.linspace(0, 1, 256)[None].repeat(8, 0))),
-        ticks=tuple((f"{100 * _level(share):.1f}", _percent(share)) for share in _TICKS),
+        ticks=tuple(
+            (f"{100 * place:.1f}", _percent(share))
+            for share, place in zip(_TICKS, _level(np.array(_TICKS)), strict=True)
+        ),
         rules=tuple(KINDS.items()),
         looks=any(looks for c in categories for _, _, looks in c.methods),
     )
@@ -169,10 +172,9 @@ def _map(witness: Witness, image: int) -> MapView:
         (False, True): "false alarm",
         (False, False): "quiet",
     }
-    levels = np.vectorize(_level)(witness.rarity(image))
     return MapView(
         setting=witness.setting,
-        png=_data_uri("png", _png(levels)),
+        png=_data_uri("png", _png(_level(witness.rarity(image)))),
         score=f"{score:.3g} {'≥' if called else '<'} {threshold:.3g}",
         verdict=words[anomalous, bool(called)],
         right=bool(witness.right[image]),
@@ -180,9 +182,9 @@ def _map(witness: Witness, image: int) -> MapView:
     )
 
 
-def _level(share: float) -> float:
-    """Place on the scale of a share of normal pixels: 0 for all of them, 1 for one in ten thousand or fewer."""
-    return float(np.log(max(share, _RAREST)) / np.log(_RAREST))
+def _level(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places on the scale of shares of normal pixels: 0 for all of them, 1 for one in ten thousand or fewer."""
+    return np.asarray(np.log(np.maximum(shares, _RAREST)) / np.log(_RAREST))
 
 
 def _percent(share: float) -> str:

@@ -156,4 +156,3 @@ def test_it_learns(tmp_path):
     with (tmp_path / "log.csv").open(newline="") as file:
         right = [float(row["right"]) for row in csv.DictReader(file)]
     assert np.mean(right[-20:]) > 0.5
-    assert Pupil(6).backbone is not None
