@@ -1,6 +1,7 @@
-"""The command line: ``run``, ``rescore``, ``shortcut``, ``ablation``, ``score``, ``list``, ``verify``, ``download``.
+"""The command line: ``run``, ``rescore``, ``shortcut``, ``ablation``, ``score``, ``list``.
 
-The commands that need records alone are in ``record_commands``; torch is imported only by those that need it.
+The commands that need records alone are in ``record_commands``, those about data in ``data_commands``; torch is
+imported only by those that need it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bench import record_commands
+from bench import data_commands, record_commands
+from bench.data_commands import DataDir, Root
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
 from datasets.errors import UniBoardError
 from results.errors import ResultsError
@@ -35,12 +37,11 @@ EXIT_FAILED_RUNS = 1
 EXIT_USER_ERROR = 2
 
 app.add_typer(record_commands.app)
+app.add_typer(data_commands.app)
 
-DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
 BackbonePadding = Annotated[
     str, typer.Option(help="timm, or native: as the published EfficientNets pad; default: timm, or the checkpoint's.")
 ]
-Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
 
 
 def main() -> None:
@@ -256,14 +257,10 @@ def _carry_out(all_options: list[Options], given: dict[str, Any], studies: Seque
 def _datasets(names: str) -> list[str]:
     """Dataset names; a name that only begins several (``cifar10``) stands for all of them."""
     from bench.options import parse_list
-    from datasets.registry import known_datasets
+    from datasets.registry import family, known_datasets
 
     known = known_datasets()
-    chosen: list[str] = []
-    for name in parse_list(names, "dataset"):
-        family = [other for other in known if other.startswith(f"{name}-")]
-        chosen.extend([name] if name in known or not family else family)
-    return chosen
+    return [member for name in parse_list(names, "dataset") for member in family(name, known)]
 
 
 @app.command()
@@ -317,35 +314,3 @@ def list_() -> None:
     console = Console()
     print_datasets(console, known_datasets())
     print_methods(console, {name: cls.info for name, cls in known_detectors().items()})
-
-
-@app.command()
-def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
-    """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
-    from datasets.location import dataset_root
-    from datasets.registry import find_dataset
-    from datasets.verify import verify_root
-
-    info = find_dataset(_datasets(dataset)[0])  # the tasks of a family share their files
-    place = dataset_root(info, data_dir, root)
-    problems = verify_root(place, info)
-    console = Console()
-    for problem in problems:
-        console.print(f"{problem}", highlight=False, markup=False, soft_wrap=True)
-    if problems:
-        console.print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {place}.", highlight=False)
-        raise typer.Exit(EXIT_FAILED_RUNS)
-    console.print(f"{info.title} in {place}: no problem found.", highlight=False)
-
-
-@app.command()
-def download(dataset: str, data_dir: DataDir = Path("data")) -> None:
-    """Fetch a dataset to the data directory, on request only."""
-    from datasets.errors import DatasetError
-    from datasets.registry import find_dataset
-
-    info = find_dataset(_datasets(dataset)[0])
-    if info.download is None:
-        raise DatasetError(f"{info.title} can't be fetched by a program. {info.instructions}")
-    info.download(data_dir / info.directory)
-    Console().print(f"{info.title} is in {data_dir / info.directory}.", highlight=False)

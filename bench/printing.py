@@ -46,7 +46,7 @@ def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:
     """Name, title, categories, licence."""
     table = Table("dataset", "title", "categories", "licence", box=None)
     for info in infos.values():
-        table.add_row(info.name, info.title, str(len(info.counts) or "yours"), info.licence)
+        table.add_row(info.name, info.title, str(len(info.counts) or "any"), info.licence)
     console.print(table)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import pooch
 from numpy.typing import NDArray
 
-from datasets.download import Archive, check_sha256, obtain
+from datasets.archive import Archive, check_file
 from datasets.errors import DatasetError
 from datasets.pickled_batch import read_batch
 from datasets.registry import DatasetInfo, register
@@ -85,11 +85,6 @@ def build_cifar10(root: Path, task: str) -> DatasetIndex:
         image_score="map_mean",
         settings=("unified",),
     )
-
-
-def download_cifar10(root: Path) -> None:
-    """Fetch CIFAR-10, check and unpack it."""
-    obtain(ARCHIVE, root)
 
 
 def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
@@ -171,7 +166,7 @@ def _contents(source: Path) -> list[bytes]:
             sizes = {name: (source / name).stat().st_size for name in _BATCHES}
             _refuse_large(source, sizes)
             return [(source / name).read_bytes() for name in _BATCHES]
-        check_sha256(source, ARCHIVE.sha256)
+        check_file(ARCHIVE, source)
         with tarfile.open(source) as tar:
             members = [tar.getmember(f"{_DIRECTORY}/{name}") for name in _BATCHES]
             _refuse_large(source, {member.name: member.size for member in members})
@@ -208,6 +203,6 @@ for _task in TASKS:
             build=partial(build_cifar10, task=_task),
             counts={_task: (25000, 5000, 5000)},
             directory="cifar10",
-            download=download_cifar10,
+            archive=ARCHIVE,
         )
     )

@@ -23,6 +23,7 @@ from typing import Any
 
 from datasets.errors import DatasetError
 from datasets.images import IMAGE_SUFFIXES
+from datasets.layout import Layout
 from datasets.problem import IndexingError, Problem
 from datasets.registry import DatasetInfo, register
 from datasets.sample import GOOD, DatasetIndex, Sample
@@ -33,34 +34,55 @@ GOOD_NAMES = frozenset({"good", "ok", "normal"})
 _MASK_ENDING = "_mask"
 
 
-def index_folder(root: Path, name: str, **fields: Any) -> DatasetIndex:
-    """Index a directory of categories in the MVTec layout.
+MVTEC = Layout()
+
+
+def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -> DatasetIndex:
+    """Index a directory of categories in the MVTec layout or one of its variants.
 
     Args:
         root: Directory that holds one directory per category.
         name: Name of the dataset, as in ``DatasetIndex.name``.
+        layout: Where a category keeps its images and masks.
         **fields: Other fields of ``DatasetIndex``, e.g. ``textures``.
 
     Returns:
-        The index. ``has_masks`` is False only if no category has a ``ground_truth`` directory.
+        The index. ``has_masks`` is False only if no category has a directory of masks.
 
     Raises:
         IndexingError: With everything that is wrong, e.g. every image whose mask is missing.
         DatasetError: If the directory can't be read or holds no category.
     """
-    categories = [entry for entry in sorted_entries(root) if _is_category(entry)]
+    categories = _categories(root, layout)
     if not categories:
-        raise DatasetError(_no_category(root))
+        raise DatasetError(_no_category(root, layout))
     samples: list[Sample] = []
     problems: list[Problem] = []
     for category in categories:
-        samples += _train_samples(root, category, problems)
-        samples += _test_samples(root, category, problems)
-    fields.setdefault("has_masks", any((category / "ground_truth").is_dir() for category in categories))
+        samples += _train_samples(root, category, layout, problems)
+        samples += _test_samples(root, category, layout, problems)
+    fields.setdefault("has_masks", any((category / layout.all_masks).is_dir() for category in categories))
     index = DatasetIndex(name=name, root=root, samples=tuple(samples), **fields)
     if problems:
         raise IndexingError(root, problems, partial=index)
     return index
+
+
+def categories_home(root: Path, layout: Layout = MVTEC) -> Path:
+    """Where the categories lie: ``root``, or the directory in it that an archive brought along.
+
+    Args:
+        root: Directory of the dataset.
+        layout: What makes a directory a category.
+
+    Returns:
+        ``root`` where no other directory fits: whoever reads it says what is missing.
+
+    Raises:
+        DatasetError: If a directory can't be read.
+    """
+    places = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
+    return next((place for place in places if _categories(place, layout)), root)
 
 
 def image_files(directory: Path) -> list[Path]:
@@ -92,24 +114,31 @@ def sorted_entries(directory: Path) -> list[Path]:
         ) from error
 
 
-def _is_category(directory: Path) -> bool:
-    return (directory / "train").is_dir() or (directory / "test").is_dir()
+def _categories(root: Path, layout: Layout) -> list[Path]:
+    return [entry for entry in sorted_entries(root) if entry.is_dir() and _is_category(entry, layout)]
 
 
-def _no_category(root: Path) -> str:
-    if _is_category(root):
+def _is_category(directory: Path, layout: Layout) -> bool:
+    return (directory / layout.train).is_dir() or (directory / layout.test).is_dir()
+
+
+def _no_category(root: Path, layout: Layout) -> str:
+    if _is_category(root, layout):
         return (
             f"{root}: this is one category, but a directory of categories is expected. "
             f"Give the directory above it: {root.parent}."
         )
+    masks = layout.masks.format(type="<defect type>")
     return (
-        f"{root}: no category found. Expected <category>/train/good, <category>/test/good, "
-        "<category>/test/<defect type> and <category>/ground_truth/<defect type>."
+        f"{root}: no category found. Expected <category>/{layout.train}/good, <category>/{layout.test}/good, "
+        f"<category>/{layout.test}/<defect type> and <category>/{masks}."
     )
 
 
-def _directories(parent: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[Path, str]]:
-    """The type directories of one split and what they mean: ``good`` or the name of a defect."""
+def _directories(
+    parent: Path, root: Path, problems: list[Problem], masks: Path | None = None
+) -> Iterator[tuple[Path, str]]:
+    """The type directories of one split, without that of masks, and what they mean: ``good`` or a defect's name."""
     if not parent.is_dir():
         return
     loose = image_files(parent)
@@ -122,14 +151,14 @@ def _directories(parent: Path, root: Path, problems: list[Problem]) -> Iterator[
             )
         )
     for entry in sorted_entries(parent):
-        if entry.is_dir():
+        if entry.is_dir() and entry != masks:
             yield entry, GOOD if entry.name.lower() in GOOD_NAMES else entry.name
 
 
-def _train_samples(root: Path, category: Path, problems: list[Problem]) -> list[Sample]:
+def _train_samples(root: Path, category: Path, layout: Layout, problems: list[Problem]) -> list[Sample]:
     samples: list[Sample] = []
-    for directory, defect in _directories(category / "train", root, problems):
-        images = _portable_images(directory, root, problems)
+    for directory, defect in _directories(category / layout.train, root, problems):
+        images = _portable_images(directory / layout.images, root, problems)
         if defect == GOOD:
             samples += [Sample(category.name, "train", _relative(image, root)) for image in images]
         elif images:
@@ -143,7 +172,7 @@ def _train_samples(root: Path, category: Path, problems: list[Problem]) -> list[
     if not samples:
         problems.append(
             Problem(
-                f"{category.name}/train/good",
+                f"{category.name}/{layout.train}/good",
                 "no training images.",
                 f"Put normal images there, or remove the category '{category.name}'.",
             )
@@ -151,12 +180,13 @@ def _train_samples(root: Path, category: Path, problems: list[Problem]) -> list[
     return samples
 
 
-def _test_samples(root: Path, category: Path, problems: list[Problem]) -> list[Sample]:
-    has_masks = (category / "ground_truth").is_dir()
+def _test_samples(root: Path, category: Path, layout: Layout, problems: list[Problem]) -> list[Sample]:
+    all_masks = category / layout.all_masks
+    has_masks = all_masks.is_dir()
     samples: list[Sample] = []
-    for directory, defect in _directories(category / "test", root, problems):
-        images = _portable_images(directory, root, problems)
-        truth = category / "ground_truth" / directory.name
+    for directory, defect in _directories(category / layout.test, root, problems, all_masks):
+        images = _portable_images(directory / layout.images, root, problems)
+        truth = category / layout.masks.replace("{type}", directory.name)
         masks = _masks_by_name(truth) if has_masks and defect != GOOD else {}
         if has_masks and defect != GOOD:
             problems += _shared_names(images, root)
@@ -175,9 +205,9 @@ def _test_samples(root: Path, category: Path, problems: list[Problem]) -> list[S
     if not samples:
         problems.append(
             Problem(
-                f"{category.name}/test",
+                f"{category.name}/{layout.test}",
                 "no test images.",
-                "Put normal ones into test/good and defective ones into test/<defect type>.",
+                f"Put normal ones into {layout.test}/good and defective ones into {layout.test}/<defect type>.",
             )
         )
     return samples

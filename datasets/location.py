@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets.errors import DatasetError
 from datasets.problem import IndexingError
-from datasets.registry import DatasetInfo, find_dataset
+from datasets.registry import DataInfo, find_dataset
 from datasets.sample import DatasetIndex
 from datasets.verify import count_problems
 
@@ -54,6 +54,6 @@ def open_dataset(
     return index
 
 
-def dataset_root(info: DatasetInfo, data_dir: Path, root: Path | None = None) -> Path:
+def dataset_root(info: DataInfo, data_dir: Path, root: Path | None = None) -> Path:
     """Directory of a dataset: ``root`` if given, else its own directory in ``data_dir``."""
     return root if root is not None else data_dir / info.directory

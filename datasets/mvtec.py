@@ -1,13 +1,13 @@
 """MVTec AD: 15 categories of objects and textures (Bergmann et al., CVPR 2019; IJCV 2021).
 
-The archive lies behind a form, so a person fetches it; ``download`` checks and unpacks it.
+The archive lies behind a form, so a person fetches it; it is checked and unpacked here.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.download import Archive, obtain
+from datasets.archive import Archive
 from datasets.folder import index_folder
 from datasets.registry import DatasetInfo, register
 from datasets.sample import DatasetIndex
@@ -33,12 +33,14 @@ COUNTS = {
     "zipper": (240, 32, 119),
 }
 
+PAGE = "https://www.mvtec.com/company/research/datasets/mvtec-ad"
+
 ARCHIVE = Archive(
     file="mvtec_anomaly_detection.tar.xz",
     sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
     unpacked_limit=12 * 2**30,
     instructions=(
-        "MVTec AD is given out on https://www.mvtec.com/company/research/datasets/mvtec-ad after a form is "
+        f"MVTec AD is given out on {PAGE} after a form is "
         "filled in (CC BY-NC-SA 4.0). Put mvtec_anomaly_detection.tar.xz into this directory and run the "
         "download again: it checks the archive and unpacks it. Or unpack it yourself, so that this directory "
         "holds bottle/, cable/, ..., each with train/, test/ and ground_truth/."
@@ -51,11 +53,6 @@ def build_mvtec(root: Path) -> DatasetIndex:
     return index_folder(root, "mvtec", textures=TEXTURES)
 
 
-def download_mvtec(root: Path) -> None:
-    """Check and unpack the archive that a person put into ``root``."""
-    obtain(ARCHIVE, root)
-
-
 register(
     DatasetInfo(
         name="mvtec",
@@ -65,6 +62,7 @@ register(
         build=build_mvtec,
         counts=COUNTS,
         directory="mvtec",
-        download=download_mvtec,
+        page=PAGE,
+        archive=ARCHIVE,
     )
 )

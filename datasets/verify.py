@@ -24,7 +24,7 @@ from datasets.sample import DatasetIndex, Sample
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
-_MASK_DIRECTORIES = ("ground_truth", "Data/Masks")
+_MASK_DIRECTORIES = ("ground_truth", "Data/Masks", "test_public/ground_truth")
 _LOSSY = {".jpg", ".jpeg"}
 
 
@@ -40,7 +40,7 @@ def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progr
     Returns:
         All problems, sorted; empty if all is well.
     """
-    problems = _changed_files(root)
+    problems = changed_files(root)
     index: DatasetIndex | None = None
     try:
         index = info.build(root)
@@ -84,14 +84,14 @@ def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str
 
     Args:
         index: The index.
-        info: Its ``counts`` are expected; nothing is checked if it has none.
+        info: Its ``counts`` are expected, or its ``totals`` if it has none.
         categories: Categories to check. If not given, all published ones have to be there, and no others.
 
     Returns:
-        One problem per category that differs.
+        One problem per category that differs, or one for all of them together.
     """
     if not info.counts:
-        return []
+        return _total_problems(index, info) if categories is None else []
     found = dict.fromkeys([*info.counts, *index.categories], (0, 0, 0))
     for sample in index.samples:
         train, good, anomalous = found[sample.category]
@@ -117,12 +117,20 @@ def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str
     return problems
 
 
+def _total_problems(index: DatasetIndex, info: DatasetInfo) -> list[Problem]:
+    found = len(index.split("train")), len(index.split("test"))
+    if info.totals is None or found == info.totals:
+        return []
+    what = f"{found[0]} training and {found[1]} test images; {info.title} has {info.totals[0]} and {info.totals[1]}."
+    return [Problem(".", what, "Unpack all of the dataset, or select the categories that are complete.")]
+
+
 def _counted(counts: tuple[int, ...]) -> str:
     train, good, anomalous = counts
     return f"{train} training, {good} good and {anomalous} anomalous test images"
 
 
-def _changed_files(root: Path) -> list[Problem]:
+def changed_files(root: Path) -> list[Problem]:
     """Files that are not as the download left them."""
     problems = []
     for path, size in (read_manifest(root) or {}).items():

@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from datasets.download import Archive, obtain
+from datasets.archive import Archive
 from datasets.errors import DatasetError
 from datasets.folder import index_folder, sorted_entries
 from datasets.problem import IndexingError, Problem
@@ -132,11 +132,6 @@ def _wrong_row(root: Path, row: dict[str, str], seen: set[str]) -> str:
     return f"'{row['image']}' is listed twice." if row["image"] in seen else ""
 
 
-def download_visa(root: Path) -> None:
-    """Fetch VisA from its public bucket, check and unpack it."""
-    obtain(ARCHIVE, root)
-
-
 register(
     DatasetInfo(
         name="visa",
@@ -146,6 +141,6 @@ register(
         build=build_visa,
         counts=COUNTS,
         directory="visa",
-        download=download_visa,
+        archive=ARCHIVE,
     )
 )

@@ -37,14 +37,14 @@ def write_miniature_visa(
     for name in objects:
         for number in range(train + good):
             path = f"{name}/Data/Images/Normal/{number:04d}.JPG"
-            _write(root / path, _picture(name, number, size))
+            write_image(root / path, picture_of(name, number, size))
             rows.append((name, "train" if number < train else "test", "normal", path, ""))
         for number in range(anomalous):
             path = f"{name}/Data/Images/Anomaly/{number:03d}.JPG"
             mask = f"{name}/Data/Masks/Anomaly/{number:03d}.png"
-            blocks = _blocks(name, number, size)
-            _write(root / path, _damaged(_picture(name, 1000 + number, size), blocks))
-            _write(root / mask, blocks)
+            blocks = blocks_of(name, number, size)
+            write_image(root / path, damaged(picture_of(name, 1000 + number, size), blocks))
+            write_image(root / mask, blocks)
             rows.append((name, "test", "anomaly", path, mask))
     split = root / "split_csv" / "1cls.csv"
     split.parent.mkdir(parents=True)
@@ -68,17 +68,17 @@ def write_miniature_folder(
     """Write the MVTec layout: PNG images, masks 0/255 called ``NNN_mask.png``."""
     for name in categories:
         for number in range(train):
-            _write(root / name / "train" / "good" / f"{number:03d}.png", _picture(name, number, size))
+            write_image(root / name / "train" / "good" / f"{number:03d}.png", picture_of(name, number, size))
         for number in range(good):
-            _write(root / name / "test" / "good" / f"{number:03d}.png", _picture(name, train + number, size))
+            write_image(root / name / "test" / "good" / f"{number:03d}.png", picture_of(name, train + number, size))
         for kind, defect in enumerate(defects):
             for number in range(per_defect):
-                blocks = _blocks(name, 10 * kind + number, size)
-                picture = _damaged(_picture(name, 1000 + 10 * kind + number, size), blocks)
-                _write(root / name / "test" / defect / f"{number:03d}.png", picture)
+                blocks = blocks_of(name, 10 * kind + number, size)
+                picture = damaged(picture_of(name, 1000 + 10 * kind + number, size), blocks)
+                write_image(root / name / "test" / defect / f"{number:03d}.png", picture)
                 if masks:
                     mask = (blocks > 0).astype(np.uint8) * 255
-                    _write(root / name / "ground_truth" / defect / f"{number:03d}_mask.png", mask)
+                    write_image(root / name / "ground_truth" / defect / f"{number:03d}_mask.png", mask)
     return root
 
 
@@ -89,7 +89,7 @@ def write_miniature_cifar10(root: Path, per_class: int = 1, test_per_class: int 
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
         count = test_per_class if name == "test_batch" else per_class
         labels = [label for label in range(10) for _ in range(count)]
-        pictures = [_picture(f"class {label}", number, 32) for number, label in enumerate(labels)]
+        pictures = [picture_of(f"class {label}", number, 32) for number, label in enumerate(labels)]
         data = np.stack(pictures).transpose(0, 3, 1, 2).reshape(len(labels), -1)
         batch = {b"batch_label": name.encode(), b"labels": labels, b"data": data}
         (directory / name).write_bytes(pickled_as_python2(batch))
@@ -115,7 +115,7 @@ class _Python2Pickler(pickle._Pickler):
     dispatch[bytes] = save_string
 
 
-def _picture(name: str, number: int, size: int) -> np.ndarray:
+def picture_of(name: str, number: int, size: int) -> np.ndarray:
     """(size, size, 3) uint8: waves and colours that belong to the name, a little noise of the number."""
     style = np.random.default_rng(zlib.crc32(name.encode()))
     down, right, phase = style.uniform(2, 9, size=3)
@@ -126,7 +126,7 @@ def _picture(name: str, number: int, size: int) -> np.ndarray:
     return np.clip(colour + waves[..., None] + noise, 0, 255).astype(np.uint8)
 
 
-def _blocks(name: str, number: int, size: int) -> np.ndarray:
+def blocks_of(name: str, number: int, size: int) -> np.ndarray:
     """(size, size) uint8: one or two blocks, numbered 1 and 2, the rest 0."""
     rng = np.random.default_rng(zlib.crc32(f"{name} {number}".encode()))
     blocks = np.zeros((size, size), dtype=np.uint8)
@@ -138,10 +138,10 @@ def _blocks(name: str, number: int, size: int) -> np.ndarray:
     return blocks
 
 
-def _damaged(picture: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+def damaged(picture: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return np.where(blocks[..., None] > 0, np.uint8(235), picture)
 
 
-def _write(file: Path, pixels: np.ndarray) -> None:
+def write_image(file: Path, pixels: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file)

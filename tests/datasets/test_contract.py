@@ -15,8 +15,22 @@ from datasets.sample import DatasetIndex
 from datasets.synthetic import generate
 from datasets.verify import verify
 from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
+from tests.miniature_layouts import (
+    write_miniature_3d,
+    write_miniature_ad2,
+    write_miniature_btad,
+    write_miniature_loco,
+    write_miniature_real_iad,
+)
 
 DATASETS = known_datasets()
+LAYOUTS = {
+    "btad": write_miniature_btad,
+    "mvtec_3d_rgb": write_miniature_3d,
+    "mvtec_ad2": write_miniature_ad2,
+    "mvtec_loco": write_miniature_loco,
+    "real_iad": write_miniature_real_iad,
+}
 
 
 def stand_in(name: str, root: Path) -> Path:
@@ -27,7 +41,7 @@ def stand_in(name: str, root: Path) -> Path:
         return write_miniature_cifar10(root)
     if name == "synthetic":
         return generate(root, train=2, good=1, per_defect=1, categories=("oak", "twill"))
-    return write_miniature_folder(root)
+    return LAYOUTS.get(name, write_miniature_folder)(root)
 
 
 @pytest.fixture(params=sorted(DATASETS))
@@ -65,11 +79,14 @@ def test_verify_finds_no_fault_in_any_file(index, name):
 
 def test_the_description_is_complete(name):
     info = DATASETS[name]
-    assert re.fullmatch(r"[a-z0-9-]+", name)
+    assert re.fullmatch(r"[a-z0-9_-]+", name)
     assert info.title
     assert info.licence
     assert len(info.instructions) > 20
     assert all(len(counts) == 3 for counts in info.counts.values())
+    if not info.synthesised and name != "folder":
+        assert info.page.startswith("https://") or (info.archive is not None and info.archive.url)
+        assert info.archive is not None or info.commands
 
 
 def test_a_missing_dataset_says_where_it_is_expected(name, tmp_path):

@@ -1,0 +1,147 @@
+"""The commands about data: ``data`` gets a dataset from nothing to verified, ``verify`` checks what is there."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from datasets.download import obtain
+from datasets.errors import DatasetError, unknown_name
+from datasets.fetch import fetch_file
+from datasets.location import dataset_root
+from datasets.problem import Problem
+from datasets.provide import State, check, state_of
+from datasets.registry import DataInfo, DatasetInfo, family, find_dataset, known_data, known_datasets
+from datasets.verify import verify_root
+
+app = typer.Typer()
+
+DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
+Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
+
+EXIT_PROBLEMS = 1
+EXIT_PERSON = 3
+"""A person has to get it: neither an error nor done."""
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A dataset, or dtd: the textures that DRAEM pastes.")],
+    data_dir: DataDir = Path("data"),
+    root: Root = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to the licence without being asked.")] = False,
+) -> None:
+    """Get a dataset: show its licence, fetch, check, unpack and verify it, or say what a person has to do.
+
+    Exit code 0: it is there and sound; 1: it has problems, which are listed; 2: it could not be had; 3: a person has
+    to get it, since a form has to be filled in.
+    """
+    info = _find(name)
+    place = dataset_root(info, data_dir.expanduser(), root.expanduser() if root is not None else None)
+    console = Console()
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say(f"{info.title}\n  Licence:   {info.licence}")
+    if info.page:
+        say(f"  Page:      {info.page}")
+    if info.archive is not None and info.archive.url:
+        say(f"  Archive:   {info.archive.url}")
+    say(f"  Directory: {place}")
+    state = state_of(info, place)
+    if state is State.PERSON:
+        _explain(say, name, info, place, data_dir, root)
+        raise typer.Exit(EXIT_PERSON)
+    if state is not State.THERE and info.archive is not None:
+        if state is State.FETCH:
+            _agree(yes)
+        with _bar(console) as progress:
+            obtain(info.archive, place, partial(fetch_file, progress=progress), say)
+    say(f"Verifying the images in {place}")
+    seen, problems = check(info, place)
+    _report(say, problems, f"{info.title} in {place}: {seen} images, no problem found.{_unknown(info)}", place)
+
+
+app.command("download", hidden=True)(data)  # as it was called before
+
+
+@app.command()
+def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
+    """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
+    info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
+    place = dataset_root(info, data_dir, root)
+    say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
+    _report(say, verify_root(place, info), f"{info.title} in {place}: no problem found.", place)
+
+
+def _find(name: str) -> DataInfo:
+    known = known_data()
+    first = family(name, known)[0]  # the tasks of a family share their files
+    if first not in known:
+        raise unknown_name("dataset", name, known)
+    return known[first]
+
+
+def _explain(
+    say: Callable[[str], None], name: str, info: DataInfo, place: Path, data_dir: Path, root: Path | None
+) -> None:
+    """Say what a person has to do."""
+    say(f"\nA person has to get it from {info.page}\n{info.instructions}\n\nCommands:")
+    say(f"  mkdir -p {shlex.quote(str(place))}")
+    where = ["--root", str(root)] if root is not None else ["--data-dir", str(data_dir)]
+    if info.archive is not None:
+        say(f"  mv ~/Downloads/{info.archive.file} {shlex.quote(str(place))}")
+    elif info.commands:
+        say(f"  cd {shlex.quote(str(place))}")
+        for command in info.commands:
+            say(f"  {command}")
+        say("  cd -")
+    say(f"  {shlex.join(['python', '-m', 'bench', 'data', name, *where])}")
+
+
+def _agree(yes: bool) -> None:
+    """Ask whether the licence is agreed to, where somebody can answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise DatasetError("Nobody is there to agree to the licence: say --yes, or YES=1 to make, to fetch it.")
+    if not typer.confirm("Do you agree to the licence, and is this to be fetched now?"):
+        raise DatasetError("Nothing was fetched.")
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, drawn from the first bytes on; where no terminal is, nothing is drawn."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("Fetching", total=None, visible=False)
+
+        def move(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None, visible=True)
+
+        yield move
+
+
+def _unknown(info: DataInfo) -> str:
+    """What was not checked, since nobody published it."""
+    if isinstance(info, DatasetInfo) and (info.counts or info.totals):
+        return ""
+    return " How many there should be is not known here."
+
+
+def _report(say: Callable[[str], None], problems: Sequence[Problem], sound: str, place: Path) -> None:
+    for problem in problems:
+        say(str(problem))
+    if problems:
+        say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {place}.")
+        raise typer.Exit(EXIT_PROBLEMS)
+    say(sound)

@@ -1,0 +1,36 @@
+"""The Describable Textures Dataset (Cimpoi et al., CVPR 2014): images that DRAEM pastes while it trains.
+
+No dataset of anomalies, so it has no index: ``DATA_DIR/dtd`` is where textures are looked for. The publisher's archive
+has an md5 only.
+"""
+
+from __future__ import annotations
+
+from datasets.archive import Archive
+from datasets.registry import DataInfo, register
+
+PAGE = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
+
+ARCHIVE = Archive(
+    file="dtd-r1.0.1.tar.gz",
+    # Address and md5 as in torchvision.
+    url="https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+    md5="fff73e5086ae6bdbea199a49dfb8a4c1",
+    unpacked_limit=4 * 2**30,
+    instructions=(
+        "The Describable Textures Dataset is fetched on request: make data DATASET=dtd. Or unpack dtd-r1.0.1.tar.gz "
+        "into this directory yourself; images are looked for in all its subdirectories."
+    ),
+)
+
+register(
+    DataInfo(
+        name="dtd",
+        title="Describable Textures Dataset",
+        licence="not stated; offered for research",
+        instructions=ARCHIVE.instructions,
+        directory="dtd",
+        page=PAGE,
+        archive=ARCHIVE,
+    )
+)

@@ -1,0 +1,67 @@
+"""MVTec LOCO AD: five scenes with logical and structural anomalies (Bergmann et al., IJCV 2022).
+
+Defect types are ``logical_anomalies`` and ``structural_anomalies``. An image has a directory of masks,
+``ground_truth/<type>/000/000.png``, one per defect, which are united. The official ``validation`` split is not read:
+training is on ``train`` alone, while some published results train on both.
+
+The dataset's own pixel metric is sPRO, which lets a large defect count as found when a part of it is; this harness
+measures PRO, so its pixel numbers are not those of the dataset's leaderboard.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datasets.archive import Archive
+from datasets.folder import categories_home, index_folder
+from datasets.registry import DatasetInfo, register
+from datasets.sample import DatasetIndex
+
+PAGE = "https://www.mvtec.com/company/research/datasets/mvtec-loco"
+
+# Category: (train, test good, test logical + structural), as counted from the files. The paper's abstract has 1,772
+# training images in all, six fewer than these.
+COUNTS = {
+    "breakfast_box": (351, 102, 83 + 90),
+    "juice_bottle": (335, 94, 142 + 94),
+    "pushpins": (372, 138, 91 + 81),
+    "screw_bag": (360, 122, 137 + 82),
+    "splicing_connectors": (360, 119, 108 + 85),
+}
+
+ARCHIVE = Archive(
+    file="mvtec_loco_anomaly_detection.tar.xz",
+    sha256="9e7c84dba550fd2e59d8e9e231c929c45ba737b6b6a6d3814100f54d63aae687",
+    unpacked_limit=24 * 2**30,
+    instructions=(
+        f"MVTec LOCO AD is given out on {PAGE} after a form is filled in. Put mvtec_loco_anomaly_detection.tar.xz into "
+        "this directory and run make data DATASET=mvtec_loco: it checks the archive and unpacks it. Or unpack it "
+        "yourself, so that this directory holds breakfast_box/, juice_bottle/, ..., each with train/, test/ and "
+        "ground_truth/."
+    ),
+)
+
+
+def build_mvtec_loco(root: Path) -> DatasetIndex:
+    """Index of MVTec LOCO AD, at ``root`` or one directory below.
+
+    Raises:
+        IndexingError: With everything that is wrong.
+        DatasetError: If no category is there.
+    """
+    return index_folder(categories_home(root), "mvtec_loco")
+
+
+register(
+    DatasetInfo(
+        name="mvtec_loco",
+        title="MVTec LOCO AD",
+        licence="CC BY-NC-SA 4.0",
+        instructions=ARCHIVE.instructions,
+        build=build_mvtec_loco,
+        counts=COUNTS,
+        directory="mvtec_loco",
+        page=PAGE,
+        archive=ARCHIVE,
+    )
+)

@@ -1,0 +1,101 @@
+"""Whether data is there, and if not, who can get it: a program, or only a person who fills in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+
+from datasets.download import read_manifest
+from datasets.errors import DatasetError
+from datasets.images import IMAGE_SUFFIXES, decode
+from datasets.problem import IndexingError, Problem
+from datasets.registry import DataInfo, DatasetInfo
+from datasets.verify import changed_files, verify_root
+
+
+class State(Enum):
+    """What is to be done before data can be used."""
+
+    THERE = "it is there"
+    ARCHIVE = "its archive is there and has to be unpacked"
+    FETCH = "a program may fetch it"
+    PERSON = "a person has to get it"
+
+
+def state_of(info: DataInfo, root: Path) -> State:
+    """What is to be done before the data in a directory can be used.
+
+    Args:
+        info: The data.
+        root: Its directory, which need not exist.
+
+    Raises:
+        DatasetError: If nobody has to get it, since it is made here or is the user's own.
+    """
+    archive = info.archive
+    if archive is None and not info.page:
+        raise DatasetError(f"{info.title}: there is nothing to download. {info.instructions}")
+    if archive is not None and read_manifest(root, archive) is not None:
+        return State.THERE
+    if root.is_dir() and _unpacked(info, root):
+        return State.THERE
+    if archive is not None and (root / archive.file).is_file():
+        return State.ARCHIVE
+    return State.FETCH if archive is not None and archive.url else State.PERSON
+
+
+def check(
+    info: DataInfo, root: Path, progress: Callable[[int, int], None] | None = None, threads: int = 1
+) -> tuple[int, list[Problem]]:
+    """Look at every file of data that is there.
+
+    Args:
+        info: The data. Texture images are decoded; of a dataset, counts and masks are checked too.
+        root: Its directory.
+        progress: Called with (images done, images in all).
+        threads: Images decoded at a time.
+
+    Returns:
+        (number of images, all problems).
+    """
+    seen = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal seen
+        seen = total
+        if progress is not None:
+            progress(done, total)
+
+    if isinstance(info, DatasetInfo):
+        problems = verify_root(root, info, threads, count)
+        return seen, problems
+    problems = changed_files(root)
+    images = _images(root)
+    for done, image in enumerate(images, start=1):
+        path = image.relative_to(root).as_posix()
+        try:
+            decode(root, path)
+        except DatasetError as error:
+            problems.append(Problem(path, str(error).removeprefix(f"{image}: "), ""))
+        count(done, len(images))
+    return seen, problems
+
+
+def _unpacked(info: DataInfo, root: Path) -> bool:
+    """Whether a person put the data there, however incomplete."""
+    if not isinstance(info, DatasetInfo):
+        return bool(_images(root))
+    try:
+        info.build(root)
+    except IndexingError:
+        return True
+    except (DatasetError, OSError):
+        return False
+    return True
+
+
+def _images(root: Path) -> list[Path]:
+    """All images below a directory, without those in hidden directories: unpacking may have been interrupted there."""
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]

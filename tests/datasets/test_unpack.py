@@ -1,0 +1,210 @@
+import os
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from datasets import unpack as unpack_module
+from datasets.errors import DatasetError
+from datasets.unpack import unpack
+from tests.archives import member, write_tar, write_zip, zip_member
+
+FILES = {"candle/a.png": b"image", "candle/deep/b.png": b"another image", "readme.txt": b""}
+ESCAPES = [
+    "../escaped",
+    "a/../../escaped",
+    "/escaped",
+    "//escaped",
+    "C:/escaped",
+    "C:escaped",
+    "..\\escaped",
+    "a\\..\\b",
+]
+
+
+def untouched(root) -> bool:
+    return not root.exists() or list(root.iterdir()) == []
+
+
+def write_good(file, kind):
+    if kind == "zip":
+        return write_zip(file, *(zip_member(name, content) for name, content in FILES.items()))
+    return write_tar(file, *(member(name, content) for name, content in FILES.items()), mode=kind)
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def test_every_kind_of_archive_is_unpacked(tmp_path, kind):
+    root = tmp_path / "set"
+    contents = unpack(write_good(tmp_path / "packed", kind), root, 1000)
+    assert {name: (root / name).read_bytes() for name in FILES} == FILES
+    assert contents == {name: len(content) for name, content in FILES.items()}
+    assert sorted(entry.name for entry in root.iterdir()) == ["candle", "readme.txt"]
+
+
+def test_directories_of_an_archive_are_made(tmp_path):
+    root = tmp_path / "set"
+    folder = zip_member("empty/", kind=stat.S_IFDIR)
+    assert unpack(write_zip(tmp_path / "a.zip", folder, zip_member("empty/x", b"x", kind=0)), root, 10) == {
+        "empty/x": 1
+    }
+    other = tmp_path / "other"
+    unpack(
+        write_tar(tmp_path / "a.tar", member("./", type=tarfile.DIRTYPE), member("d", type=tarfile.DIRTYPE)), other, 10
+    )
+    assert (other / "d").is_dir()
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path, name, kind):
+    root = tmp_path / "deep" / "set"
+    file = tmp_path / f"evil.{kind}"
+    if kind == "zip":
+        write_zip(file, zip_member("good.png", b"x"), zip_member(name, b"x"))
+    else:
+        write_tar(file, member("good.png", b"x"), member(name, b"x"))
+    with pytest.raises(DatasetError, match=rf"evil\.{kind}: refused.*outside"):
+        unpack(file, root, 1000)
+    assert untouched(root)
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_a_zero_byte_does_not_hide_the_rest_of_a_name(tmp_path):
+    file = write_zip(tmp_path / "evil.zip", zip_member("good.pngX../x", b"x"))
+    file.write_bytes(file.read_bytes().replace(b"good.pngX", b"good.png\0"))
+    with pytest.raises(DatasetError, match=r"evil\.zip: refused.*outside"):
+        unpack(file, tmp_path / "set", 1000)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": tarfile.SYMTYPE, "linkname": "../../escaped"},
+        {"type": tarfile.SYMTYPE, "linkname": "/etc"},
+        {"type": tarfile.SYMTYPE, "linkname": "good.png"},
+        {"type": tarfile.LNKTYPE, "linkname": "../escaped"},
+        {"type": tarfile.FIFOTYPE},
+        {"type": tarfile.CHRTYPE},
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, fields):
+    root = tmp_path / "set"
+    file = write_tar(tmp_path / "evil.tar", member("good.png", b"x"), member("odd", **fields))
+    with pytest.raises(DatasetError, match=r"'odd' is a link or a device"):
+        unpack(file, root, 1000)
+    assert untouched(root)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
+def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
+    root = tmp_path / "set"
+    file = write_zip(tmp_path / "evil.zip", zip_member("good.png", b"x"), zip_member("odd", b"/etc", kind))
+    with pytest.raises(DatasetError, match=r"'odd' is a link or a device"):
+        unpack(file, root, 1000)
+    assert untouched(root)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    file = write_zip(tmp_path / "secret.zip", zip_member("a.png", b"x"))
+    start = file.read_bytes()
+    entry = start.index(b"PK\x01\x02")
+    file.write_bytes(start[: entry + 8] + b"\x01" + start[entry + 9 :])
+    with pytest.raises(DatasetError, match=r"secret\.zip: refused, because 'a\.png' is encrypted"):
+        unpack(file, tmp_path / "set", 1000)
+
+
+def test_contents_of_a_tar_that_are_too_large_are_refused(tmp_path):
+    root = tmp_path / "set"
+    file = write_tar(tmp_path / "large.tar.xz", *(member(f"{n}", bytes(400)) for n in range(3)), mode="w:xz")
+    with pytest.raises(DatasetError, match="refused, because its contents exceed"):
+        unpack(file, root, 1000)
+    assert untouched(root)
+    assert unpack(file, root, 1200) == {"0": 400, "1": 400, "2": 400}
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_bomb_stops(tmp_path, monkeypatch, method):
+    """24 MB of zeros in a few kB: not much more than the ceiling is ever written."""
+    written = []
+    honest = unpack_module._write
+    monkeypatch.setattr(unpack_module, "_write", lambda *given: written.append(honest(*given)) or written[-1])
+    root, ceiling = tmp_path / "set", 2**20
+    file = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("zeros", bytes(24 * 2**20))
+    with pytest.raises(DatasetError, match=r"bomb\.zip: refused, because its contents exceed"):
+        unpack(file, root, ceiling)
+    assert ceiling < sum(written) <= 2 * ceiling + 1
+    assert untouched(root)
+
+
+def test_what_a_zip_says_of_its_size_is_not_believed(tmp_path):
+    file = write_zip(tmp_path / "liar.zip", zip_member("zeros", bytes(5000)))
+    file.write_bytes(file.read_bytes().replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
+    with pytest.raises(DatasetError, match=r"liar\.zip: can't be unpacked"):
+        unpack(file, tmp_path / "set", 1000)
+    assert untouched(tmp_path / "set")
+
+
+def test_too_many_entries_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack_module, "_MOST_ENTRIES", 3)
+    file = write_zip(tmp_path / "many.zip", *(zip_member(f"{n}") for n in range(4)))
+    with pytest.raises(DatasetError, match=r"many\.zip: refused, because it holds more than 3 entries"):
+        unpack(file, tmp_path / "set", 1000)
+    assert untouched(tmp_path / "set")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_file_that_is_there_twice_is_refused(tmp_path, kind):
+    file = tmp_path / "twice"
+    if kind == "zip":
+        write_zip(file, zip_member("a.png", b"one"), zip_member("a.png", b"two"))
+    else:
+        write_tar(file, member("a.png", b"one"), member("a.png", b"two"))
+    with pytest.raises(DatasetError, match=r"twice: can't be unpacked"):
+        unpack(file, tmp_path / "set", 1000)
+    assert untouched(tmp_path / "set")
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz", "zip"])
+def test_a_truncated_archive_leaves_nothing(tmp_path, kind):
+    root, file = tmp_path / "set", tmp_path / "cut"
+    contents = {f"{n}.png": os.urandom(5000) for n in range(4)}
+    if kind == "zip":
+        write_zip(file, *(zip_member(name, content) for name, content in contents.items()))
+    else:
+        write_tar(file, *(member(name, content) for name, content in contents.items()), mode=kind)
+    file.write_bytes(file.read_bytes()[:9000])
+    with pytest.raises(DatasetError, match="cut: can't be unpacked"):
+        unpack(file, root, 10**6)
+    assert untouched(root)
+
+
+def test_a_damaged_byte_in_a_zip_is_noticed(tmp_path):
+    file = write_zip(tmp_path / "damaged.zip", zip_member("a.png", os.urandom(5000)))
+    content = bytearray(file.read_bytes())
+    content[2000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"damaged\.zip: can't be unpacked"):
+        unpack(file, tmp_path / "set", 10**6)
+    assert untouched(tmp_path / "set")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    root = tmp_path / "set"
+    (root / "candle").mkdir(parents=True)
+    (root / "candle/mine.png").write_bytes(b"mine")
+    with pytest.raises(DatasetError, match="'candle' is already there"):
+        unpack(write_good(tmp_path / "packed", "zip"), root, 1000)
+    assert sorted(str(entry.relative_to(root)) for entry in root.rglob("*")) == ["candle", "candle/mine.png"]
+
+
+def test_what_an_interrupted_attempt_left_behind_is_cleared(tmp_path):
+    root = tmp_path / "set"
+    (root / ".unpacking" / "candle").mkdir(parents=True)
+    (root / ".unpacking" / "candle" / "stale.png").write_bytes(b"stale")
+    unpack(write_good(tmp_path / "packed", "w"), root, 1000)
+    assert not (root / ".unpacking").exists()
+    assert not (root / "candle/stale.png").exists()
