@@ -23,12 +23,12 @@ DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
+.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS THREADS DATA_DIR ROOT TEXTURES_DIR WEIGHTS WEIGHTS_DIR'
-	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION'
+	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION, of data YES'
 	@echo '           DRY_RUN=1 before bench, shortcut or ablation only says what would run'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 
@@ -39,6 +39,10 @@ $(VENV)/installed: requirements.lock
 	touch $@
 
 setup: $(VENV)/installed ## Create the environment alone
+
+data: setup ## Get DATASET, from licence to verified; dtd: textures for DRAEM (YES=1 agrees to the licence)
+	$(PY) -m bench data "$(or $(DATASET),$(error say which: make data DATASET=visa, see `make list`))" $(VERIFY_OPTIONS) \
+		$(if $(filter-out 0 no,$(YES)),--yes)
 
 bench: setup ## Run the benchmark and render the page
 	$(PY) -m bench run $(DRY) $(OPTIONS)

@@ -110,10 +110,14 @@ def _agree(yes: bool) -> None:
     """Ask whether the licence is agreed to, where somebody can answer."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _somebody_is_there():
         raise DatasetError("Nobody is there to agree to the licence: say --yes, or YES=1 to make, to fetch it.")
     if not typer.confirm("Do you agree to the licence, and is this to be fetched now?"):
         raise DatasetError("Nothing was fetched.")
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
 
 
 @contextmanager

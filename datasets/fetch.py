@@ -134,10 +134,11 @@ class _Transfer:
                     self._start_over("the server sent another range than asked for")
             elif response.status_code == requests.codes.ok:
                 have, total = 0, _content_length(response)
-                self._keep_mark(response)
             else:
                 self._explain(response)
             self._refuse_wrong(response, total)
+            if not have:
+                self._begin(response)
             have = self._receive(response, have, total)
         if total and have != total:
             raise _InterruptedError(f"{have:,} of {total:,} bytes arrived")
@@ -167,22 +168,26 @@ class _Transfer:
                 sink.write(chunk)
                 have += len(chunk)
                 if self.limit and have > self.limit:
+                    self._forget()
                     raise DatasetError(f"{self.url}: refused, because it sends more than {self.limit:,} bytes.")
                 if self.progress is not None:
                     self.progress(have, total or self.size)
         return have
 
-    def _keep_mark(self, response: requests.Response) -> None:
+    def _begin(self, response: requests.Response) -> None:
+        """Throw away what was there and note the version of what comes."""
+        self._forget()  # first: an old part must never stand beside a new mark
         mark = response.headers.get("etag", "")
         mark = response.headers.get("last-modified", "") if not mark or mark.startswith("W/") else mark
         if mark:
             self.mark.write_text(mark, encoding="latin-1")
-        else:
-            self.mark.unlink(missing_ok=True)
 
-    def _start_over(self, why: str) -> NoReturn:
+    def _forget(self) -> None:
         self.part.unlink(missing_ok=True)
         self.mark.unlink(missing_ok=True)
+
+    def _start_over(self, why: str) -> NoReturn:
+        self._forget()
         raise _InterruptedError(why)
 
     def _refuse_insecure(self, address: str) -> None:
