@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,16 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from datasets.download import obtain
 from datasets.errors import DatasetError, unknown_name
@@ -62,10 +72,11 @@ def data(
     if state is not State.THERE and info.archive is not None:
         if state is State.FETCH:
             _agree(yes)
-        with _bar(console) as progress:
+        with _bar(console, "Fetching", DownloadColumn(), TransferSpeedColumn()) as progress:
             obtain(info.archive, place, partial(fetch_file, progress=progress), say)
     say(f"Verifying the images in {place}")
-    seen, problems = check(info, place)
+    with _bar(console, "Verifying", MofNCompleteColumn()) as progress:
+        seen, problems = check(info, place, progress, threads=min(4, os.cpu_count() or 1))
     _report(say, problems, f"{info.title} in {place}: {seen} images, no problem found.{_unknown(info)}", place)
 
 
@@ -121,13 +132,13 @@ def _somebody_is_there() -> bool:
 
 
 @contextmanager
-def _bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, drawn from the first bytes on; where no terminal is, nothing is drawn."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, drawn as soon as it moves; where no terminal is, nothing is drawn."""
+    columns = (TextColumn("{task.description}"), BarColumn(), *columns)
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("Fetching", total=None, visible=False)
+        task = bar.add_task(what, total=None, visible=False)
 
         def move(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total or None, visible=True)

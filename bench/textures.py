@@ -16,7 +16,7 @@ def require_textures(method: str, directory: Path) -> None:
     if not _images(directory):
         raise OptionError(
             f"{method} pastes images of the Describable Textures Dataset while it trains, and {directory} holds none. "
-            "Unpack dtd-r1.0.1.tar.gz (Oxford VGG, for research) there, name any directory of images with "
+            "Fetch it by make data DATASET=dtd (Oxford VGG, for research), name any directory of images with "
             f"TEXTURES_DIR=..., or train with built-in textures: SET={method}.textures=procedural (its row says so)."
         )
 

@@ -11,6 +11,7 @@ from datasets.errors import DatasetError
 from datasets.images import IMAGE_SUFFIXES, decode
 from datasets.problem import IndexingError, Problem
 from datasets.registry import DataInfo, DatasetInfo
+from datasets.unpack import STAGING
 from datasets.verify import changed_files, verify_root
 
 
@@ -38,7 +39,8 @@ def state_of(info: DataInfo, root: Path) -> State:
         raise DatasetError(f"{info.title}: there is nothing to download. {info.instructions}")
     if archive is not None and read_manifest(root, archive) is not None:
         return State.THERE
-    if root.is_dir() and _unpacked(info, root):
+    # An interruption may have moved a part of the contents into place: unpacking again says which.
+    if root.is_dir() and not (root / STAGING).exists() and _unpacked(info, root):
         return State.THERE
     if archive is not None and (root / archive.file).is_file():
         return State.ARCHIVE

@@ -22,7 +22,9 @@ from typing import IO
 
 from datasets.errors import DatasetError
 
-_STAGING = ".unpacking"
+STAGING = ".unpacking"
+"""Directory beside the data; where it is, unpacking was interrupted."""
+
 _CHUNK = 1 << 20
 _MOST_ENTRIES = 2_000_000
 """Beyond this number of files and directories something is wrong: the largest dataset has about 200,000."""
@@ -65,7 +67,7 @@ def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
         DatasetError: If the archive is damaged, encrypted or too large, holds a path that leads elsewhere, a
             link or a device, or would overwrite something.
     """
-    staging = root / _STAGING
+    staging = root / STAGING
     shutil.rmtree(staging, ignore_errors=True)  # what an interrupted attempt left behind
     try:
         staging.mkdir(parents=True)

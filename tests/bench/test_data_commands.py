@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def packed(directory: Path, file: Path) -> bytes:
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A small BTAD behind a server that misbehaves as told; the address of the real one leads there."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     content = packed(write_miniature_btad(tmp_path / "original"), tmp_path / "btad.zip")
     faults = Faults(content)
     real = find_dataset("btad")
@@ -185,6 +187,32 @@ def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monk
     broken = invoke("dtd", *where)
     assert broken.exit_code == EXIT_PROBLEMS
     assert "dtd/images/0.png: " in broken.output
+
+
+def test_what_an_interrupted_unpacking_left_behind_is_not_taken_for_the_dataset(published, place, where, tmp_path):
+    write_miniature_btad(place, products=("01",))
+    (place / ".unpacking").mkdir()
+    with pytest.raises(
+        data_commands.DatasetError, match="'BTech_Dataset_transformed' is already there, without the man"
+    ):
+        invoke("btad", "--yes", *where)
+    (place / "BTech_Dataset_transformed").rename(tmp_path / "moved")
+    assert invoke("btad", "--yes", *where).exit_code == 0
+    assert not (place / ".unpacking").exists()
+
+
+def test_the_former_name_of_the_command_still_works(where):
+    assert CliRunner().invoke(app, ["download", "mvtec", *where]).exit_code == EXIT_PERSON
+
+
+def test_progress_is_drawn_on_a_terminal():
+    from rich.console import Console
+
+    console = Console(force_terminal=True, width=100, record=True, file=io.StringIO())
+    with data_commands._bar(console, "Fetching", data_commands.DownloadColumn()) as progress:
+        progress(2_000_000, 0)
+        progress(3_000_000, 4_000_000)
+    assert "3.0/4.0 MB" in console.export_text()
 
 
 def test_a_root_of_its_own(published, tmp_path):

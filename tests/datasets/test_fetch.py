@@ -10,6 +10,11 @@ from tests.faulty_server import Faults, faulty_server
 CONTENT = random.Random(0).randbytes(500_000)
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
 @pytest.fixture
 def faults():
     return Faults(CONTENT)

@@ -1,4 +1,5 @@
 import os
+import random
 import stat
 import tarfile
 import zipfile
@@ -208,3 +209,24 @@ def test_what_an_interrupted_attempt_left_behind_is_cleared(tmp_path):
     unpack(write_good(tmp_path / "packed", "w"), root, 1000)
     assert not (root / ".unpacking").exists()
     assert not (root / "candle/stale.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz", "zip"])
+def test_whatever_is_wrong_with_an_archive_it_is_said_in_words(tmp_path, kind):
+    """Bytes changed, cut off and put in at random: unpacked, or an error of this project, and nothing else."""
+    rng = random.Random(kind)
+    whole = write_good(tmp_path / "whole", kind).read_bytes()
+    file = tmp_path / "damaged"
+    refused = []
+    for number in range(60):
+        content = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(content))
+            content[place : place + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
+        file.write_bytes(content[: rng.choice((len(content), rng.randrange(len(content))))])
+        try:
+            unpack(file, tmp_path / f"set{number}", 10**5)
+        except DatasetError as error:
+            refused.append(str(error))
+    assert refused
+    assert all(message.startswith(f"{file}: ") for message in refused)
