@@ -28,4 +28,6 @@ def textures_id(directory: Path) -> str:
 
 
 def _images(directory: Path) -> list[Path]:
-    return sorted(file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    """Without those in hidden directories: an unpacking may have been interrupted there."""
+    files = (file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts))
