@@ -269,7 +269,7 @@ def _title(options: Options, title: str, index: DatasetIndex) -> str:
 
 
 def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool, curves: int = 0) -> list[Run]:
-    """The runs without a usable record.
+    """The runs without a usable record; a record whose arrays are damaged is none, and ``store.problems`` names it.
 
     Args:
         runs: The plan.
@@ -287,8 +287,10 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
         if record is None:
             wanted.append(run)
             continue
+        damaged = store.damaged_arrays(record)
+        store.problems += [damaged] if damaged else []
         lacks_curve = curves and record.budget and record.budget.steps and not record.learning_curve
-        if lacks_curve or (record.status == "failed" and retry_failed):
+        if damaged or lacks_curve or (record.status == "failed" and retry_failed):
             wanted.append(run)
     return wanted
 
