@@ -70,7 +70,7 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
                     images=parted(file["images"], file["ends"]),
                     masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
                 )
-        except Exception:  # absent, or damaged, which makes numpy raise nearly anything
+        except Exception:  # noqa: S112 - absent, or damaged, which makes numpy raise nearly anything
             continue
     return None
 
