@@ -20,10 +20,12 @@ from bench.kept import KeptFit, keep, restore
 from bench.learning_curve import LearningCurve, learning_points
 from bench.looks import looks_of
 from bench.options import Keep
+from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
 from bench.untrained import UntrainedScores, untrained_scores
+from datasets.errors import StorageError
 from datasets.images import load_mask
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
@@ -73,6 +75,8 @@ class _Fitted:
     """Of the run that fitted, where this one only scores a kept state."""
     untrained: UntrainedScores = field(default_factory=dict)
     """What the same detector scores before its first optimiser step."""
+    unkept: StorageError | None = None
+    """Why its state could not be kept: no reason to lose the fit."""
 
 
 def execute(
@@ -80,7 +84,8 @@ def execute(
 ) -> list[RunRecord]:
     """Carry out runs that share one fit, and write a record of each.
 
-    Every error is caught and recorded, except those that end the process (Ctrl-C) and an unwritable store.
+    Every error is caught and recorded, except those that end the process (Ctrl-C) and those of the machine: a full or
+    unwritable disk, data that is gone.
 
     Args:
         runs: They differ in test-time options only.
@@ -89,6 +94,8 @@ def execute(
 
     Raises:
         RecordError: If a record can't be written.
+        StorageError: If something else can't be written, or the data is gone. A fitted state that can't be kept is told
+            after its runs are recorded.
     """
     torch.set_num_threads(runs[0].threads)
     started = utc_now()
@@ -97,8 +104,12 @@ def execute(
     try:
         fitted = _fit(runs, execution, progress, started)
     except Exception as error:  # whatever a detector raises costs its own runs only
+        raise_outage(error, runs[0])
         fitted = error
-    return [_record(run, execution, fitted, started) for run in runs]
+    records = [_record(run, execution, fitted, started) for run in runs]
+    if isinstance(fitted, _Fitted) and fitted.unkept:
+        raise fitted.unkept
+    return records
 
 
 def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:
@@ -113,6 +124,7 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
         record, scores, gallery = _score(run, execution, fitted, started)
         looks = _looks(run, fitted.detector, execution)
     except Exception as error:
+        raise_outage(error, run)
         record = _failed(run, execution, error, started)
     Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, looks)
     return record
@@ -167,10 +179,14 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     seconds = report.earlier_seconds + time.perf_counter() - begun
     seconds -= sum(noted["seconds"] for noted in report.observations)  # curves are no part of the training's cost
     peak = peak_memory()
+    fitted = _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
     if execution.keep != "none":
         fit = KeptFit(report, seconds, peak, _provenance(run, execution, started), untrained)
-        keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
-    return _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
+        try:
+            keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
+        except StorageError as error:
+            fitted.unkept = error
+    return fitted
 
 
 def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:

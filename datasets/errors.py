@@ -17,6 +17,13 @@ class DatasetError(UniBoardError):
     """A dataset is missing, incomplete, or holds a file that can't be used. The message names the file."""
 
 
+class StorageError(UniBoardError):
+    """A file can't be written (full, read-only, over quota) or all data is gone: no fault of the run that met it.
+
+    Such a run is not recorded as failed: it is repeated when the disk is in order again.
+    """
+
+
 class UnknownNameError(UniBoardError):
     """A name that is not registered. The message lists the nearest right ones."""
 

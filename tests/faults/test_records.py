@@ -101,6 +101,17 @@ def test_copies_keep_a_valid_digest_and_an_edited_record_is_never_taken_over(tmp
     assert other.records() == []
 
 
+def test_the_run_of_an_edited_record_is_repeated(options):
+    (run,) = make_plan(options(settings=("unified",)))
+    record = make_record(value=0.9).model_copy(update={"score_id": run.score_id})
+    store = Store(options().results_dir)
+    path = store.write(record)
+    assert missing_runs([run], store, force=False, retry_failed=False) == []
+    path.write_text(edited(path.read_text()))
+    assert missing_runs([run], store, force=False, retry_failed=False) == [run]
+    assert [problem for problem, _ in store.problems] == [path]
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty"])
 def test_a_run_whose_scores_are_damaged_is_repeated(options, damage):
     opts = options(settings=("unified",))
