@@ -24,6 +24,7 @@ from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
 from bench.seeding import seed_everything
+from bench.soundness import ScoreCheck
 from bench.untrained import UntrainedScores, untrained_scores
 from datasets.errors import StorageError
 from datasets.images import load_mask
@@ -215,13 +216,16 @@ def _score(
     bank, spec, detector = run.open_bank(), run.features, fitted.detector
     begun = time.perf_counter()
     results, curves, parts = {}, {}, []
+    check = ScoreCheck(fitted.report)
     for category in run.categories:
         test = bank.open(spec, [category], "test", with_categories=run.told_category)
         part = score_category(detector, test, run.index, category, run.protocol)
+        check.see(part)
         results[category], found = evaluate_category(part, run.index, run.protocol)
         curves.update({f"{category}/{name}": curve for name, curve in found.items()})
         part.maps.clear()
         parts.append(part)
+    check.conclude()
     score_seconds = time.perf_counter() - begun
     pooled = pooled_metrics(parts) if len(parts) > 1 else {}
     cost = _cost(run, execution, fitted, score_seconds)
