@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bench import record_commands
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
-from datasets.errors import UniBoardError
+from datasets.errors import UniBoardError, printable
 from datasets.storage import full_disk
 from results.errors import ResultsError
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    return printable(text).replace("[", r"\[")
 
 
 @app.command()

@@ -9,8 +9,16 @@ _LISTED = 60
 """More known names than this are only counted."""
 
 
+def printable(text: str) -> str:
+    """The text with names of files that are no valid UTF-8 spelled out, so that it can be printed and written."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class UniBoardError(Exception):
     """Base of every error that the command line prints as a message instead of a traceback."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class DatasetError(UniBoardError):

@@ -57,7 +57,7 @@ def index_folder(root: Path, name: str, **fields: Any) -> DatasetIndex:
         samples += _train_samples(root, category, problems)
         samples += _test_samples(root, category, problems)
     fields.setdefault("has_masks", any((category / "ground_truth").is_dir() for category in categories))
-    index = DatasetIndex(name=name, root=root, samples=tuple(samples), **fields)
+    index = DatasetIndex(name=name, root=root, samples=tuple(_with_portable_names(samples, problems)), **fields)
     if problems:
         raise IndexingError(root, problems, partial=index)
     return index
@@ -129,7 +129,7 @@ def _directories(parent: Path, root: Path, problems: list[Problem]) -> Iterator[
 def _train_samples(root: Path, category: Path, problems: list[Problem]) -> list[Sample]:
     samples: list[Sample] = []
     for directory, defect in _directories(category / "train", root, problems):
-        images = _portable_images(directory, root, problems)
+        images = image_files(directory)
         if defect == GOOD:
             samples += [Sample(category.name, "train", _relative(image, root)) for image in images]
         elif images:
@@ -155,7 +155,7 @@ def _test_samples(root: Path, category: Path, problems: list[Problem]) -> list[S
     has_masks = (category / "ground_truth").is_dir()
     samples: list[Sample] = []
     for directory, defect in _directories(category / "test", root, problems):
-        images = _portable_images(directory, root, problems)
+        images = image_files(directory)
         truth = category / "ground_truth" / directory.name
         masks = _masks_by_name(truth) if has_masks and defect != GOOD else {}
         if has_masks and defect != GOOD:
@@ -214,22 +214,16 @@ def _shared_names(images: list[Path], root: Path) -> list[Problem]:
     ]
 
 
-def _portable_images(directory: Path, root: Path, problems: list[Problem]) -> list[Path]:
-    """Image files whose names can be written into a record; the others become problems."""
-    images = []
-    for image in image_files(directory):
+def _with_portable_names(samples: list[Sample], problems: list[Problem]) -> Iterator[Sample]:
+    """Samples whose names can be written into a record; the others become problems."""
+    for sample in samples:
         try:
-            image.name.encode()
-            images.append(image)
-        except UnicodeEncodeError:
-            problems.append(
-                Problem(
-                    _relative(directory, root),
-                    f"the name of the file {image.name!a} is not valid UTF-8.",
-                    "Rename it.",
-                )
-            )
-    return images
+            "".join((sample.path, *sample.masks)).encode()
+            yield sample
+        except UnicodeEncodeError as error:
+            name = error.object[: error.end].rpartition("/")[2]
+            what = f"a name that is not valid UTF-8 (it begins with {name!a})."
+            problems.append(Problem(sample.path, what, "Rename the file or its directory."))
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -43,14 +43,37 @@ def open_dataset(
     if not info.synthesised and not place.is_dir():
         what = "is not a directory" if place.exists() else "is missing"
         raise DatasetError(f"{info.title}: {place} {what}. {info.instructions}")
-    index = info.build(place)
     selected = None if categories is None else tuple(categories)
+    try:
+        index = info.build(place)
+    except IndexingError as error:
+        index = _sound_selection(error, selected)
+    except OSError as error:  # a directory that may not be searched, a name that is too long, a disk that fails
+        raise DatasetError(
+            f"{error.filename or place}: can't be read ({error.strerror or error}). Check the disk and its permissions."
+        ) from error
     if selected is not None:
         index = index.select(selected)
     if check_counts:
         problems = count_problems(index, info, selected)
         if problems:
             raise IndexingError(index.root, problems, partial=index, advice=_ADVICE)
+    return index
+
+
+def _sound_selection(error: IndexingError, selected: tuple[str, ...] | None) -> DatasetIndex:
+    """What is there, if nothing is wrong with the selected categories.
+
+    Raises:
+        IndexingError: With the problems of the selected categories, or of all if none are selected.
+    """
+    index = error.partial
+    if selected is None or index is None:
+        raise error
+    wrong = [problem for problem in error.problems if problem.path.split("/")[0] not in index.categories]
+    wrong += [problem for problem in error.problems if problem.path.split("/")[0] in selected]
+    if wrong:
+        raise IndexingError(index.root, wrong, partial=index) from error
     return index
 
 
