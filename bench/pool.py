@@ -57,11 +57,11 @@ class Reporter:
         self.jobs = jobs
         self.progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names may look like markup: [/]
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -132,7 +132,7 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
     for run in runs:
         key = (run.backbone.name, run.backbone.deepest, run.bank.dtype)
         _, by_category = wanted.setdefault(key, (run, {}))
-        for category in run.categories:
+        for category in (c for c in run.categories if c not in run.index.faults):
             specs = by_category.setdefault(category, [])
             if run.features not in specs:
                 specs.append(run.features)

@@ -23,11 +23,11 @@ from bench.options import Keep
 from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
+from bench.readable import require_readable_tests
 from bench.seeding import seed_everything
 from bench.soundness import ScoreCheck
 from bench.untrained import UntrainedScores, untrained_scores
 from datasets.errors import StorageError
-from datasets.images import load_mask
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_bank import TrainingView
@@ -145,12 +145,13 @@ def _looks(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, .
 def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, started: str) -> _Fitted:
     """The fitted detector: from its kept state if there is one, else by training."""
     run = runs[0]
+    run.index.require_sound(run.categories)
     if run.checkpoint is not None:
         return _load(run, run.checkpoint)
     bank = run.open_bank()
     detector_class, spec = run.detector_class, run.features
     train = bank.open(spec, run.categories, "train", with_categories=detector_class.info.class_aware)
-    _require_readable_tests(run)
+    require_readable_tests(run)
     seed_everything(run.run_seed)
     detector = detector_class(run.config, run.layout)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
@@ -192,22 +193,9 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
 
 def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:
     """The detector of a checkpoint: no training, and nothing is known of the one that it had."""
-    _require_readable_tests(run)
+    require_readable_tests(run)
     detector = checkpoint.build(run.layout, torch.device(run.device), run.config)
     return _Fitted(detector, FitReport(presentations_per_image=0.0), 0.0, 0.0, peak_memory(), None)
-
-
-def _require_readable_tests(run: Run) -> None:
-    """Read test features and masks once before the training: a damaged file must not cost hours.
-
-    Raises:
-        DatasetError: Naming the file.
-    """
-    bank = run.open_bank()
-    bank.open(run.features, run.categories, "test")
-    for category in run.categories:
-        for sample in run.index.split("test", category):
-            load_mask(run.index.root, sample)
 
 
 def _score(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from results.byte_arrays import joined, parted
+from results.canonical import short_id
 from results.store import Store, portable, write_atomically
 
 PICTURE_SIDE = 192
@@ -76,4 +77,7 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
 
 
 def _place(dataset: str, category: str) -> str:
-    return f"{portable(dataset)}/pictures/{portable(category)}.npz"
+    name = portable(category)
+    if name != category:  # two names may become one
+        name = f"{name}-{short_id(category)}"
+    return f"{portable(dataset)}/pictures/{name}.npz"
