@@ -56,6 +56,7 @@ def benchmark(
     for options, plan in plans.values():
         store = Store(options.results_dir)
         _say_refused_settings(console, options, plan)
+        _say_faults(console, plan)
         records = store.records()
         todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
         if options.only_kept:
@@ -121,6 +122,13 @@ def _say_refused_settings(console: Console, options: Options, plan: list[Run]) -
     for setting in options.settings:
         if setting not in have:
             console.print(f"The protocol of {options.dataset} has no {setting} setting: left out.", highlight=False)
+
+
+def _say_faults(console: Console, plan: list[Run]) -> None:
+    """What is wrong with some categories; the runs on the others go on."""
+    for index in {id(run.index): run.index for run in plan}.values():
+        for category, fault in index.faults.items():
+            console.print(f"Every run on '{category}' will fail: {fault}", highlight=False, markup=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

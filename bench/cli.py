@@ -20,7 +20,8 @@ from rich.console import Console
 from bench import data_commands, record_commands
 from bench.data_commands import DataDir, Root
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
-from datasets.errors import UniBoardError
+from datasets.errors import UniBoardError, printable
+from datasets.storage import full_disk
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -48,13 +49,16 @@ def main() -> None:
     """Entry point: errors that are written for people are printed as such, exit code 2."""
     try:
         app()
-    except (UniBoardError, ResultsError) as error:
-        error_console.print(f"[bold red]Error[/]: {_escape(str(error))}", highlight=False, soft_wrap=True)
+    except (UniBoardError, ResultsError, OSError) as error:
+        told = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
+        if told is None:
+            raise
+        error_console.print(f"[bold red]Error[/]: {_escape(str(told))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
 
 
 def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+    return printable(text).replace("[", r"\[")
 
 
 @app.command()

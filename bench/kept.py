@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
 
 from bench.untrained import UntrainedScores
+from datasets.fingerprint import file_digest
+from datasets.storage import written
 from methods.checkpoint import save_detector
 from methods.detector import Detector, FitReport
 from methods.state_file import read_state
 from results.record import BackboneEntry, ProvenanceEntry
-from results.store import write_atomically
+
+_CURE = "Free some space there, or choose another directory with CACHE_DIR=..., or KEEP=none."
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
         backbone: Whose features it was fitted on.
         fit: What to remember.
         only_newest: Delete the states of the same run under other configurations.
+
+    Raises:
+        StorageError: If it can't be written.
     """
     save_detector(file, detector, backbone.model_dump())
     description = {
@@ -54,8 +59,10 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
         "peak_rss_bytes": fit.peak_rss_bytes,
         "provenance": fit.provenance.model_dump(mode="json"),
         "untrained": fit.untrained,
+        "sha256": file_digest(file).hex(),
     }
-    write_atomically(file.with_suffix(".json"), json.dumps(description).encode())
+    with written(file.with_suffix(".json"), _CURE) as partial:
+        partial.write_text(json.dumps(description), encoding="utf-8")
     if only_newest:
         stem = file.name.rpartition("-")[0]
         for other in file.parent.glob(f"{stem}-*"):
@@ -64,7 +71,12 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
 
 
 def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | None:
-    """Load a kept state into ``detector``; None if there is none, or none that can be read (it is then fitted anew)."""
+    """Load a kept state into ``detector``; None if there is none that is as it was written (it is then fitted anew).
+
+    States that are older than their checksum are taken as they are.
+    """
+    if not file.with_suffix(".json").exists():
+        return None
     try:
         description = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         fit = KeptFit(
@@ -74,7 +86,10 @@ def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | N
             ProvenanceEntry.model_validate(description["provenance"]),
             description.get("untrained", {}),
         )
+        if description.get("sha256", (digest := file_digest(file).hex())) != digest:
+            raise ValueError("its checksum is not the one that it was written with")
         detector.load_state(read_state(file), device)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError, SafetensorError):
+    except Exception as error:  # a damaged file makes its readers raise nearly anything
+        warnings.warn(f"{file}: can't be used ({error}). The detector is fitted anew.", stacklevel=2)
         return None
     return fit

@@ -34,7 +34,7 @@ def keep_pictures(runs: Iterable[Run], store: Store) -> None:
     done = set()
     for run in runs:
         for category in run.categories:
-            if category in done:
+            if category in done or category in run.index.faults:
                 continue
             done.add(category)
             try:

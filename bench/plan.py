@@ -157,6 +157,7 @@ def make_plan(options: Options) -> list[Run]:
         root=options.root,
         categories=options.categories or None,
         check_counts=options.check_counts,
+        go_on=True,
     )
     for category in options.only:
         if category not in index.categories:
@@ -273,7 +274,7 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
 
     Args:
         runs: The plan.
-        store: Where records are.
+        store: Where records are; its ``problems`` name those that can't be used, for their arrays too.
         force: Repeat everything.
         retry_failed: Repeat runs that are recorded as failed.
         curves: Repeat trainings that were recorded without a learning curve, unless it is 0.
@@ -284,11 +285,10 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
     wanted = []
     for run in runs:
         record = recorded.get(run.score_id)
-        if record is None:
-            wanted.append(run)
-            continue
-        lacks_curve = curves and record.budget and record.budget.steps and not record.learning_curve
-        if lacks_curve or (record.status == "failed" and retry_failed):
+        damaged = record and store.damaged_arrays(record)
+        store.problems += [damaged] if damaged else []
+        lacks_curve = curves and record and record.budget and record.budget.steps and not record.learning_curve
+        if record is None or damaged or lacks_curve or (record.status == "failed" and retry_failed):
             wanted.append(run)
     return wanted
 

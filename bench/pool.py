@@ -24,6 +24,7 @@ from rich.progress import (
 )
 
 from bench.estimate import Estimator
+from bench.outage import raise_outage
 from bench.plan import Run, fits, splits_of
 from bench.provenance import ROOT
 from bench.runner import Execution, execute
@@ -56,11 +57,11 @@ class Reporter:
         self.jobs = jobs
         self.progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # names may look like markup: [/]
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -122,13 +123,16 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
     """Compute the features that the runs will read, one pass per category and input size.
 
     A category whose images can't be read costs its own runs only: they fail with the same message.
+
+    Raises:
+        StorageError: If the features can't be kept, or the data is gone.
     """
     torch.set_num_threads(runs[0].threads)
     wanted: dict[tuple[str, int, str], tuple[Run, dict[str, list[FeatureSpec]]]] = {}
     for run in runs:
         key = (run.backbone.name, run.backbone.deepest, run.bank.dtype)
         _, by_category = wanted.setdefault(key, (run, {}))
-        for category in run.categories:
+        for category in (c for c in run.categories if c not in run.index.faults):
             specs = by_category.setdefault(category, [])
             if run.features not in specs:
                 specs.append(run.features)
@@ -143,6 +147,7 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
                     if seconds > 1:
                         reporter.line(f"features of {category} ({split}) by {run.backbone.name}: {duration(seconds)}")
                 except Exception as error:  # the runs that need it will record the failure
+                    raise_outage(error, run)
                     reporter.line(f"features of {category} ({split}): {error}")
 
 

@@ -20,11 +20,14 @@ from bench.kept import KeptFit, keep, restore
 from bench.learning_curve import LearningCurve, learning_points
 from bench.looks import looks_of
 from bench.options import Keep
+from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
 from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
+from bench.readable import require_readable_tests
 from bench.seeding import seed_everything
+from bench.soundness import ScoreCheck
 from bench.untrained import UntrainedScores, untrained_scores
-from datasets.images import load_mask
+from datasets.errors import StorageError
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_bank import TrainingView
@@ -73,6 +76,8 @@ class _Fitted:
     """Of the run that fitted, where this one only scores a kept state."""
     untrained: UntrainedScores = field(default_factory=dict)
     """What the same detector scores before its first optimiser step."""
+    unkept: StorageError | None = None
+    """Why its state could not be kept: no reason to lose the fit."""
 
 
 def execute(
@@ -80,7 +85,8 @@ def execute(
 ) -> list[RunRecord]:
     """Carry out runs that share one fit, and write a record of each.
 
-    Every error is caught and recorded, except those that end the process (Ctrl-C) and an unwritable store.
+    Every error is caught and recorded, except those that end the process (Ctrl-C) and those of the machine: a full or
+    unwritable disk, data that is gone.
 
     Args:
         runs: They differ in test-time options only.
@@ -89,6 +95,8 @@ def execute(
 
     Raises:
         RecordError: If a record can't be written.
+        StorageError: If something else can't be written, or the data is gone. A fitted state that can't be kept is told
+            after its runs are recorded.
     """
     torch.set_num_threads(runs[0].threads)
     started = utc_now()
@@ -97,8 +105,12 @@ def execute(
     try:
         fitted = _fit(runs, execution, progress, started)
     except Exception as error:  # whatever a detector raises costs its own runs only
+        raise_outage(error, runs[0])
         fitted = error
-    return [_record(run, execution, fitted, started) for run in runs]
+    records = [_record(run, execution, fitted, started) for run in runs]
+    if isinstance(fitted, _Fitted) and fitted.unkept:
+        raise fitted.unkept
+    return records
 
 
 def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:
@@ -113,6 +125,7 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
         record, scores, gallery = _score(run, execution, fitted, started)
         looks = _looks(run, fitted.detector, execution)
     except Exception as error:
+        raise_outage(error, run)
         record = _failed(run, execution, error, started)
     Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, looks)
     return record
@@ -132,12 +145,13 @@ def _looks(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, .
 def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, started: str) -> _Fitted:
     """The fitted detector: from its kept state if there is one, else by training."""
     run = runs[0]
+    run.index.require_sound(run.categories)
     if run.checkpoint is not None:
         return _load(run, run.checkpoint)
     bank = run.open_bank()
     detector_class, spec = run.detector_class, run.features
     train = bank.open(spec, run.categories, "train", with_categories=detector_class.info.class_aware)
-    _require_readable_tests(run)
+    require_readable_tests(run)
     seed_everything(run.run_seed)
     detector = detector_class(run.config, run.layout)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
@@ -167,30 +181,21 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     seconds = report.earlier_seconds + time.perf_counter() - begun
     seconds -= sum(noted["seconds"] for noted in report.observations)  # curves are no part of the training's cost
     peak = peak_memory()
+    fitted = _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
     if execution.keep != "none":
         fit = KeptFit(report, seconds, peak, _provenance(run, execution, started), untrained)
-        keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
-    return _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
+        try:
+            keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
+        except StorageError as error:
+            fitted.unkept = error
+    return fitted
 
 
 def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:
     """The detector of a checkpoint: no training, and nothing is known of the one that it had."""
-    _require_readable_tests(run)
+    require_readable_tests(run)
     detector = checkpoint.build(run.layout, torch.device(run.device), run.config)
     return _Fitted(detector, FitReport(presentations_per_image=0.0), 0.0, 0.0, peak_memory(), None)
-
-
-def _require_readable_tests(run: Run) -> None:
-    """Read test features and masks once before the training: a damaged file must not cost hours.
-
-    Raises:
-        DatasetError: Naming the file.
-    """
-    bank = run.open_bank()
-    bank.open(run.features, run.categories, "test")
-    for category in run.categories:
-        for sample in run.index.split("test", category):
-            load_mask(run.index.root, sample)
 
 
 def _score(
@@ -199,13 +204,16 @@ def _score(
     bank, spec, detector = run.open_bank(), run.features, fitted.detector
     begun = time.perf_counter()
     results, curves, parts = {}, {}, []
+    check = ScoreCheck(fitted.report)
     for category in run.categories:
         test = bank.open(spec, [category], "test", with_categories=run.told_category)
         part = score_category(detector, test, run.index, category, run.protocol)
+        check.see(part)
         results[category], found = evaluate_category(part, run.index, run.protocol)
         curves.update({f"{category}/{name}": curve for name, curve in found.items()})
         part.maps.clear()
         parts.append(part)
+    check.conclude()
     score_seconds = time.perf_counter() - begun
     pooled = pooled_metrics(parts) if len(parts) > 1 else {}
     cost = _cost(run, execution, fitted, score_seconds)

@@ -9,12 +9,27 @@ _LISTED = 60
 """More known names than this are only counted."""
 
 
+def printable(text: str) -> str:
+    """The text with names of files that are no valid UTF-8 spelled out, so that it can be printed and written."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class UniBoardError(Exception):
     """Base of every error that the command line prints as a message instead of a traceback."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class DatasetError(UniBoardError):
     """A dataset is missing, incomplete, or holds a file that can't be used. The message names the file."""
+
+
+class StorageError(UniBoardError):
+    """A file can't be written (full, read-only, over quota) or all data is gone: no fault of the run that met it.
+
+    Such a run is not recorded as failed: it is repeated when the disk is in order again.
+    """
 
 
 class UnknownNameError(UniBoardError):

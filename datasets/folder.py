@@ -62,7 +62,7 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
         samples += _train_samples(root, category, layout, problems)
         samples += _test_samples(root, category, layout, problems)
     fields.setdefault("has_masks", any((category / layout.all_masks).is_dir() for category in categories))
-    index = DatasetIndex(name=name, root=root, samples=tuple(samples), **fields)
+    index = DatasetIndex(name=name, root=root, samples=tuple(_with_portable_names(samples, problems)), **fields)
     if problems:
         raise IndexingError(root, problems, partial=index)
     return index
@@ -158,7 +158,7 @@ def _directories(
 def _train_samples(root: Path, category: Path, layout: Layout, problems: list[Problem]) -> list[Sample]:
     samples: list[Sample] = []
     for directory, defect in _directories(category / layout.train, root, problems):
-        images = _portable_images(directory / layout.images, root, problems)
+        images = image_files(directory / layout.images)
         if defect == GOOD:
             samples += [Sample(category.name, "train", _relative(image, root)) for image in images]
         elif images:
@@ -185,7 +185,7 @@ def _test_samples(root: Path, category: Path, layout: Layout, problems: list[Pro
     has_masks = all_masks.is_dir()
     samples: list[Sample] = []
     for directory, defect in _directories(category / layout.test, root, problems, all_masks):
-        images = _portable_images(directory / layout.images, root, problems)
+        images = image_files(directory / layout.images)
         truth = category / layout.masks.replace("{type}", directory.name)
         masks = _masks_by_name(truth) if has_masks and defect != GOOD else {}
         if has_masks and defect != GOOD:
@@ -244,22 +244,16 @@ def _shared_names(images: list[Path], root: Path) -> list[Problem]:
     ]
 
 
-def _portable_images(directory: Path, root: Path, problems: list[Problem]) -> list[Path]:
-    """Image files whose names can be written into a record; the others become problems."""
-    images = []
-    for image in image_files(directory):
+def _with_portable_names(samples: list[Sample], problems: list[Problem]) -> Iterator[Sample]:
+    """Samples whose names can be written into a record; the others become problems."""
+    for sample in samples:
         try:
-            image.name.encode()
-            images.append(image)
-        except UnicodeEncodeError:
-            problems.append(
-                Problem(
-                    _relative(directory, root),
-                    f"the name of the file {image.name!a} is not valid UTF-8.",
-                    "Rename it.",
-                )
-            )
-    return images
+            "".join((sample.path, *sample.masks)).encode()
+            yield sample
+        except UnicodeEncodeError as error:
+            name = error.object[: error.end].rpartition("/")[2]
+            what = f"a name that is not valid UTF-8 (it begins with {name!a})."
+            problems.append(Problem(sample.path, what, "Rename the file or its directory."))
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from datasets.errors import DatasetError
+from datasets.errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from datasets.sample import DatasetIndex
@@ -35,6 +35,10 @@ class Problem:
     what: str
     cure: str
     severity: Literal["error", "warning"] = "error"
+
+    def __post_init__(self) -> None:
+        for name in ("path", "what", "cure"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what} {self.cure}".rstrip()

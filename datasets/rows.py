@@ -58,7 +58,7 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
     try:
         stat = file.stat()
         array = _mapped(file, stat.st_size, stat.st_mtime_ns)
-    except (OSError, ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # a damaged header makes numpy raise nearly anything, tokenize.TokenError among it
         raise DatasetError(
             f"{file}: not a readable array of images ({error}). Delete it and build or fetch it again."
         ) from error

@@ -57,6 +57,7 @@ class DatasetIndex:
             mean of the anomaly map (the rule of the CIFAR-10 protocol).
         settings: Settings that the dataset's protocol knows.
         textures: Categories that are textures (all others are objects), for the paper's means.
+        faults: By category, what is wrong with its files: no detector is trained or tested on it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class DatasetIndex:
     image_score: Literal["own", "map_mean"] = "own"
     settings: tuple[str, ...] = ("unified", "separate")
     textures: tuple[str, ...] = ()
+    faults: dict[str, str] = field(default_factory=dict, compare=False)
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +95,16 @@ class DatasetIndex:
             if name not in self.categories:
                 raise unknown_name(f"category of {self.name}", name, self.categories)
         return replace(self, samples=tuple(s for s in self.samples if s.category in wanted))
+
+    def require_sound(self, categories: Iterable[str]) -> None:
+        """Refuse categories that have faults.
+
+        Raises:
+            DatasetError: With what is wrong.
+        """
+        found = [self.faults[category] for category in categories if category in self.faults]
+        if found:
+            raise DatasetError("\n".join(found))
 
     def has_pixel_labels(self, category: str) -> bool:
         """Whether the category's defective images have masks; if not, pixel metrics are blank for it."""

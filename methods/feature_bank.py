@@ -2,8 +2,8 @@
 
 One unit of the bank is one tap of one category's split: an ``.npy`` file (n, C, h, w), memory-mapped when read.
 Its key hashes all that changes the features: the files' fingerprint, image size and resize filter, backbone,
-weights, normalisation, stride, resampling rule, grid, number format and device type. A manifest written last
-says that the unit is complete and how long the pass took.
+weights, normalisation, stride, resampling rule, grid, number format and device type. How it lies on disk, and how
+damage is noticed, is in ``methods.bank_file``; a unit that is damaged is computed anew.
 
 Detectors that read images get them from the same bank: decoded and resized once, uint8 (n, 3, H, W), under a key
 that no backbone enters.
@@ -11,24 +11,23 @@ that no backbone enters.
 
 from __future__ import annotations
 
-import json
 import time
-import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.images import load_images
 from datasets.sample import DatasetIndex, Split
 from methods.backbone import AnyBackbone, Backbone
+from methods.bank_file import BankFile, locked
 from methods.detector import Batch
 from methods.errors import BackboneError
 from methods.features import FeatureLayout, FeatureSpec
@@ -237,8 +236,7 @@ class FeatureBank:
                 same_size = [s for s in specs if s.strides and (s.image_size, s.normalisation) == (size, normalisation)]
                 absent = self._absent(same_size, category, split)
                 if absent:
-                    lock = self._lock([category, split, size, normalisation, self.identity])
-                    with FileLock(lock):
+                    with locked(self._lock([category, split, size, normalisation, self.identity])):
                         absent = self._absent(same_size, category, split)  # another process may have been faster
                         if absent:
                             self._pass(absent, category, split, progress)
@@ -256,17 +254,17 @@ class FeatureBank:
             with_categories: Whether batches carry category names (class-aware detectors only).
         """
         self.fill([spec], categories, split)
-        units, seconds = [], 0.0
+        units: list[_Unit] = []
+        seconds = 0.0
         for category in categories:
             length = len(self.index.split(split, category))
-            images = self._kept_images(spec.image_size, category, split) if spec.images else None
+            images = self._images(spec.image_size, category, split).load() if spec.images else None
             if spec.strides and self._streamed(spec, length):
                 units.append(_Unit(category, split, length, None, images))
                 continue
-            stems = [self._stem(spec, stride, category, split) for stride in spec.strides]
-            arrays = [np.load(self._file(stem, ".npy"), mmap_mode="r") for stem in stems]
-            passes = [json.loads(self._file(stem, ".json").read_text())["seconds"] for stem in stems]
-            seconds += max(passes, default=0.0)
+            files = [self._tap(spec, stride, category, split) for stride in spec.strides]
+            arrays = [file.load() for file in files]
+            seconds += max((file.seconds() for file in files), default=0.0)
             units.append(_Unit(category, split, length, arrays, images))
         return FeatureSet(self, spec, units, with_categories, seconds)
 
@@ -283,31 +281,25 @@ class FeatureBank:
 
     def _keep_images(self, size: int, category: str, split: Split) -> None:
         """Decode and resize a category's split once."""
-        file = self._image_file(size, category, split)
-        if file.exists():
+        file = self._images(size, category, split)
+        if file.is_sound():
             return
-        with FileLock(self._lock(["images", category, split, size, self.index.fingerprint(category, split)])):
-            if file.exists():  # another process was faster
+        with locked(self._lock(["images", category, split, size, self.index.fingerprint(category, split)])):
+            if file.is_sound():  # another process was faster
                 return
-            pixels = load_images(self.index.root, self.index.split(split, category), size)
-            partial = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as stream:
-                np.save(stream, np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-            partial.replace(file)
+            started = time.perf_counter()
+            pixels = load_images(self.index.root, self.index.split(split, category), size).transpose(0, 3, 1, 2)
+            with file.writing(pixels.shape, "uint8") as stream:
+                for picture in pixels:
+                    stream.write(picture.tobytes())
+            file.seal(time.perf_counter() - started)
 
-    def _kept_images(self, size: int, category: str, split: Split) -> NDArray[np.uint8]:
-        images: NDArray[np.uint8] = np.load(self._image_file(size, category, split), mmap_mode="r")
-        return images
-
-    def _image_file(self, size: int, category: str, split: Split) -> Path:
-        fingerprint = self.index.fingerprint(category, split)
-        return self._file(short_id({"images": fingerprint, "image_size": size, "resize": RESIZE}), ".npy")
+    def _images(self, size: int, category: str, split: Split) -> BankFile:
+        key = {"images": self.index.fingerprint(category, split), "image_size": size, "resize": RESIZE}
+        return BankFile(self.settings.directory, key)
 
     def _lock(self, key: list[Any]) -> Path:
-        lock = self.settings.directory / f"{short_id(key)}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        return lock
+        return self.settings.directory / f"{short_id(key)}.lock"
 
     def _streamed(self, spec: FeatureSpec, length: int) -> bool:
         layout = layout_of(spec, self.backbone) if self._backbone else None
@@ -320,69 +312,58 @@ class FeatureBank:
     def _absent(self, specs: Sequence[FeatureSpec], category: str, split: Split) -> list[FeatureSpec]:
         absent = []
         for spec in specs:
-            stems = [self._stem(spec, stride, category, split) for stride in spec.strides]
-            if not all(self._file(stem, ".json").exists() for stem in stems):
+            if not all(self._tap(spec, stride, category, split).is_sound() for stride in spec.strides):
                 _ = self.backbone
                 if not self._streamed(spec, len(self.index.split(split, category))):
                     absent.append(spec)
         return absent
 
-    def _stem(self, spec: FeatureSpec, stride: int, category: str, split: Split) -> str:
-        return short_id(
-            {
-                "images": self.index.fingerprint(category, split),
-                "image_size": spec.image_size,
-                "resize": RESIZE,
-                "stride": stride,
-                "resampling": spec.resampling,
-                "grid": spec.grid,
-                "dtype": self.settings.dtype,
-                "device": torch.device(self.settings.device).type,
-                **self.identity,
-            }
-            | ({"normalisation": spec.normalisation} if spec.normalisation != "backbone" else {})
-        )
-
-    def _file(self, stem: str, suffix: str) -> Path:
-        return self.settings.directory / stem[:2] / f"{stem}{suffix}"
+    def _tap(self, spec: FeatureSpec, stride: int, category: str, split: Split) -> BankFile:
+        key = {
+            "images": self.index.fingerprint(category, split),
+            "image_size": spec.image_size,
+            "resize": RESIZE,
+            "stride": stride,
+            "resampling": spec.resampling,
+            "grid": spec.grid,
+            "dtype": self.settings.dtype,
+            "device": torch.device(self.settings.device).type,
+            **self.identity,
+        }
+        extra = {"normalisation": spec.normalisation} if spec.normalisation != "backbone" else {}
+        return BankFile(self.settings.directory, key | extra)
 
     def _pass(self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None) -> None:
         """One pass of the backbone over a category's split, writing every absent unit of the specs."""
         samples = self.index.split(split, category)
         started = time.perf_counter()
-        targets: dict[str, tuple[Path, NDArray]] = {}
-        layouts = {spec: layout_of(spec, self.backbone) for spec in specs}
+        absent: dict[str, tuple[BankFile, tuple[int, ...]]] = {}
         for spec in specs:
-            shapes = zip(layouts[spec].channels, layouts[spec].grids, strict=True)
-            for stride, (channels, grid) in zip(spec.strides, shapes, strict=True):
-                stem = self._stem(spec, stride, category, split)
-                if stem in targets or self._file(stem, ".json").exists():
-                    continue
-                temporary = self._file(stem, f".{uuid.uuid4().hex}.tmp")
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                shape = (len(samples), channels, grid, grid)
-                targets[stem] = (
-                    temporary,
-                    np.lib.format.open_memmap(temporary, mode="w+", dtype=self.settings.dtype, shape=shape),
-                )
-        for start in range(0, len(samples), PASS_BATCH):
-            chunk = samples[start : start + PASS_BATCH]
-            maps = self._run(load_images(self.index.root, chunk, specs[0].image_size), specs[0])
-            for spec in specs:
-                for stride, tap in zip(spec.strides, resample(maps, spec), strict=True):
-                    stem = self._stem(spec, stride, category, split)
-                    if stem in targets:
-                        targets[stem][1][start : start + len(chunk)] = self._narrow(tap)
-            if progress:
-                progress(start + len(chunk), len(samples), f"features of {category} ({split})")
+            layout = layout_of(spec, self.backbone)
+            for stride, channels, grid in zip(spec.strides, layout.channels, layout.grids, strict=True):
+                file = self._tap(spec, stride, category, split)
+                if file.stem not in absent and not file.is_sound():
+                    absent[file.stem] = file, (len(samples), channels, grid, grid)
+        with ExitStack() as stack:
+            streams: dict[str, BinaryIO] = {
+                stem: stack.enter_context(file.writing(shape, self.settings.dtype))
+                for stem, (file, shape) in absent.items()
+            }
+            for start in range(0, len(samples), PASS_BATCH):
+                chunk = samples[start : start + PASS_BATCH]
+                maps = self._run(load_images(self.index.root, chunk, specs[0].image_size), specs[0])
+                taken = set()  # two specs may share a tap
+                for spec in specs:
+                    for stride, tap in zip(spec.strides, resample(maps, spec), strict=True):
+                        stem = self._tap(spec, stride, category, split).stem
+                        if stem in streams and stem not in taken:
+                            taken.add(stem)
+                            streams[stem].write(self._narrow(tap).tobytes())
+                if progress:
+                    progress(start + len(chunk), len(samples), f"features of {category} ({split})")
         seconds = time.perf_counter() - started
-        for stem, (temporary, array) in targets.items():
-            array.flush()
-            temporary.replace(self._file(stem, ".npy"))
-            manifest = {"images": len(samples), "seconds": seconds, "shape": list(array.shape)}
-            partial = self._file(stem, f".{uuid.uuid4().hex}.tmp")
-            partial.write_text(json.dumps(manifest))
-            partial.replace(self._file(stem, ".json"))
+        for file, _ in absent.values():
+            file.seal(seconds)
 
     def _narrow(self, tap: Tensor) -> NDArray:
         array: NDArray = tap.to(getattr(torch, self.settings.dtype)).cpu().numpy()

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from datasets.storage import written
+
 _HEADER = "uniboard"
+_CURE = "Free some space there, or choose another directory, and start again: what is recorded stays."
 
 
 def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any] | None = None) -> None:
@@ -21,12 +24,13 @@ def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str
         state: Tensors by name.
         path: The file.
         description: JSON values for the file's header.
+
+    Raises:
+        StorageError: If the file can't be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    save_file(tensors, partial, metadata={_HEADER: json.dumps(description or {}, sort_keys=True)})
-    partial.replace(path)
+    with written(path, _CURE, SafetensorError) as partial:
+        save_file(tensors, partial, metadata={_HEADER: json.dumps(description or {}, sort_keys=True)})
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

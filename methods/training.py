@@ -31,6 +31,8 @@ _CHECKPOINT_SECONDS = 60.0
 _READING = {"cpu": 1}
 """Steps between two looks at the losses, by device type; on a GPU looking makes the host wait."""
 _READING_ELSEWHERE = 50
+_EXPLOSION = 1e6
+"""Losses this many times the first one (or 1, if that is more) end the training; recorded ones reached 2.5 times."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def train_network(
         Steps, presentations, the loss of every step (summed where there are several), and what was observed.
 
     Raises:
-        FitError: If a loss is not finite, naming step and epoch.
+        FitError: If a loss is not finite or explodes, naming step and epoch.
+        StorageError: If a checkpoint can't be written.
     """
     device = context.device
     if context.untrained:
@@ -208,17 +211,25 @@ class _Reading:
         """Fetch what waits.
 
         Raises:
-            FitError: If a loss is not finite.
+            FitError: If a loss is not finite, or has left every scale.
         """
         if not self.waiting:
             return
         values = torch.stack(list(self.waiting.values())).float().tolist()
         for step, value in zip(self.waiting, values, strict=True):
             if not math.isfinite(value):
-                epoch = (step - 1) // self.per_epoch + 1
-                raise FitError(f"The training loss became {value} at step {step} of {self.total} (epoch {epoch}).")
+                raise FitError(f"The training loss became {value} {self._moment(step)}. Try a lower learning rate.")
+            began = self.report.loss_curve[0][1] if self.report.loss_curve else value
+            if abs(value) > _EXPLOSION * max(1.0, abs(began)):
+                raise FitError(
+                    f"The training loss exploded to {value:.3g} {self._moment(step)}; it began at {began:.3g}. "
+                    "Try a lower learning rate, or clip the gradient."
+                )
             self.report.loss_curve.append((step, value))
         self.waiting.clear()
+
+    def _moment(self, step: int) -> str:
+        return f"at step {step} of {self.total} (epoch {(step - 1) // self.per_epoch + 1})"
 
 
 def _next_loss(losses: Iterator[Tensor], precision: Precision, device: torch.device) -> Tensor | None:

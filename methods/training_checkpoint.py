@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from datasets.storage import written
 from methods.attention import DropoutSource
 from methods.detector import FitReport
+
+_PARTS = {"step", "seconds", "network", "optimiser", "torch_rng", "cuda_rng", "dropout", "loss_curve", "observations"}
+_CURE = "Free some space there, or choose another directory with CACHE_DIR=..., and start again: it goes on from here."
 
 
 @dataclass
@@ -32,9 +39,11 @@ class TrainingState:
     report: FitReport
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Write a checkpoint, atomically, readable with ``weights_only=True``."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        """Write a checkpoint, atomically, readable with ``weights_only=True``.
+
+        Raises:
+            StorageError: If it can't be written; the one before it stays.
+        """
         state: dict[str, Any] = {
             "step": step,
             "seconds": self.report.earlier_seconds + seconds,
@@ -46,8 +55,8 @@ class TrainingState:
             "loss_curve": list(self.report.loss_curve),
             "observations": json.dumps(self.report.observations),
         }
-        torch.save(state, partial)
-        partial.replace(path)
+        with written(path, _CURE, RuntimeError) as partial:
+            torch.save(state, partial)
 
     def resume(self, path: Path | None) -> int:
         """Go on from a checkpoint if there is one.
@@ -58,11 +67,11 @@ class TrainingState:
         if path is None or not path.exists():
             return 0
         try:
+            _require_intact(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
-            # Damaged, or not written by us (nothing in it was executed): the training starts anew.
-            path.unlink(missing_ok=True)
-            return 0
+            self._require_own(state)
+        except Exception as error:  # a damaged archive makes torch raise nearly anything; nothing in it was executed
+            return _begin_anew(path, error)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch_rng"])
@@ -73,3 +82,33 @@ class TrainingState:
         self.report.loss_curve.extend((int(step), float(loss)) for step, loss in state["loss_curve"])
         self.report.observations.extend(json.loads(state["observations"]))
         return int(state["step"])
+
+    def _require_own(self, state: Any) -> None:
+        """Loading half of a foreign state would leave a network that is neither new nor trained.
+
+        Raises:
+            ValueError: If the state is not one of this network.
+        """
+        lacking = _PARTS - state.keys()
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        own = {name: tensor.shape for name, tensor in self.network.state_dict().items()}
+        if own != {name: tensor.shape for name, tensor in state["network"].items()}:
+            raise ValueError("it is of another network")
+
+
+def _require_intact(path: Path) -> None:
+    """Torch writes a checksum of every tensor into its archive, and reads without looking at it."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"{damaged} is damaged")
+
+
+def _begin_anew(path: Path, error: Exception) -> int:
+    # Of torch's own words for a file with code in it, half explain how to run that code.
+    reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
+    warnings.warn(f"{path}: can't be read ({reason}). The training starts at step 0.", stacklevel=3)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return 0

@@ -9,11 +9,11 @@ from typing import Literal
 
 from results.errors import RecordError, ResultsError
 from results.record import RunRecord
-from results.store import Store, read_record, without_curves, write_atomically
+from results.record_file import encode_record
+from results.store import ARRAYS, Store, read_record, without_curves, write_atomically
 
 Keep = Literal["ask", "mine", "theirs", "newest"]
 KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
-_ARRAYS = (".scores.npz", ".maps.npz")
 
 
 @dataclass
@@ -134,12 +134,12 @@ def copy_run(
     record = read_record(source)
     edited = edit(record)
     target.unlink(missing_ok=True)  # a crash must not leave the old record with the new arrays
-    for suffix in _ARRAYS:
+    for suffix in ARRAYS:
         arrays, place = source.with_suffix(suffix), target.with_suffix(suffix)
         if arrays.exists() and (maps or suffix != ".maps.npz"):
             content = arrays.read_bytes()
             write_atomically(place, content if curves else without_curves(content))
         else:
             place.unlink(missing_ok=True)
-    content = source.read_bytes() if edited == record else (edited.model_dump_json(indent=1) + "\n").encode()
+    content = source.read_bytes() if edited == record else encode_record(edited)
     write_atomically(target, content)

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.byte_arrays import joined, parted
-from results.errors import RecordError
+from results.canonical import short_id
 from results.store import Store, portable, write_atomically
 
 PICTURE_SIDE = 192
@@ -72,10 +71,13 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
                     images=parted(file["images"], file["ends"]),
                     masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, RecordError):
+        except Exception:  # noqa: S112 - absent, or damaged, which makes numpy raise nearly anything
             continue
     return None
 
 
 def _place(dataset: str, category: str) -> str:
-    return f"{portable(dataset)}/pictures/{portable(category)}.npz"
+    name = portable(category)
+    if name != category:  # two names may become one
+        name = f"{name}-{short_id(category)}"
+    return f"{portable(dataset)}/pictures/{name}.npz"

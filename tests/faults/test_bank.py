@@ -1,0 +1,141 @@
+"""A feature bank on a bad disk: a flipped byte, a cut, a unit of something else are noticed, and computed anew."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.errors import StorageError
+from datasets.folder import index_folder
+from methods.backbone import Backbone, BackboneChoice
+from methods.bank_file import BankFile, page_checksum
+from methods.features import FeatureSpec
+from tests.methods.test_feature_bank import bank
+from tests.miniature import write_miniature_folder
+
+SPEC = FeatureSpec(64, (8, 16), images=True)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone(BackboneChoice("resnet18", "random"))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return index_folder(write_miniature_folder(tmp_path_factory.mktemp("set"), train=3), "folder")
+
+
+def read(index, backbone, directory):
+    """The batch that a new process would get, and how many backbones it needed."""
+    opened, maker = bank(index, backbone, directory)
+    batch = opened.open(SPEC, ["bolt"], "train").batch([0, 1, 2])
+    return (*batch.features, batch.images), maker.made
+
+
+@pytest.fixture
+def filled(index, backbone, tmp_path):
+    expected, made = read(index, backbone, tmp_path)
+    assert made == 1
+    return tmp_path, expected
+
+
+def test_a_sound_bank_is_used_without_a_word(filled, index, backbone):
+    directory, expected = filled
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again, made = read(index, backbone, directory)
+    assert made == 0
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+@pytest.mark.parametrize("damage", ["first", "header", "middle", "last", "cut", "empty", "manifest", "longer"])
+def test_damage_is_told_and_the_unit_computed_anew(filled, index, backbone, part, damage):
+    directory, expected = filled
+    file = sorted(directory.rglob("*.npy"))[part]
+    content = bytearray(file.read_bytes())
+    if damage == "manifest":
+        manifest = file.with_suffix(".json")
+        manifest.write_text(manifest.read_text()[:40])
+    elif damage in ("cut", "empty", "longer"):
+        whole = bytes(content)
+        file.write_bytes({"cut": whole[:-100], "empty": b"", "longer": whole + b"x"}[damage])
+    else:
+        content[{"first": 0, "header": 70, "middle": len(content) // 2, "last": -1}[damage]] ^= 4
+        file.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{file}: .*computed anew"):
+        again, _ = read(index, backbone, directory)
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read(index, backbone, directory)[1] == 0, "it is sound again"
+
+
+def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, backbone):
+    """A file that was copied or renamed: its name says one thing, what seals it another."""
+    directory, expected = filled
+    sealed = {file: json.loads(file.read_text()) for file in directory.rglob("*.json")}
+    first, second = (file for file, told in sealed.items() if "stride" in told["key"])
+    for ending in (".json", ".npy"):
+        shutil.copy(first.with_suffix(ending), second.with_suffix(ending))
+    with pytest.warns(UserWarning, match="made for something else. It is computed anew"):
+        again, _ = read(index, backbone, directory)
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+def test_a_unit_that_is_older_than_its_checksum_is_used(filled, index, backbone):
+    directory, _ = filled
+    for file in directory.rglob("*.json"):
+        sealed = json.loads(file.read_text())
+        file.write_text(json.dumps({name: sealed[name] for name in ("images", "seconds", "shape")}))
+    assert read(index, backbone, directory)[1] == 0
+
+
+def test_the_checksum_notices_every_single_flip_and_every_swap_of_pages(tmp_path):
+    dice = random.Random(0)
+    content = np.random.default_rng(0).integers(0, 256, 5 * 4096 + 77, dtype=np.uint8)
+    file = tmp_path / "file"
+
+    def of(changed: np.ndarray) -> str:
+        changed.tofile(file)
+        return page_checksum(file)
+
+    expected = of(content)
+    assert of(content) == expected
+    for _ in range(200):
+        changed = content.copy()
+        changed[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        assert of(changed) != expected
+    swapped = content.copy()
+    swapped[:4096], swapped[4096:8192] = content[4096:8192], content[:4096]
+    assert of(swapped) != expected
+    zeroed = content.copy()
+    zeroed[8192:12288] = 0
+    assert of(zeroed) != expected
+    assert of(content[:-1]) != expected
+
+
+def test_a_disk_that_runs_full_while_features_are_written_is_an_error_and_not_the_end_of_the_process(
+    tmp_path, small_disk
+):
+    """Written through a memory map, the same would be a bus error, which nothing can catch."""
+    disk = small_disk(tmp_path / "disk", 256)
+    file = BankFile(disk.place, {"name": "toy"})
+    row = np.ones((1, 128, 128), dtype=np.float16).tobytes()
+
+    def write() -> None:
+        with file.writing((64, 1, 128, 128), "float16") as stream:
+            for _ in range(64):
+                stream.write(row)
+
+    with pytest.raises(StorageError, match=rf"{file.array}: can't be written .No space left"):
+        write()
+    assert disk.files() == set()
+    assert not file.is_sound()

@@ -1,0 +1,249 @@
+"""Full disks, read-only stores, data that vanishes: the path and the cure are told, and every record stays whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from bench import runner
+from bench.cli import EXIT_USER_ERROR, main
+from bench.plan import make_plan
+from bench.runner import Execution, execute
+from datasets.errors import StorageError
+from datasets.storage import full_disk, written
+from methods.detector import FitContext
+from results.errors import RecordError
+from results.store import Store
+from tests.bench.test_cli import arguments
+from tests.bench.test_runner import run_all
+from tests.methods.test_training import CPU, equal, train
+from tests.miniature import write_miniature_folder
+from tests.records import make_record, make_scores
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path, error):
+    file = tmp_path / "state"
+    file.write_text("old")
+
+    def write() -> None:
+        with written(file, "Choose another place.") as partial:
+            partial.write_text("half of the n")
+            raise error
+
+    with pytest.raises(StorageError, match=f"{file}: can't be written .{error.strerror}; .* MiB are free.*another"):
+        write()
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert file.read_text() == "old"
+
+
+def test_a_full_disk_is_found_behind_other_errors():
+    def fail() -> None:
+        try:
+            raise OSError(28, "No space left on device", "/far/away")
+        except OSError as error:
+            raise RuntimeError("the detector says something else") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    assert str(full_disk(caught.value, "Cure.")).startswith("/far/away: can't be written (No space left on device")
+    assert full_disk(ValueError("no"), "Cure.") is None
+
+
+@pytest.mark.parametrize("leave", range(0, 40, 4))
+def test_a_store_that_runs_full_keeps_what_it_has_and_shows_no_half_run(tmp_path, small_disk, leave):
+    """Wherever the space ends: in the scores, in the maps or in the record itself."""
+    disk = small_disk(tmp_path / "disk", 128)
+    store = Store(disk.place)
+    first, second = make_record(seed=0), make_record(seed=1)
+    maps = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float16)  # 22 KiB
+    store.write(first, make_scores(first), maps)
+    disk.fill(leave)
+    whole, said = [first, second], ""
+    try:
+        store.write(second, make_scores(second), maps)
+    except RecordError as error:
+        whole, said = [first], str(error)
+    assert not said or all(part in said for part in (str(disk.place), "No space left", "Free some space"))
+    assert store.records() == whole
+    assert store.problems == []
+    assert not [name for name in disk.files() if name.endswith(".tmp")]
+    disk.clear()
+    store.write(second, make_scores(second), maps)
+    assert store.records() == [first, second]
+    assert all(store.damaged_arrays(record) is None for record in (first, second))
+
+
+def test_a_cache_that_runs_full_stops_the_run_and_records_no_failure(options, tmp_path, small_disk):
+    disk = small_disk(tmp_path / "disk", 256)
+    disk.fill(leave=8)
+    opts = options(settings=("unified",), cache_dir=disk.place)
+    with pytest.raises(StorageError, match=rf"{disk.place}/features/.*No space left.*MiB are free.*CACHE_DIR"):
+        run_all(opts)
+    assert Store(opts.results_dir).records() == []
+    assert disk.files() == set()
+    disk.clear()
+    with pytest.raises(StorageError, match="No space left"):
+        execute(
+            make_plan(options(settings=("unified",), cache_dir=disk.place, bank_dtype="float32")),
+            Execution(opts.results_dir, disk.place),
+        )
+    (record,) = run_all(options(settings=("unified",), cache_dir=tmp_path / "roomy"))
+    assert record.status == "ok"
+
+
+def test_a_full_cache_shows_in_message_and_exit_code(folder, tmp_path, small_disk, monkeypatch, capsys):
+    disk = small_disk(tmp_path / "disk", 64)
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, disk.place, tmp_path / "runs")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == EXIT_USER_ERROR
+    said = "".join(capsys.readouterr().err.split("\n"))
+    assert f"{disk.place}/features" in said
+    assert "No space left" in said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "runs").rglob("seed*.json"))
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before_it(tmp_path, small_disk, monkeypatch):
+    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
+    whole, expected = train(FitContext(0, CPU))
+    disk = small_disk(tmp_path / "disk", 2048)
+    checkpoint = disk.place / "checkpoints" / "state.pt"
+    steps: list[int] = []
+
+    def fill_up(done: int, total: int, what: str) -> None:
+        steps.append(done)
+        if done == 6:
+            disk.fill(leave=16)
+
+    with pytest.raises(StorageError, match=rf"{checkpoint}: can't be written .*MiB are free there.*CACHE_DIR"):
+        train(FitContext(0, CPU, progress=fill_up, checkpoint=checkpoint))
+    assert disk.files() == {"checkpoints/state.pt"}
+    disk.clear()
+    steps.clear()
+    resumed, report = train(FitContext(0, CPU, progress=lambda d, t, w: steps.append(d), checkpoint=checkpoint))
+    assert steps[0] > 5, "it went on from the last checkpoint"
+    assert equal(whole, resumed)
+    assert report.loss_curve == expected.loss_curve
+
+
+@pytest.mark.parametrize("damage", ["flip", "foreign", "another network"])
+def test_a_damaged_checkpoint_is_told_and_the_training_starts_anew(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
+    whole, _ = train(FitContext(0, CPU))
+    checkpoint = tmp_path / "state.pt"
+
+    class KilledError(Exception):
+        pass
+
+    def die(done: int, total: int, what: str) -> None:
+        if done == 8:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    if damage == "flip":
+        content = bytearray(checkpoint.read_bytes())
+        content[len(content) // 2] ^= 1
+        checkpoint.write_bytes(content)
+        assert torch.load(checkpoint, weights_only=True), "torch itself does not notice"
+    else:
+        state = torch.load(checkpoint, weights_only=True)
+        state["network"].popitem()
+        torch.save({"step": 5} if damage == "foreign" else state, checkpoint)
+    with pytest.warns(UserWarning, match=f"{checkpoint}: can't be read .*starts at step 0"):
+        anew, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
+    assert equal(whole, anew)
+
+
+def test_a_state_that_cannot_be_kept_is_told_after_its_run_is_recorded(options, tmp_path, small_disk):
+    cache = tmp_path / "cache"
+    disk = small_disk(cache / "states", 16)
+    opts = options(settings=("unified",), keep="all", cache_dir=cache)
+    with pytest.raises(StorageError, match=rf"{disk.place}/.*No space left.*Free some space"):
+        run_all(opts)
+    (record,) = Store(opts.results_dir).records()
+    assert record.status == "ok"
+    assert disk.files() == set()
+
+
+def test_a_kept_state_with_a_flipped_byte_is_fitted_anew(options, tmp_path, monkeypatch):
+    changes = {"settings": ("unified",), "keep": "all", "cache_dir": tmp_path / "cache"}
+    (first,) = run_all(options(**changes))
+    (state,) = (tmp_path / "cache" / "states").glob("*.safetensors")
+    content = bytearray(state.read_bytes())
+    content[-100] ^= 64
+    state.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"{state}: can't be used .its checksum"):
+        (again,) = run_all(options(**changes, results_dir=tmp_path / "other"))
+    assert again.results == first.results
+
+
+def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path, small_disk, monkeypatch, capsys):
+    disk = small_disk(tmp_path / "disk")
+    store = Store(disk.place)
+    record = make_record()
+    store.write(record)
+    disk.read_only()
+    monkeypatch.setattr(runner, "execute", None)
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, cache, disk.place)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == EXIT_USER_ERROR
+    said = "".join(capsys.readouterr().err.split("\n"))
+    assert f"{disk.place}/.writable: can't be written (Read-only file system)" in said
+    assert store.records() == [record]
+    monkeypatch.setattr(sys, "argv", ["bench", "table", "--results-dir", str(disk.place)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, "reading needs no writing"
+
+
+def test_a_full_bank_may_be_read_only(options, tmp_path, small_disk):
+    disk = small_disk(tmp_path / "disk", 4096)
+    opts = options(settings=("unified",), cache_dir=disk.place)
+    run_all(opts)
+    disk.read_only()
+    (record,) = run_all(options(settings=("unified",), cache_dir=disk.place, results_dir=tmp_path / "other"))
+    assert record.status == "ok"
+    with pytest.raises(StorageError, match=rf"{disk.place}/.*Read-only file system.*CACHE_DIR"):
+        run_all(options(cache_dir=disk.place, results_dir=tmp_path / "third", bank_dtype="float32"))
+
+
+def test_data_that_vanishes_between_plan_and_run_stops_the_benchmark(options, tmp_path):
+    root = write_miniature_folder(tmp_path / "set")
+    opts = options(root=root, settings=("separate",), cache_dir=tmp_path / "cache")
+    run, *_ = make_plan(opts)
+    bank = run.open_bank()
+    for split in ("train", "test"):
+        bank.open(run.features, ["bolt", "cloth"], split)
+    root.rename(tmp_path / "gone")
+    where = Execution(opts.results_dir, opts.cache_dir)
+    unbanked = dataclasses.replace(run, bank=dataclasses.replace(run.bank, directory=tmp_path / "empty"))
+    for one in (run, unbanked):
+        with pytest.raises(StorageError, match=rf"{root}: the data is gone.*mounted.*start again"):
+            execute([one], where)
+    root.mkdir()  # a mount point without its disk
+    with pytest.raises(StorageError, match=rf"{root}: the data is gone"):
+        execute([run], where)
+    assert Store(opts.results_dir).records() == []
+    root.rmdir()
+    (tmp_path / "gone").rename(root)
+    (record,) = execute([run], where)
+    assert record.status == "ok"
+
+
+def test_a_category_that_vanishes_costs_its_own_runs_only(options, tmp_path):
+    root = write_miniature_folder(tmp_path / "set")
+    opts = options(root=root, settings=("separate",), cache_dir=tmp_path / "cache")
+    plan = make_plan(opts)
+    (root / "bolt").rename(tmp_path / "bolt")
+    where = Execution(opts.results_dir, opts.cache_dir)
+    records = [record for run in plan for record in execute([run], where)]
+    assert [(record.categories, record.status) for record in records] == [(("bolt",), "failed"), (("cloth",), "ok")]
+    assert str(root / "bolt") in records[0].failure.message
