@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from bench import record_commands
+from bench.interruption import StoppedError
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
 from datasets.errors import UniBoardError
 from results.errors import ResultsError
@@ -33,6 +34,8 @@ app = typer.Typer(
 error_console = Console(stderr=True)
 EXIT_FAILED_RUNS = 1
 EXIT_USER_ERROR = 2
+EXIT_STOPPED = 130
+"""As shells have it for what Ctrl-C ended."""
 
 app.add_typer(record_commands.app)
 
@@ -48,6 +51,9 @@ def main() -> None:
     try:
         app()
     except (UniBoardError, ResultsError) as error:
+        if isinstance(error, StoppedError):
+            error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+            sys.exit(EXIT_STOPPED)
         error_console.print(f"[bold red]Error[/]: {_escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
 
@@ -79,9 +85,17 @@ def run(
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[
-        int, typer.Option(min=0, help="Runs at the same time; 0: one, but the number of cores (at most 4) for quick.")
+        int,
+        typer.Option(
+            min=0, help="Runs at the same time; 0: one on each GPU, else one, but the cores (at most 4) for quick."
+        ),
     ] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs.")] = 0,
+    cluster: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers carry the runs out; see docs/cluster.md.")
+    ] = "",
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs, one on a cluster.")
+    ] = 0,
     data_dir: DataDir = Path("data"),
     root: Root = None,
     textures_dir: Annotated[
@@ -204,6 +218,7 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
         "preset",
         "device",
         "jobs",
+        "cluster",
         "threads",
         "data_dir",
         "root",
@@ -243,6 +258,8 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
     for name in ("data_dir", "root", "textures_dir", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
+            if given["cluster"]:  # workers have directories of their own to start from
+                shared[name] = shared[name].absolute()
     return [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
 
 

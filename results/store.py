@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +28,27 @@ from pydantic import ValidationError
 
 from results.byte_arrays import joined, parted
 from results.errors import RecordError
-from results.record import RunRecord
+from results.record import DatasetEntry, MethodEntry, RunRecord
 
 _CURVE = "curve/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Placed(Protocol):
+    """What a record's place hangs on: a record has it, and so has a run before it is carried out."""
+
+    @property
+    def dataset(self) -> DatasetEntry: ...  # noqa: D102
+    @property
+    def setting(self) -> str: ...  # noqa: D102
+    @property
+    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def method(self) -> MethodEntry: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def score_id(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -105,8 +123,8 @@ class Store:
     also: tuple[Path, ...] = ()
     problems: list[tuple[Path, str]] = field(default_factory=list)
 
-    def path_of(self, record: RunRecord) -> Path:
-        """Where the record's JSON file lies, or will lie, under ``root``."""
+    def path_of(self, record: Placed) -> Path:
+        """Where the JSON file of a record, or of a run, lies or will lie under ``root``."""
         part = f"all-{record.dataset.set_id}" if record.setting == "unified" else record.categories[0]
         directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
         return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
