@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,11 +51,21 @@ class Cluster:
             WorkersDiedError: If the scheduler gave a turn up because several workers died over it.
             ClusterError: If the scheduler is gone.
         """
+
+        def unwrapped(content: bytes) -> Outcome:
+            # The scheduler reads what travels through it, and knows neither bench nor torch: this function, local and
+            # so sent by value, and bytes are all that it sees. (Bytes also stay out of joblib's cache of large
+            # arguments, which lies on one worker and would die with it.)
+            import pickle
+
+            function, turn = pickle.loads(content)  # noqa: S301  from the process that the cluster works for
+            outcome: Outcome = function(turn)
+            return outcome
+
         with joblib.parallel_config(backend=_Backend(client=self.client)):
             # All at once, for workers that join later; one by one, for workers that die.
             parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-        # The arguments travel as a tuple: joblib keeps large objects on one worker, and they would die with it.
-        yield from parallel(joblib.delayed(_on_worker)((turn,)) for turn in turns)
+        yield from parallel(joblib.delayed(unwrapped)(pickle.dumps((_on_worker, turn))) for turn in turns)
 
 
 @contextmanager
@@ -123,9 +134,9 @@ def _prepare(client: Any, plugin_class: type) -> None:
         ) from error
 
 
-def _on_worker(arguments: tuple[Turn]) -> Outcome:
+def _on_worker(turn: Turn) -> Outcome:
     with _one_run_at_a_time, joblib.parallel_config(backend="sequential"):  # what a run calls must not fan out
-        return take_turn(*arguments)
+        return take_turn(turn)
 
 
 @dataclass(frozen=True)

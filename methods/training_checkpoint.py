@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class TrainingState:
     def save(self, path: Path, step: int, seconds: float) -> None:
         """Write a checkpoint, atomically, readable with ``weights_only=True``."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")  # two stores may share a cache, and this fit
         state: dict[str, Any] = {
             "step": step,
             "seconds": self.report.earlier_seconds + seconds,
