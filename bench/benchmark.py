@@ -123,7 +123,8 @@ def _what_is_kept(plans: Iterable[list[Run]], results_dir: Path, cache_dir: Path
     recorded = sum(store.path_of(run).exists() for run in runs)
     text = f"Stopped. {recorded} of {len(runs)} runs are recorded in {results_dir}; the same command does the rest"
     checkpoints = cache_dir / "checkpoints"
-    begun = sum(cache_file(checkpoints, run, ".pt").exists() for run in {run.fit_id: run for run in runs}.values())
+    names = {cache_file(checkpoints, run, "").name for run in runs}
+    begun = sum(any(checkpoints.glob(f"{name}*.pt")) for name in names)  # of a fit in stages one for each
     if begun:
         trainings = "1 training goes" if begun == 1 else f"{begun} trainings go"
         text += f", and {trainings} on from the checkpoint in {checkpoints}"
