@@ -11,7 +11,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
 option = $(if $($(1)),--$(2) "$($(1))")
 OPTIONS = $(call option,DATASET,dataset) $(call option,METHODS,methods) $(call option,SETTINGS,settings) $(call option,SEEDS,seeds) \
-	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) \
+	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) $(call option,CLUSTER,cluster) \
 	$(call option,THREADS,threads) $(call option,DATA_DIR,data-dir) $(call option,ROOT,root) $(call option,WEIGHTS,weights) \
 	$(call option,TEXTURES_DIR,textures-dir) $(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
 	$(call option,BACKBONE_PADDING,backbone-padding) $(call option,CHECKPOINT,checkpoint) \
@@ -27,7 +27,7 @@ VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS THREADS DATA_DIR ROOT TEXTURES_DIR WEIGHTS WEIGHTS_DIR'
+	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT TEXTURES_DIR WEIGHTS WEIGHTS_DIR'
 	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION, of data YES'
 	@echo '           DRY_RUN=1 before bench, shortcut or ablation only says what would run'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'

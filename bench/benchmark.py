@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from bench.cards import card_of
 from bench.estimate import Estimator
+from bench.interruption import StoppedError, stops_on_sigterm
 from bench.options import Options
 from bench.pictures import keep_pictures
 from bench.plan import Run, cache_file, fits, make_plan, missing_runs
@@ -18,6 +19,7 @@ from bench.pool import carry_out, duration
 from bench.printing import print_headline
 from bench.provenance import git_state
 from bench.runner import Execution
+from bench.turns import stamps
 from reports.build import build
 from reports.studies import study_file
 from results.cards import keep_card
@@ -42,6 +44,9 @@ def benchmark(
 
     Returns:
         Number of runs of this call that failed.
+
+    Raises:
+        StoppedError: After Ctrl-C or SIGTERM, saying what is kept.
     """
     console = Console(soft_wrap=True)
     git_state()  # of the code that is loaded now, not of what is edited while it runs
@@ -53,39 +58,13 @@ def benchmark(
         planned = {run.score_id for run in plan}  # two studies share their base
         plan += [run for run in make_plan(options) if run.score_id not in planned]
     failed = 0
-    for options, plan in plans.values():
-        store = Store(options.results_dir)
-        _say_refused_settings(console, options, plan)
-        _say_faults(console, plan)
-        records = store.records()
-        todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
-        if options.only_kept:
-            todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
-        for path, reason in store.problems:
-            console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
-        _say_what_is_to_do(console, plan, todo, records)
-        estimator = Estimator(records, probe=bool(todo), curves=options.curves)
-        if dry_run:
-            _print_dry_run(console, plan, todo, estimator, options.resolved_jobs)
-            continue
-        if todo:
-            _require_writable(options.results_dir)
-            for cls in {run.detector_class for run in todo}:
-                keep_card(options.results_dir, card_of(cls.info))
-        with contextlib.suppress(RecordError):  # a gallery is no reason to stop; a run would say what is wrong
-            keep_pictures((run for run in plan if run.seed == SEED), store)
-        execution = Execution(
-            options.results_dir,
-            options.cache_dir,
-            options.keep,
-            options.resolved_jobs,
-            options.force,
-            options.command,
-            options.curves,
-            options.looks,
-        )
-        finished = carry_out(todo, execution, estimator, console)
-        failed += sum(record.status == "failed" for record in finished)
+    try:
+        with stops_on_sigterm():
+            for options, plan in plans.values():
+                failed += _carry_out_plan(options, plan, dry_run, console)
+    except KeyboardInterrupt as error:
+        kept = _what_is_kept((plan for _, plan in plans.values()), all_options[0].results_dir, all_options[0].cache_dir)
+        raise StoppedError(kept) from error
     if dry_run:
         return 0
     store = Store(all_options[0].results_dir, (reference_dir,))
@@ -97,6 +76,71 @@ def benchmark(
     for name in studies:
         console.print(f"Study: {page.resolve().with_name(study_file(name))}", highlight=False)
     return failed
+
+
+def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: Console) -> int:
+    """Carry out what is missing of one dataset's plan; the number of runs that failed."""
+    store = Store(options.results_dir)
+    _say_refused_settings(console, options, plan)
+    _say_faults(console, plan)
+    before = stamps(store, plan)
+    records = store.records()
+    todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
+    if options.only_kept:
+        todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
+    for path, reason in store.problems:
+        console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
+    _say_what_is_to_do(console, plan, todo, records)
+    estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
+    if dry_run:
+        _print_dry_run(console, plan, todo, estimator, options.resolved_jobs)
+        return 0
+    if todo:
+        _require_writable(options.results_dir)
+        for cls in {run.detector_class for run in todo}:
+            keep_card(options.results_dir, card_of(cls.info))
+    with contextlib.suppress(RecordError):  # a gallery is no reason to stop; a run would say what is wrong
+        keep_pictures((run for run in plan if run.seed == SEED), store)
+    execution = Execution(
+        options.results_dir,
+        options.cache_dir,
+        options.keep,
+        options.resolved_jobs,
+        options.force,
+        options.command,
+        options.curves,
+        options.looks,
+        options.cluster,
+    )
+    finished = carry_out(todo, execution, estimator, console, before)
+    _say_what_is_elsewhere(console, store, todo)
+    return sum(record.status == "failed" for record in finished)
+
+
+def _what_is_kept(plans: Iterable[list[Run]], results_dir: Path, cache_dir: Path) -> str:
+    """What a stopped benchmark leaves, in words; ``plans`` hold all its runs, recorded ones included."""
+    store = Store(results_dir)
+    runs = [run for plan in plans for run in plan]
+    recorded = sum(store.path_of(run).exists() for run in runs)
+    text = f"Stopped. {recorded} of {len(runs)} runs are recorded in {results_dir}; the same command does the rest"
+    checkpoints = cache_dir / "checkpoints"
+    names = {cache_file(checkpoints, run, "").name for run in runs}
+    begun = sum(any(checkpoints.glob(f"{name}*.pt")) for name in names)  # of a fit in stages one for each
+    if begun:
+        trainings = "1 training goes" if begun == 1 else f"{begun} trainings go"
+        text += f", and {trainings} on from the checkpoint in {checkpoints}"
+    return f"{text}."
+
+
+def _say_what_is_elsewhere(console: Console, store: Store, runs: list[Run]) -> None:
+    """Workers of a cluster that does not share the directory of records wrote them on their own disks."""
+    elsewhere = sum(not store.path_of(run).exists() for run in runs)
+    if elsewhere:
+        console.print(
+            f"{elsewhere} records lie in {store.root} on the workers' own disks, not here. Copy that directory from "
+            "each machine and take it over with `python -m bench merge`.",
+            highlight=False,
+        )
 
 
 def _say_what_is_to_do(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord]) -> None:

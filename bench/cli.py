@@ -19,6 +19,7 @@ from rich.console import Console
 
 from bench import data_commands, record_commands
 from bench.data_commands import DataDir, Root
+from bench.interruption import StoppedError
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
 from datasets.errors import UniBoardError, printable
 from datasets.storage import full_disk
@@ -36,6 +37,8 @@ app = typer.Typer(
 error_console = Console(stderr=True)
 EXIT_FAILED_RUNS = 1
 EXIT_USER_ERROR = 2
+EXIT_STOPPED = 130
+"""As shells have it for what Ctrl-C ended."""
 
 app.add_typer(record_commands.app)
 app.add_typer(data_commands.app)
@@ -49,6 +52,9 @@ def main() -> None:
     """Entry point: errors that are written for people are printed as such, exit code 2."""
     try:
         app()
+    except StoppedError as error:
+        error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(EXIT_STOPPED)
     except (UniBoardError, ResultsError, OSError) as error:
         told = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
         if told is None:
@@ -84,9 +90,17 @@ def run(
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[
-        int, typer.Option(min=0, help="Runs at the same time; 0: one, but the number of cores (at most 4) for quick.")
+        int,
+        typer.Option(
+            min=0, help="Runs at the same time; 0: one on each GPU, else one, but the cores (at most 4) for quick."
+        ),
     ] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs.")] = 0,
+    cluster: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers carry the runs out; see docs/cluster.md.")
+    ] = "",
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs, one on a cluster.")
+    ] = 0,
     data_dir: DataDir = Path("data"),
     root: Root = None,
     textures_dir: Annotated[
@@ -209,6 +223,7 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
         "preset",
         "device",
         "jobs",
+        "cluster",
         "threads",
         "data_dir",
         "root",
@@ -248,6 +263,8 @@ def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]
     for name in ("data_dir", "root", "textures_dir", "weights_dir", "results_dir", "cache_dir", "checkpoint"):
         if shared[name] is not None:
             shared[name] = shared[name].expanduser()  # not every shell expands ~ behind an equals sign
+            if given["cluster"]:  # workers have directories of their own to start from
+                shared[name] = shared[name].absolute()
     return [Options(dataset=name, **shared) for name in _datasets(given["dataset"])]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from bench.gpus import gpu_count
 from datasets.errors import UniBoardError, unknown_name
 from datasets.registry import find_dataset
 from methods.registry import known_detectors
@@ -39,6 +40,7 @@ class Options:
     only: tuple[str, ...] = ()
     device: str = "auto"
     jobs: int = 1
+    cluster: str = ""
     threads: int = 0
     data_dir: Path = Path("data")
     root: Path | None = None
@@ -113,13 +115,22 @@ class Options:
 
     @property
     def resolved_jobs(self) -> int:
-        """Runs at the same time; 0 chooses: one, but as many as cores (at most 4) for the quick preset.
+        """Runs at the same time; 0 chooses: one on each GPU, else one, but as many as cores (at most 4) for quick.
 
         Quick networks are so small that a second thread hardly helps a step (measured: 1.2 times), a second
-        process does. The timings of such runs are flagged.
+        process does. The timings of such runs are flagged. On a cluster its workers are what counts.
+
+        Raises:
+            OptionError: If both a number and a cluster are given.
         """
-        if self.jobs:
-            return self.jobs
+        if self.jobs and self.cluster:
+            raise OptionError(
+                "JOBS does not go with CLUSTER: every worker of the cluster carries out one run at a time."
+            )
+        if self.jobs or self.cluster:
+            return self.jobs or 1
+        if gpu_count(self.device) > 1:
+            return gpu_count(self.device)
         return min(os.cpu_count() or 1, _QUICK_JOBS) if self.resolved_preset == "quick" else 1
 
     @property
@@ -137,7 +148,9 @@ class Options:
 
     @property
     def resolved_threads(self) -> int:
-        """Threads of each run: the cores shared among the jobs."""
+        """Threads of each run: the cores shared among the jobs; one on a cluster, whose cores are not known here."""
+        if self.cluster:
+            return self.threads or 1
         return self.threads or max(1, (os.cpu_count() or 1) // self.resolved_jobs)
 
 

@@ -122,8 +122,8 @@ class Run:
         return f"{self.title} | {self.setting} | {what} | seed {self.seed}"
 
 
-def resolve_device(name: str) -> str:
-    """``auto`` is the GPU if there is one.
+def resolve_device(name: str, cluster: str = "") -> str:
+    """``auto`` is the GPU if there is one. The workers of a cluster may have one where this machine has none.
 
     Raises:
         OptionError: If the device is not there.
@@ -136,7 +136,7 @@ def resolve_device(name: str) -> str:
         raise unknown_name("device", name, ["cpu", "cuda", "auto"]) from error
     if device.type not in ("cpu", "cuda"):
         raise unknown_name("device", name, ["cpu", "cuda", "auto"])
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cuda" and not cluster and not torch.cuda.is_available():
         raise OptionError("DEVICE=cuda, but torch finds no GPU here. Use DEVICE=cpu.")
     return name
 
@@ -206,7 +206,7 @@ def _make_run(
     info = find_dataset(options.dataset)
     choice, checkpoint = contender.backbone, contender.checkpoint
     identity, method = load_backbone(choice).identity(), contender.entry(config)
-    device = resolve_device(options.device)
+    device = resolve_device(options.device, options.cluster)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
     protocol = Protocol(map_size=options.resolved_map_size)
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
-import joblib
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,18 +21,18 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from bench.claims import Claims
+from bench.cluster import open_cluster
 from bench.estimate import Estimator
 from bench.outage import raise_outage
 from bench.plan import Run, fits, splits_of
-from bench.provenance import ROOT
-from bench.runner import Execution, execute
-from datasets.errors import UniBoardError
+from bench.rounds import Engine, in_rounds
+from bench.runner import Execution
+from bench.turns import Outcome, Stamps, Turn, stamps, take_turn
+from bench.workers import in_processes
 from methods.features import FeatureSpec
 from results.record import RunRecord
-
-
-class WorkerError(UniBoardError):
-    """A worker process ended before its run did."""
+from results.store import Store
 
 
 def duration(seconds: float) -> str:
@@ -97,16 +95,17 @@ class Reporter:
         self._last_line = time.monotonic()
         self.console.print(text, highlight=False, markup=False)
 
-    def finished(self, run: Run, record: RunRecord, seconds: float) -> None:
+    def finished(self, run: Run, record: RunRecord, seconds: float, *, by_others: bool = False) -> None:
         """A run is recorded."""
         self.left.remove(run)
-        if record.status == "ok":
+        if record.status == "ok" and not by_others:
             self.estimator.observe(run, seconds)
         done = self.total - len(self.left)
         outcome = _outcome(record)
         self.progress.update(self.overall, completed=done, note=self.remaining())
         rest = f"; {self.remaining()}" if self.left else ""
-        self.line(f"[{done}/{self.total}] {run.describe()}: {outcome} in {duration(seconds)}{rest}")
+        spent = ", recorded by another process" if by_others else f" in {duration(seconds)}"
+        self.line(f"[{done}/{self.total}] {run.describe()}: {outcome}{spent}{rest}")
 
 
 def _outcome(record: RunRecord) -> str:
@@ -151,65 +150,62 @@ def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
                     reporter.line(f"features of {category} ({split}): {error}")
 
 
-def carry_out(runs: Sequence[Run], execution: Execution, estimator: Estimator, console: Console) -> list[RunRecord]:
-    """Carry out the runs and write their records.
+def carry_out(
+    runs: Sequence[Run],
+    execution: Execution,
+    estimator: Estimator,
+    console: Console,
+    before: Stamps | None = None,
+) -> list[RunRecord]:
+    """Carry out the runs and write their records; what other processes record meanwhile is not done again.
 
     Args:
         runs: In the order in which to start them.
         execution: How.
         estimator: For the time that is left.
         console: Where progress is shown.
+        before: Stamps of their records, taken before the plan was compared with the store; None for now.
 
     Returns:
         The records, in the order in which the runs finished.
     """
+    before = stamps(Store(execution.results_dir), runs) if before is None else before
+    claims = Claims(execution.results_dir, uuid.uuid4().hex)
     reporter = Reporter(console, runs, estimator, execution.jobs)
     records: list[RunRecord] = []
-    with reporter.progress:
-        if runs:
-            fill_bank(runs, reporter)
-        if execution.jobs == 1:
-            for group in fits(runs):
-                started = time.perf_counter()
-                what = group[0].describe()
-                for run, record in zip(group, execute(group, execution, partial(reporter.stage, what)), strict=True):
+    try:
+        with reporter.progress, _engine(execution, reporter) as (engine, jobs):
+            reporter.jobs = jobs
+            execution = replace(execution, jobs=jobs)
+            if runs and not execution.cluster:  # which computes features where they are needed
+                fill_bank(runs, reporter)
+            turns = [
+                Turn(group, execution, claims.session, {run.score_id: before.get(run.score_id) for run in group})
+                for group in fits(runs)
+            ]
+            for outcome in in_rounds(turns, engine, claims, reporter.line):
+                for run, record in zip(outcome.group, outcome.records, strict=True):
                     records.append(record)
-                    reporter.finished(run, record, time.perf_counter() - started)
-        else:
-            reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only
-            with _importable_workers():
-                parallel = joblib.Parallel(n_jobs=execution.jobs, return_as="generator_unordered")
-                tasks = (joblib.delayed(_in_worker)(group, execution) for group in fits(runs))
-                try:
-                    for group, found, seconds in parallel(tasks):
-                        for run, record in zip(group, found, strict=True):
-                            records.append(record)
-                            reporter.finished(run, record, seconds)
-                except TerminatedWorkerError as error:
-                    raise WorkerError(
-                        "A worker process was killed, most likely for want of memory. What is recorded stays; "
-                        "start again with fewer JOBS, the rest will be run."
-                    ) from error
+                    reporter.finished(run, record, outcome.seconds, by_others=run.score_id in outcome.others)
+    finally:
+        claims.sweep()
     return records
 
 
-def _in_worker(group: tuple[Run, ...], execution: Execution) -> tuple[tuple[Run, ...], list[RunRecord], float]:
-    started = time.perf_counter()
-    records = execute(group, execution)
-    return group, records, time.perf_counter() - started
-
-
 @contextmanager
-def _importable_workers() -> Iterator[None]:
-    """Worker processes start with the repository's root first on their path: another ``datasets`` must not win."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = before
+def _engine(execution: Execution, reporter: Reporter) -> Iterator[tuple[Engine, int]]:
+    """Who takes the turns, and how many at a time."""
+    if execution.cluster:
+        with open_cluster(execution.cluster, reporter.line) as cluster:
+            reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only
+            yield cluster.outcomes, cluster.slots
+    elif execution.jobs > 1:
+        reporter.progress.update(reporter.inner, visible=False)
+        yield partial(in_processes, jobs=execution.jobs), execution.jobs
+    else:
+        yield partial(_in_this_process, reporter=reporter), 1
+
+
+def _in_this_process(turns: Sequence[Turn], reporter: Reporter) -> Iterator[Outcome]:
+    for turn in turns:
+        yield take_turn(turn, partial(reporter.stage, turn.group[0].describe()))

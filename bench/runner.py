@@ -51,6 +51,7 @@ class Execution:
         jobs: Runs at the same time.
         force: Fit again, also where a fitted state was kept.
         command: What the user typed, for the record.
+        cluster: Address of the Dask scheduler whose workers carry the runs out; empty for this machine.
         looks: Pictures of what detectors rebuild are kept beside the maps of seed 0.
         curves: Test metrics are noted every so many epochs of a training, for learning curves; 0 for never.
     """
@@ -63,6 +64,7 @@ class Execution:
     command: str = ""
     curves: int = 0
     looks: bool = False
+    cluster: str = ""
 
 
 @dataclass
@@ -111,6 +113,11 @@ def execute(
     if isinstance(fitted, _Fitted) and fitted.unkept:
         raise fitted.unkept
     return records
+
+
+def give_up(runs: Sequence[Run], execution: Execution, error: Exception) -> list[RunRecord]:
+    """Record runs that share one fit as failed without carrying them out."""
+    return [_record(run, execution, error, utc_now()) for run in runs]
 
 
 def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:

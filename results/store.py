@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from pydantic import ValidationError
 
 from results.byte_arrays import joined, parted
 from results.errors import RecordError
-from results.record import RunRecord
+from results.record import DatasetEntry, MethodEntry, RunRecord
 from results.record_file import EditedError, decode_record, encode_record
 
 _NEEDED = {
@@ -37,6 +38,23 @@ _NEEDED = {
 ARRAYS = tuple(_NEEDED)
 _CURVE = "curve/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Placed(Protocol):
+    """What a record's place hangs on: a record has it, and so has a run before it is carried out."""
+
+    @property
+    def dataset(self) -> DatasetEntry: ...  # noqa: D102
+    @property
+    def setting(self) -> str: ...  # noqa: D102
+    @property
+    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def method(self) -> MethodEntry: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def score_id(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -114,8 +132,8 @@ class Store:
     also: tuple[Path, ...] = ()
     problems: list[tuple[Path, str]] = field(default_factory=list)
 
-    def path_of(self, record: RunRecord) -> Path:
-        """Where the record's JSON file lies, or will lie, under ``root``."""
+    def path_of(self, record: Placed) -> Path:
+        """Where the JSON file of a record, or of a run, lies or will lie under ``root``."""
         part = f"all-{record.dataset.set_id}" if record.setting == "unified" else record.categories[0]
         directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
         return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"

@@ -268,7 +268,7 @@ def test_make_passes_its_variables_on():
     variables = {
         "DATASET": "visa", "METHODS": "uniad,padim", "SETTINGS": "unified,separate", "SEEDS": "5", "PRESET": "paper",
         "CATEGORIES": "candle", "DEVICE": "cuda", "JOBS": "2", "DATA_DIR": "d", "WEIGHTS_DIR": "w",
-        "BACKBONE": "resnet18", "SET": "uniad.steps=5,uniad.width=64",
+        "BACKBONE": "resnet18", "CLUSTER": "tcp://host:8786", "SET": "uniad.steps=5,uniad.width=64",
     }  # fmt: skip
     command = ["make", "--dry-run", "--always-make", "bench", *(f"{name}={value}" for name, value in variables.items())]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout

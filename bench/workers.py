@@ -1,0 +1,67 @@
+"""Runs in several processes of this machine at a time (joblib); each starts afresh and finds our ``datasets`` first."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from bench.gpus import gpu_count, see_only_own_gpu, visible_gpus
+from bench.provenance import ROOT
+from bench.turns import Outcome, Turn, take_turn
+
+
+class WorkersDiedError(Exception):
+    """A worker process was killed, and with it the pool: what it left undone has to be handed out again."""
+
+
+def in_processes(turns: Sequence[Turn], jobs: int) -> Iterator[Outcome]:
+    """Let worker processes take the turns.
+
+    Args:
+        turns: In the order in which to start them.
+        jobs: Processes at a time.
+
+    Yields:
+        Outcomes, in the order in which they come.
+
+    Raises:
+        WorkersDiedError: If one of the processes is killed. All of them have ended then.
+    """
+    gpus = visible_gpus(gpu_count(turns[0].group[0].device), os.environ)
+    with importable_workers():
+        # Ctrl-C reaches every process of a terminal: the workers leave it to this one, which ends them.
+        quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+        # Two at least: joblib would take a single job's turns in this process, and they may be what kills it.
+        parallel = joblib.Parallel(max(2, jobs), return_as="generator_unordered", batch_size=1, **quiet)
+        try:
+            yield from parallel(joblib.delayed(_in_worker)(turn, gpus) for turn in turns)
+        except TerminatedWorkerError as error:
+            raise WorkersDiedError(str(error)) from error
+
+
+def _in_worker(turn: Turn, gpus: tuple[str, ...]) -> Outcome:
+    see_only_own_gpu(multiprocessing.current_process().name, gpus)
+    return take_turn(turn)
+
+
+@contextmanager
+def importable_workers() -> Iterator[None]:
+    """Worker processes start with the repository's root first on their path: another ``datasets`` must not win."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
