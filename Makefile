@@ -23,7 +23,7 @@ DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint format contact-sheet clean
+.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint audit format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +93,17 @@ lint: setup ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+AUDIT_VENV ?= .venv-audit
+$(AUDIT_VENV)/installed:
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit
+	touch $@
+
+# In an environment of its own: what looks for holes in the pinned packages is none of them. --no-deps takes the
+# versions of the lock file as they are; --disable-pip installs none of them.
+audit: $(AUDIT_VENV)/installed ## Look up known vulnerabilities of the pinned packages (needs the network)
+	$(AUDIT_VENV)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --desc on
+
 format: setup ## Let ruff format the code
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
@@ -101,4 +112,4 @@ contact-sheet: setup ## Draw docs/synthetic_contact_sheet.png
 	$(PY) -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png
 
 clean: ## Delete the environment, kept features and the page; records and data stay
-	rm -rf $(VENV) .cache reports/site
+	rm -rf $(VENV) $(AUDIT_VENV) .cache reports/site

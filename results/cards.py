@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from results.errors import RecordError
 from results.store import portable, write_atomically
@@ -40,7 +40,7 @@ class MethodCard(BaseModel):
     designed_for: Literal["unified", "separate"]
     paper: str
     year: int
-    url: str
+    url: str = Field(pattern=r"^(https?://|$)")  # a page links to it: no javascript:
     version: int
     class_aware: bool = False
     deviations: str = ""
