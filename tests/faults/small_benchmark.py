@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +118,8 @@ def garbage(store: Path, cache: Path) -> list[str]:
 def main(args: Sequence[str]) -> None:
     from bench.cli import main as bench_main
 
+    # Tests in the background of a shell ignore Ctrl-C, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     instrument()
     sys.argv = ["bench", *args]
     bench_main()

@@ -15,11 +15,24 @@ import pytest
 from results.store import Store
 from tests.faults import small_benchmark as small
 
+_started: list[subprocess.Popen[str]] = []
+
 
 def start(data: Path, work: Path, log: Path, *more: str, store: str = "runs", **changes: int) -> subprocess.Popen[str]:
     command = small.command(*small.arguments(data, work / store, work / "cache", *more, **changes))
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=small.ROOT, env=small.environment(log), **streams)
+    process = subprocess.Popen(command, cwd=small.ROOT, env=small.environment(log), **streams)
+    _started.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on():
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 250) -> None:
