@@ -1,0 +1,129 @@
+"""A benchmark of short runs over a miniature dataset, carried out in processes that tests may kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from results.store import Store, read_record
+from tests.bench.conftest import SMALL
+from tests.miniature import write_miniature_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+LOG, HASTE = "UNIBOARD_TEST_LOG", "UNIBOARD_TEST_HASTE"
+
+
+def write_data(directory: Path) -> Path:
+    return write_miniature_folder(directory / "folder", train=3, good=2, defects=("scratch",))
+
+
+def arguments(data: Path, store: Path, cache: Path, *more: str, steps: int = 20, seeds: int = 1) -> list[str]:
+    """Of ``python -m bench``: six short fits by default, three of them trainings."""
+    small = [a for a in SMALL if a.startswith(("padim", "uniad")) and not a.startswith("uniad.steps")]
+    sets = [part for a in (*small, f"uniad.steps={steps}") for part in ("--set", a)]
+    return [
+        "run", "--dataset", "folder", "--root", str(data), "--methods", "padim,uniad", "--seeds", str(seeds),
+        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(store),
+        "--cache-dir", str(cache), "--reference-dir", str(store / "none"), "--site", str(store.parent / "site"),
+        "--device", "cpu", "--threads", "1", "--no-looks", *sets, *more,
+    ]  # fmt: skip
+
+
+def environment(log: Path, *, haste: bool = True) -> dict[str, str]:
+    """For processes that call ``main``: fits are logged; in haste nothing is estimated and no page is rendered."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", LOG: str(log), HASTE: str(int(haste))}
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "tests.faults.small_benchmark", *args]
+
+
+def log_line(*words: object) -> None:
+    """One write in append mode: lines of several processes do not mix."""
+    with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
+        log.write(" ".join(str(word) for word in words) + "\n")
+
+
+def logged(log: Path, what: str) -> list[str]:
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return [line.partition(" ")[2] for line in lines if line.startswith(f"{what} ")]
+
+
+def instrument() -> None:
+    """Log which fits begin and where trainings are resumed; write a checkpoint after every step."""
+    import bench.benchmark
+    import bench.turns
+    import methods.training
+    from methods.training_checkpoint import TrainingState
+
+    execute, resume, estimator = bench.turns.execute, TrainingState.resume, bench.benchmark.Estimator
+
+    def logged_execute(runs, execution, progress=lambda done, total, what: None):
+        log_line("fit", runs[0].fit_id)
+        return execute(runs, execution, progress)
+
+    def logged_resume(self, path):
+        step = resume(self, path)
+        if step:
+            log_line("resumed", step)
+        return step
+
+    bench.turns.execute = logged_execute
+    TrainingState.resume = logged_resume
+    methods.training._CHECKPOINT_SECONDS = 0.0
+    if os.environ.get(HASTE) == "1":
+        bench.benchmark.Estimator = lambda records, probe, curves: estimator(records, probe=False, curves=curves)
+        bench.benchmark.build = lambda store, site: site
+        bench.benchmark.print_headline = lambda *args: None
+
+
+def outcome(store: Path) -> dict[str, object]:
+    """All that a store holds of its runs, cost and provenance aside, by file."""
+    found: dict[str, object] = {}
+    for path in sorted(store.rglob("seed*")):
+        name = path.relative_to(store).as_posix()
+        if path.suffix == ".json":
+            found[name] = json.dumps(read_record(path).comparable(), sort_keys=True)
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def problems(store: Path) -> list[str]:
+    """Records of seed 0 that are torn, or whose arrays are missing or torn."""
+    opened, bad = Store(store), []
+    for record in opened.records():
+        try:
+            scores = opened.scores(record)
+            maps = opened.maps(record)
+            if record.status != "ok" or len(maps) != len(scores.own) or not np.isfinite(scores.own).all():
+                bad.append(f"{opened.path_of(record)}: {record.failure or 'arrays do not fit'}")
+        except Exception as error:
+            bad.append(str(error))
+    return bad + [f"{path}: {reason}" for path, reason in opened.problems]
+
+
+def garbage(store: Path, cache: Path) -> list[str]:
+    """What should be gone when a benchmark is through."""
+    left = [*store.glob(".claims"), *store.rglob(".seed*.tmp"), *cache.glob("checkpoints/*")]
+    return [str(path) for path in left]
+
+
+def main(args: Sequence[str]) -> None:
+    from bench.cli import main as bench_main
+
+    # Tests in the background of a shell ignore Ctrl-C, and so would this process.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    instrument()
+    sys.argv = ["bench", *args]
+    bench_main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,161 @@
+"""Runs on a Dask cluster: a scheduler and three workers on this machine, one of which is killed over its run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.cluster import ClusterError, open_cluster
+from bench.options import OptionError, Options
+from bench.plan import resolve_device
+from results.store import Store
+from tests.faults import small_benchmark as small
+
+needs_dask = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="needs Dask: pip install distributed"
+)
+
+
+def test_without_dask_the_cure_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match="pip install distributed"), open_cluster("tcp://127.0.0.1:1", print):
+        pass
+
+
+def test_a_cluster_takes_the_place_of_jobs_and_knows_its_own_devices():
+    with pytest.raises(OptionError, match="JOBS does not go with CLUSTER"):
+        _ = Options(jobs=2, cluster="tcp://127.0.0.1:1").resolved_jobs
+    assert Options(cluster="tcp://127.0.0.1:1").resolved_threads == 1
+    assert resolve_device("cuda", "tcp://127.0.0.1:1") == "cuda"
+
+
+@needs_dask
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("bench.cluster._CONNECT_SECONDS", 1)
+    args = small.arguments(small.write_data(tmp_path), tmp_path / "runs", tmp_path / "cache")
+    monkeypatch.setattr(sys, "argv", ["bench", *args, "--cluster", "tcp://127.0.0.1:1"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "No Dask scheduler answers at tcp://127.0.0.1:1" in " ".join(capsys.readouterr().err.split())
+
+
+class ClusterOfProcesses:
+    """Processes that start in a directory of their own, where a package called ``datasets`` lies in wait."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.file, self.processes = directory, directory / "scheduler.json", []
+        (directory / "datasets").mkdir(parents=True)
+        (directory / "datasets" / "__init__.py").write_text("")
+        self.scheduler = self.start("scheduler", "--port", "0", "--no-dashboard")
+
+    def start(self, what: str, *more: str) -> subprocess.Popen:
+        where = ("--host", "127.0.0.1", "--scheduler-file", str(self.file))
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *where, *more]
+        with (self.directory / "log").open("ab") as log:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log, env=env)
+        self.processes.append(process)
+        return process
+
+    def start_workers(self, count: int, threads: int = 1) -> None:
+        for _ in range(count):
+            self.start("worker", "--nthreads", str(threads), "--no-nanny", "--no-dashboard")
+
+    @property
+    def address(self) -> str:
+        deadline = time.monotonic() + 60
+        while not self.file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return json.loads(self.file.read_text())["address"]
+
+    def end(self) -> None:
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    processes = ClusterOfProcesses(tmp_path / "elsewhere")
+    yield processes
+    processes.end()
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_worker_killed_over_its_run_changes_no_record(cluster, tmp_path):
+    cluster.start_workers(3)
+    data, serial, store, cache = (
+        small.write_data(tmp_path),
+        *(tmp_path / name for name in ("serial", "runs", "cache")),
+    )
+    env = small.environment(tmp_path / "log")
+    command = small.command(*small.arguments(data, store, cache, steps=100), "--cluster", cluster.address)
+    with subprocess.Popen(command, cwd=small.ROOT, env=env, stdout=subprocess.PIPE, text=True) as bench:
+        victim = holder_of_a_training(store, {process.pid for process in cluster.processes})
+        os.kill(victim, signal.SIGKILL)
+        output, _ = bench.communicate(timeout=250)
+    assert bench.returncode == 0, output
+    alone = small.command(*small.arguments(data, serial, tmp_path / "other", steps=100), "--jobs", "1")
+    subprocess.run(alone, cwd=small.ROOT, env=env, check=True, timeout=250, stdout=subprocess.DEVNULL)
+    assert len(Store(store).records()) == 6
+    assert small.outcome(store) == small.outcome(serial)
+    assert {record.cost.jobs for record in Store(store).records()} == {3}, "times are flagged"
+    assert small.garbage(store, cache) == []
+
+
+def holder_of_a_training(store: Path, workers: set[int]) -> int:
+    """A worker that has claimed a fit and has been at it for a moment."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        for claim in store.glob(".claims/*"):
+            try:
+                holder = json.loads(claim.read_text())["process"]
+                age = time.time() - claim.stat().st_mtime
+            except (OSError, ValueError):
+                continue
+            if holder in workers and age > 1.0:
+                return holder
+        time.sleep(0.02)
+    raise AssertionError("no worker claimed anything")
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_on(cluster, tmp_path):
+    cluster.start_workers(3)
+    data, store = small.write_data(tmp_path), tmp_path / "runs"
+    args = small.arguments(data, store, tmp_path / "cache", steps=100_000)
+    command = small.command(*args, "--cluster", cluster.address, "--settings", "unified")
+    env = small.environment(tmp_path / "log")
+    with subprocess.Popen(command, cwd=small.ROOT, env=env, stdout=subprocess.PIPE, text=True) as bench:
+        deadline = time.monotonic() + 200
+        while not list(store.rglob("padim/*/seed*.json")) and time.monotonic() < deadline:
+            time.sleep(0.1)  # from here on every claim is the training's
+        for _ in range(2):
+            workers = {process.pid for process in cluster.processes if process.poll() is None}
+            os.kill(holder_of_a_training(store, workers), signal.SIGKILL)
+            time.sleep(1.5)
+        output, _ = bench.communicate(timeout=250)
+    assert bench.returncode == 1, output
+    by_method = {record.method.name: record for record in Store(store).records()}
+    assert by_method["padim"].status == "ok"
+    assert by_method["uniad"].failure.error_type == "WorkerError"
+    assert "2 worker processes were killed" in by_method["uniad"].failure.message
+
+
+@needs_dask
+def test_workers_of_several_threads_are_refused(cluster):
+    cluster.start_workers(1, threads=2)
+    with pytest.raises(ClusterError, match="has 2 threads"), open_cluster(cluster.address, print):
+        pass

@@ -1,0 +1,120 @@
+"""Benchmarks that are killed, stopped, or started twice, as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from results.store import Store
+from tests.faults import small_benchmark as small
+
+_started: list[subprocess.Popen[str]] = []
+
+
+def start(data: Path, work: Path, log: Path, *more: str, store: str = "runs", **changes: int) -> subprocess.Popen[str]:
+    command = small.command(*small.arguments(data, work / store, work / "cache", *more, **changes))
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=small.ROOT, env=small.environment(log), **streams)
+    _started.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on():
+    yield
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, process: subprocess.Popen[str], seconds: float = 250) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, f"it ended before it was due: {process.communicate()[0]}"
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
+
+def shoot(kills: int, jobs: int) -> dict[str, int]:
+    command = [sys.executable, "-m", "tests.faults.kill_at_random", "--kills", str(kills), "--jobs", str(jobs)]
+    done = subprocess.run(command, cwd=small.ROOT, capture_output=True, text=True, timeout=1700)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_killed_a_few_times_at_random_nothing_is_torn_lost_or_run_twice():
+    counts = shoot(kills=3, jobs=1)
+    assert counts["killed"] == 3
+    assert counts["rounds"] >= 1
+    assert counts["records"] == 6 * counts["rounds"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_fifty_times_at_random_nothing_is_torn_lost_or_run_twice(jobs):
+    counts = shoot(kills=50, jobs=jobs)
+    assert counts["killed"] == 50
+    assert counts["records"] == 6 * counts["rounds"]
+
+
+@pytest.mark.slow
+def test_two_at_once_on_one_store_share_the_work(tmp_path):
+    data, log = small.write_data(tmp_path), tmp_path / "log"
+    both = [start(data, tmp_path, log, "--jobs", "1", seeds=2) for _ in range(2)]
+    outputs = [process.communicate(timeout=280)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    fits = small.logged(log, "fit")
+    assert len(fits) == 12
+    assert len(set(fits)) == 12, "each fit was carried out by one of them"
+    store = tmp_path / "runs"
+    found = Store(store)
+    assert [record.status for record in found.records()] == ["ok"] * 12
+    assert found.problems == []
+    assert small.garbage(store, tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(("stop", "jobs"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, stop, jobs):
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
+    more = ("--jobs", str(jobs), "--reverse")
+    process = start(data, tmp_path, log, *more, steps=1_000_000)
+    checkpoints, claims = tmp_path / "cache" / "checkpoints", store / ".claims"
+    if jobs == 1:
+        wait_for(lambda: list(checkpoints.glob("*.pt")), process)
+    else:  # its workers write checkpoints once a minute: long after this
+        wait_for(lambda: len(list(claims.glob("*.1"))) == 2, process)
+    workers = {json.loads(claim.read_text())["process"] for claim in claims.glob("*.1")}
+    process.send_signal(stop)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert f"Stopped. 0 of 6 runs are recorded in {store}; the same command does the rest" in output
+    assert ("1 training goes on from the checkpoint" in output) == (jobs == 1)
+    assert "Traceback" not in output
+    assert len(workers) == jobs
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert not claims.exists()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp_path):
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
+    process = start(data, tmp_path, log, "--jobs", "2", steps=60)
+    wait_for(lambda: list(store.glob(".claims/*.1")), process)
+    victim = json.loads(next(store.glob(".claims/*.1")).read_text())["process"]
+    assert victim != process.pid
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    assert "A worker process was killed" in output
+    serial = start(data, tmp_path, log, "--jobs", "1", store="serial", steps=60)
+    serial.communicate(timeout=280)
+    assert small.outcome(store) == small.outcome(tmp_path / "serial")
+    assert small.garbage(store, tmp_path / "cache") == []
