@@ -202,6 +202,6 @@ def test_a_directory_that_may_not_be_searched_is_told(tmp_path, monkeypatch):
     def refused(self):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr("datasets.folder._is_category", lambda entry: refused(entry))
+    monkeypatch.setattr("datasets.folder._is_category", lambda entry, layout: refused(entry))
     with pytest.raises(DatasetError, match=rf"{root}/bolt: can't be read \(Permission denied\)\. Check the disk"):
         open_dataset("folder", tmp_path, root)
