@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -81,6 +82,15 @@ def instrument() -> None:
         bench.benchmark.Estimator = lambda records, probe, curves: estimator(records, probe=False, curves=curves)
         bench.benchmark.build = lambda store, site: site
         bench.benchmark.print_headline = lambda *args: None
+
+
+def holders(store: Path) -> list[int]:
+    """The processes that have claimed a fit; claims that are being written, or given up, at this moment left out."""
+    found = []
+    for claim in store.glob(".claims/*"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(json.loads(claim.read_text())["process"])
+    return found
 
 
 def outcome(store: Path) -> dict[str, object]:

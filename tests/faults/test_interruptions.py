@@ -86,12 +86,12 @@ def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, st
     data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
     more = ("--jobs", str(jobs), "--reverse")
     process = start(data, tmp_path, log, *more, steps=1_000_000)
-    checkpoints, claims = tmp_path / "cache" / "checkpoints", store / ".claims"
+    checkpoints = tmp_path / "cache" / "checkpoints"
     if jobs == 1:
         wait_for(lambda: list(checkpoints.glob("*.pt")), process)
     else:  # its workers write checkpoints once a minute: long after this
-        wait_for(lambda: len(list(claims.glob("*.1"))) == 2, process)
-    workers = {json.loads(claim.read_text())["process"] for claim in claims.glob("*.1")}
+        wait_for(lambda: len(small.holders(store)) == 2, process)
+    workers = set(small.holders(store))
     process.send_signal(stop)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -100,15 +100,16 @@ def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, st
     assert "Traceback" not in output
     assert len(workers) == jobs
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-    assert not claims.exists()
+    assert not (store / ".claims").exists()
 
 
 @pytest.mark.slow
 def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp_path):
     data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
     process = start(data, tmp_path, log, "--jobs", "2", steps=60)
-    wait_for(lambda: list(store.glob(".claims/*.1")), process)
-    victim = json.loads(next(store.glob(".claims/*.1")).read_text())["process"]
+    found: list[int] = []
+    wait_for(lambda: found.extend(small.holders(store)) or found, process)
+    victim = found[0]
     assert victim != process.pid
     os.kill(victim, signal.SIGKILL)
     output, _ = process.communicate(timeout=280)
