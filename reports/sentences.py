@@ -74,7 +74,10 @@ def mixing(rows: Sequence[Row]) -> list[str]:
         {f"{row.backbone.name} ({row.backbone.weights})" for row in rows if row.backbone.weights != "none"}
     )
     if len(backbones) > 1:
-        said.append(f"Rows use different frozen backbones or weights: {listed(backbones)}.")
+        said.append(
+            f"Rows use different frozen backbones or weights: {listed(backbones)}. What separates such rows may be the "
+            "backbone, not the method."
+        )
     untrained = sum(row.backbone.weights == "random" for row in rows)
     if untrained:
         which = "Rows here" if untrained == len(rows) else "Rows marked “random weights”"

@@ -1,7 +1,9 @@
-"""Training images with a class at every place: pictures of the pool pasted into each other.
+"""Training images with a class at every place: pictures of the pool pasted into each other or onto a plain surface.
 
 A backbone for anomaly detection has to tell places apart, not images; so the target is dense. A place that shows more
-than one class has none.
+than one class has none, nor has one where nothing of its class is to be seen. A plain surface, however lit and noisy,
+is a class of its own: most photographs of parts show one behind the part, and features that read something into it
+hide the defects.
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 UNKNOWN = -1
-"""Target of a place that shows several classes."""
+"""Target of a place that shows several classes, or nothing of its class."""
+_PLAIN = 0.4
+"""Share of the images with a plain surface behind what is pasted."""
 
 
 def batch(
@@ -21,8 +26,8 @@ def batch(
     """Images and their classes by place.
 
     Args:
-        pool: (N, H, W, 3) uint8; picture k is of class k modulo ``classes``.
-        classes: Number of classes.
+        pool: (N, H, W, 4) uint8, of ``open_pool``; picture k is of class k modulo ``classes``.
+        classes: Number of classes of the pool; the plain surface is one more, the last.
         rng: Decides everything.
         count: B, images.
         strides: Of the target grids; each divides H and W.
@@ -34,14 +39,17 @@ def batch(
     images = np.empty((count, size, size, 3), dtype=np.uint8)
     labels = np.empty((count, size, size), dtype=np.int64)
     for row in range(count):
-        number = int(rng.integers(len(pool)))
-        images[row], labels[row] = _turned(pool[number], rng), number % classes
-        for _ in range(int(rng.integers(0, 4))):
-            other = int(rng.integers(len(pool)))
+        if rng.random() < _PLAIN:
+            canvas, known = _plain(rng, size), np.full((size, size), classes)
+            pasted = int(rng.integers(1, 4))
+        else:
+            canvas, known = _picture(pool, classes, rng)
+            pasted = int(rng.integers(0, 4))
+        for _ in range(pasted):
+            other, its = _picture(pool, classes, rng)
             region = _region(rng, size)
-            images[row][region] = _turned(pool[other], rng)[region]
-            labels[row][region] = other % classes
-        images[row] = _recoloured(images[row], rng)
+            canvas[region], known[region] = other[region], its[region]
+        images[row], labels[row] = _degraded(_recoloured(canvas, rng), rng), known
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return pixels, [targets(torch.from_numpy(labels), stride) for stride in strides]
 
@@ -54,17 +62,38 @@ def targets(labels: Tensor, stride: int) -> Tensor:
     return torch.where(low == high, low, UNKNOWN)
 
 
-def _turned(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One of the eight turns and reflections of a square."""
-    turned = np.rot90(image, int(rng.integers(4)))
-    return turned[:, ::-1] if rng.random() < 0.5 else turned
+def _picture(
+    pool: NDArray[np.uint8], classes: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(size, size, 3) picture of the pool, turned or reflected in one of eight ways, and (size, size) its classes."""
+    number = int(rng.integers(len(pool)))
+    turned = np.rot90(pool[number], int(rng.integers(4)))
+    turned = turned[:, ::-1] if rng.random() < 0.5 else turned
+    return turned[..., :3].astype(np.float32), np.where(turned[..., 3] > 0, number % classes, UNKNOWN)
 
 
-def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _plain(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """(size, size, 3) of one colour under light that falls off to a side."""
+    line = np.linspace(-0.5, 0.5, size, dtype=np.float32)
+    slope = rng.normal(0, 0.3, 2).astype(np.float32)
+    colour = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
+    light = 1 + slope[0] * line[:, None] + slope[1] * line
+    return np.asarray(light[..., None] * colour.astype(np.float32))
+
+
+def _recoloured(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Channels scaled and exchanged, so that a pool of pictures does not become a list of colours."""
     gain = rng.uniform(0.7, 1.3, 3) * rng.uniform(0.7, 1.3)
-    shown = image[..., rng.permutation(3)].astype(np.float32) * gain
-    return np.asarray(np.clip(shown, 0, 255).astype(np.uint8))
+    return np.asarray(image[..., rng.permutation(3)] * gain.astype(np.float32))
+
+
+def _degraded(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Sometimes out of focus, always a little noisy: neither says anything of a place."""
+    if rng.random() < 0.3:
+        sharp = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+        image = np.asarray(sharp.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))), dtype=np.float32)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.exponential(4.0))
+    return np.asarray(np.clip(image + noise, 0, 255).astype(np.uint8))
 
 
 def _region(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:

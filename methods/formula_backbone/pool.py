@@ -35,7 +35,8 @@ def open_pool(
         progress: Told how many pictures of how many there are.
 
     Returns:
-        (classes * each, size, size, 3) uint8; picture k is of class k modulo ``classes``.
+        (classes * each, size, size, 4) uint8: RGB and where the class is to be seen; picture k is of class k modulo
+        ``classes``.
     """
     directory.mkdir(parents=True, exist_ok=True)
     total = classes * each
@@ -49,12 +50,12 @@ def open_pool(
         for made in joblib.Parallel(jobs, return_as="generator_unordered")(work):
             done += made
             progress(done, total)
-        _join(parts, file, (total, size, size, 3))
+        _join(parts, file, (total, size, size, 4))
     return np.asarray(np.load(file, mmap_mode="r"))
 
 
 def _make(part: Path, start: int, count: int, classes: int, size: int) -> int:
-    pictures = np.empty((count, size, size, 3), dtype=np.uint8)
+    pictures = np.empty((count, size, size, 4), dtype=np.uint8)
     for place in range(count):
         number = start + place
         free = np.random.default_rng([_DRAWS, number])

@@ -43,11 +43,12 @@ class Recipe:
     """What decides the weights.
 
     Attributes:
-        classes: Of formulas.
+        classes: Of formulas; a plain surface is one more.
         each: Pictures of every class in the pool.
         size: Side of the images in pixels.
         steps: Optimiser steps.
         batch_size: Images per step.
+        places: Of each grid with one class each that a step's loss is computed over, at most.
         peak: Learning rate of AdamW, one cycle.
         weight_decay: Of AdamW.
         smoothing: Of the labels.
@@ -55,20 +56,21 @@ class Recipe:
         seed: Of initial weights and mosaics.
     """
 
-    classes: int = 840
-    each: int = 24
+    classes: int = 420
+    each: int = 48
     size: int = 128
-    steps: int = 6000
+    steps: int = 3000
     batch_size: int = 64
+    places: int = 4096
     peak: float = 2e-3
     weight_decay: float = 0.05
-    smoothing: float = 0.1
+    smoothing: float = 0.0
     bfloat16: bool = True
     seed: int = 0
 
 
 class Pupil(nn.Module):
-    """The backbone with a linear classifier at every place of the grids that have targets.
+    """The backbone with a linear classifier of places for the grids that have targets.
 
     Args:
         classes: Number of classes.
@@ -80,27 +82,45 @@ class Pupil(nn.Module):
         widths = dict(zip(self.backbone.feature_info.reduction(), self.backbone.feature_info.channels(), strict=True))
         if tuple(widths) != STRIDES:
             raise ValueError(f"{ARCHITECTURE} has features at strides {tuple(widths)}, not {STRIDES}")
-        self.heads = nn.ModuleDict({str(stride): nn.Conv2d(widths[stride], classes, 1) for stride in _WEIGHTS})
+        self.heads = nn.ModuleDict({str(stride): nn.Linear(widths[stride], classes) for stride in _WEIGHTS})
         config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbone.py will normalise
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) uint8 to logits (B, classes, H / stride, W / stride) of strides 8 and 16."""
+    def forward(self, images: Tensor, chosen: dict[int, Tensor]) -> list[Tensor]:
+        """Class logits of chosen places.
+
+        Args:
+            images: (B, 3, H, W) uint8.
+            chosen: For strides 8 and 16, (P,) numbers of places, counted through (B, H / stride, W / stride).
+
+        Returns:
+            (P, classes) for each of the strides.
+        """
         pixels = ((images - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
         maps = dict(zip(STRIDES, self.backbone(pixels), strict=True))
-        return [self.heads[str(stride)](maps[stride]) for stride in _WEIGHTS]
+        return [
+            self.heads[str(stride)](maps[stride].permute(0, 2, 3, 1).flatten(0, 2)[places])
+            for stride, places in chosen.items()
+        ]
+
+
+def choose(wanted: Tensor, most: int, rng: np.random.Generator) -> Tensor:
+    """(P,) numbers of places with one class, at most ``most`` of them, drawn where there are more.
+
+    The finer grid has four times as many, with as many neighbours of the same class, and the classifier's logits are
+    the largest array of a step.
+    """
+    known = (wanted.flatten() != UNKNOWN).nonzero().squeeze(1)
+    return known[torch.from_numpy(rng.permutation(len(known))[:most])] if len(known) > most else known
 
 
 def loss_of(logits: list[Tensor], wanted: list[Tensor], smoothing: float) -> tuple[Tensor, float]:
-    """Weighted cross entropy over places with one class, and the share of them that stride 16 gets right."""
+    """Weighted cross entropy of (P, classes) logits and (P,) classes, and the share that stride 16 gets right."""
     total = torch.zeros(())
     for weight, said, target in zip(_WEIGHTS.values(), logits, wanted, strict=True):
-        entropy = F.cross_entropy(said.float(), target, ignore_index=UNKNOWN, label_smoothing=smoothing)
-        total = total.to(entropy.device) + weight * entropy
-    known = wanted[-1] != UNKNOWN
-    right = (logits[-1].argmax(dim=1) == wanted[-1])[known].float().mean()
-    return total, float(right)
+        total = total + weight * F.cross_entropy(said.float(), target, label_smoothing=smoothing)
+    return total, float((logits[-1].argmax(dim=1) == wanted[-1]).float().mean())
 
 
 def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after: int = 0) -> Path | None:
@@ -119,7 +139,7 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
     told = _Told(console)
     pool = open_pool(out / "pool", recipe.classes, recipe.each, recipe.size, jobs, told.pool)
     torch.manual_seed(recipe.seed)
-    pupil = Pupil(recipe.classes).to(memory_format=torch.channels_last).train()
+    pupil = Pupil(recipe.classes + 1).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(pupil.parameters(), lr=recipe.peak, weight_decay=recipe.weight_decay, fused=True)
     checkpoint = out / "checkpoint.pt"
     start, spent = _resume(checkpoint, recipe, pupil, optimiser)
@@ -130,9 +150,11 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
         images, wanted = batch(pool, recipe.classes, rng, recipe.batch_size, tuple(_WEIGHTS))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate("one_cycle", step, recipe.steps, recipe.peak)
+        chosen = [choose(grid, recipe.places, rng) for grid in wanted]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
-            logits = pupil(images)
-        loss, right = loss_of(logits, wanted, recipe.smoothing)
+            logits = pupil(images, dict(zip(_WEIGHTS, chosen, strict=True)))
+        classes = [grid.flatten()[places] for grid, places in zip(wanted, chosen, strict=True)]
+        loss, right = loss_of(logits, classes, recipe.smoothing)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

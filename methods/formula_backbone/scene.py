@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
 from methods.formula_backbone import fields, grown, solids
 from methods.formula_backbone.fields import Field, Plane, levelled
@@ -31,6 +31,8 @@ SOLIDS = (solids.superquadric, solids.star)
 FAMILIES = len(PLANES) + len(SOLIDS)
 _SPAN = 8.0
 """Side of a picture in the units of the fields' coordinates, before the free scale."""
+_REACH, _FLAT = 9, 0.03
+"""A field is flat where its level, from 0 to 1, stays within so much over so many pixels."""
 _SEED = 20_260_101
 """Classes are numbered from here; no other generator of the project starts from it."""
 
@@ -44,7 +46,8 @@ def picture(number: int, free: np.random.Generator, size: int) -> NDArray[np.uin
         size: Side in pixels.
 
     Returns:
-        (size, size, 3) uint8, RGB.
+        (size, size, 4) uint8: RGB, and 255 where the class is to be seen, 0 where a field is flat, as between strokes,
+        and on the ground behind a solid.
     """
     family = number % FAMILIES
     fixed = np.random.default_rng([_SEED, number])
@@ -52,6 +55,7 @@ def picture(number: int, free: np.random.Generator, size: int) -> NDArray[np.uin
     if family < len(PLANES):
         level = levelled(PLANES[family](fixed, free, y, x))
         colour = _coloured(level, free)
+        seen = maximum_filter(level, _REACH) - minimum_filter(level, _REACH) > _FLAT
         if free.random() < 0.4:
             colour = colour * _light(free, level * free.uniform(0.1, 0.6), _SPAN / size)[..., None]
     else:
@@ -60,7 +64,8 @@ def picture(number: int, free: np.random.Generator, size: int) -> NDArray[np.uin
         ground = _coloured(levelled(fields.spectral_noise(free, free, y, x)), free, free.uniform(0.0, 0.6))
         body = skin * _light(free, height, _SPAN / size)[..., None]
         colour = ground + cover[..., None] * (body - ground)
-    return _photographed(colour, free)
+        seen = cover > 0
+    return np.concatenate([_photographed(colour, free), np.where(seen, 255, 0).astype(np.uint8)[..., None]], axis=-1)
 
 
 def _coordinates(free: np.random.Generator, size: int, span: float) -> tuple[Plane, Plane]:

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 import methods.formula_backbone
 from methods.backbone import Backbone, BackboneChoice
-from methods.formula_backbone import scene
+from methods.formula_backbone import mosaic, scene
 from methods.formula_backbone.mosaic import UNKNOWN, batch, targets
 from methods.formula_backbone.pool import open_pool
-from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, Recipe, loss_of, pretrain
+from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, Recipe, choose, loss_of, pretrain
 from methods.formula_backbone.scene import FAMILIES, picture
 from methods.formula_backbone.solids import lit
 
@@ -28,12 +28,14 @@ QUIET = Console(quiet=True)
 @pytest.mark.parametrize("family", range(FAMILIES))
 def test_every_family_draws_and_repeats_itself(family):
     first = picture(family, np.random.default_rng(5), 40)
-    assert first.shape == (40, 40, 3)
+    assert first.shape == (40, 40, 4)
     assert first.dtype == np.uint8
     assert np.array_equal(first, picture(family, np.random.default_rng(5), 40))
     others = [picture(family, np.random.default_rng(k), 40) for k in range(4)]
     assert all(not np.array_equal(first, other) for other in others)
-    assert np.mean([other.std() for other in others]) > 3  # something is to be seen
+    assert np.mean([other[..., :3].std() for other in others]) > 3  # something is to be seen
+    assert set(np.unique(first[..., 3])) <= {0, 255}
+    assert (first[..., 3] > 0).mean() > 0.1
 
 
 def test_parameters_belong_to_the_class_and_the_rest_is_free(monkeypatch):
@@ -74,27 +76,45 @@ def test_targets_are_the_class_that_all_pixels_of_a_place_share():
     assert targets(labels, 8).tolist() == [[[UNKNOWN]]]
 
 
-def test_mosaics_show_pictures_of_the_classes_that_they_name():
-    pool = np.stack([np.full((32, 32, 3), 10 + 40 * k, dtype=np.uint8) for k in range(6)])
-    pixels, (coarse,) = batch(pool, 3, np.random.default_rng(0), 16, (8,))
-    assert pixels.shape == (16, 3, 32, 32)
-    assert coarse.shape == (16, 4, 4)
-    assert set(coarse.unique().tolist()) <= {UNKNOWN, 0, 1, 2}
-    again, (same,) = batch(pool, 3, np.random.default_rng(0), 16, (8,))
+def test_mosaics_show_pictures_of_the_classes_that_they_name(monkeypatch):
+    monkeypatch.setattr(mosaic, "_degraded", lambda image, rng: np.clip(image, 0, 255).astype(np.uint8))
+    pool = np.stack([np.full((32, 32, 4), 10 + 40 * k, dtype=np.uint8) for k in range(6)])
+    pixels, (coarse,) = batch(pool, 3, np.random.default_rng(0), 32, (8,))
+    assert pixels.shape == (32, 3, 32, 32)
+    assert coarse.shape == (32, 4, 4)
+    assert set(coarse.unique().tolist()) == {UNKNOWN, 0, 1, 2, 3}  # 3: the plain surface
+    again, (same,) = batch(pool, 3, np.random.default_rng(0), 32, (8,))
     assert torch.equal(pixels, again)
     assert torch.equal(coarse, same)
-    for image, places in zip(pixels, coarse, strict=True):  # a place of one class is flat in this pool
+    for image, places in zip(pixels, coarse, strict=True):  # a place of one class of the pool is flat here
         for row in range(4):
             for column in range(4):
-                if places[row, column] != UNKNOWN:
+                if places[row, column] not in (UNKNOWN, 3):
                     tile = image[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].reshape(3, -1)
                     assert len(tile[0].unique()) <= 2  # two pictures of one class may meet
+
+
+def test_a_place_where_nothing_of_its_class_is_seen_has_none(monkeypatch):
+    monkeypatch.setattr(mosaic, "_PLAIN", 0.0)
+    pool = np.full((6, 32, 32, 4), 90, dtype=np.uint8)
+    pool[..., :16, 3] = 0
+    _, (fine,) = batch(pool, 3, np.random.default_rng(0), 16, (4,))
+    assert 0.3 < (fine == UNKNOWN).float().mean() < 0.8
+
+
+def test_every_mosaic_has_noise_and_some_are_out_of_focus():
+    flat = np.full((16, 16, 3), 128, dtype=np.float32)
+    edge = np.repeat(np.array([40, 200], dtype=np.float32), 8)[None, :, None] * np.ones((16, 1, 3), dtype=np.float32)
+    noisy = [mosaic._degraded(flat, np.random.default_rng(k)).std() for k in range(20)]
+    assert max(noisy) > 3
+    steps = [int(mosaic._degraded(edge, np.random.default_rng(k)).mean(axis=(0, 2))[8] - 40) for k in range(20)]
+    assert min(steps) < 130 < max(steps)  # 160 where it is sharp
 
 
 def test_pool_is_made_once_goes_on_where_it_stopped_and_does_not_depend_on_the_jobs(tmp_path):
     told = []
     pool = open_pool(tmp_path / "a", 5, 60, 16, progress=lambda done, total: told.append((done, total)))
-    assert pool.shape == (300, 16, 16, 3)
+    assert pool.shape == (300, 16, 16, 4)
     assert told[-1] == (300, 300)
     assert np.array_equal(pool[7], picture(2, np.random.default_rng([7, 7]), 16))
     told.clear()
@@ -107,14 +127,33 @@ def test_pool_is_made_once_goes_on_where_it_stopped_and_does_not_depend_on_the_j
     assert [file.name for file in other.iterdir()] == ["pool-5x60-16.npy"]
 
 
-def test_places_without_a_class_count_for_nothing():
-    logits = [torch.randn(1, 4, 2, 2), torch.randn(1, 4, 1, 2)]
-    wanted = [torch.full((1, 2, 2), UNKNOWN), torch.tensor([[[2, UNKNOWN]]])]
-    wanted[0][0, 0, 0] = 1
+def test_only_places_with_one_class_are_asked_and_not_too_many():
+    wanted = torch.full((2, 4, 4), UNKNOWN)
+    wanted[0, 1, 2], wanted[1, 3] = 4, 5
+    rng = np.random.default_rng(0)
+    assert choose(wanted, 9, rng).tolist() == [6, 28, 29, 30, 31]
+    drawn = choose(wanted, 3, rng)
+    assert len(set(drawn.tolist())) == 3
+    assert set(drawn.tolist()) < {6, 28, 29, 30, 31}
+    assert {tuple(choose(wanted, 3, rng).tolist()) for _ in range(20)} != {tuple(drawn.tolist())}
+
+
+def test_logits_are_those_of_the_chosen_places():
+    pupil = Pupil(5).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    (said,) = pupil(images, {16: torch.tensor([21])})  # of 2 x 4 x 4 places: image 1, row 1, column 1
+    features = pupil.backbone((images - pupil.mean) / pupil.scale)[-1][1, :, 1, 1]
+    torch.testing.assert_close(said[0], pupil.heads["16"](features))
+
+
+def test_the_loss_weighs_the_grids():
+    logits = [torch.randn(3, 4), torch.randn(2, 4)]
+    wanted = [torch.tensor([1, 0, 3]), torch.tensor([2, 0])]
     loss, right = loss_of(logits, wanted, smoothing=0.0)
-    expected = -0.5 * logits[0][0, :, 0, 0].log_softmax(0)[1] - logits[1][0, :, 0, 0].log_softmax(0)[2]
-    assert float(loss) == pytest.approx(float(expected), rel=1e-6)
-    assert right == float(logits[1][0, :, 0, 0].argmax() == 2)
+    fine = np.mean([-float(row.log_softmax(0)[k]) for row, k in zip(logits[0], wanted[0], strict=True)])
+    coarse = np.mean([-float(row.log_softmax(0)[k]) for row, k in zip(logits[1], wanted[1], strict=True)])
+    assert float(loss) == pytest.approx(0.5 * fine + coarse, rel=1e-6)
+    assert right == np.mean([int(row.argmax()) == int(k) for row, k in zip(logits[1], wanted[1], strict=True)])
 
 
 def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
