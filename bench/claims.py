@@ -1,11 +1,14 @@
 """Claims: which process carries out which fit, said by files, so that no two of them do the same work.
 
-A claim is a file ``.claims/<fit id>.<number>`` in the directory of records, made by exclusive creation. Not a lock of
-the operating system: on network directories ``flock`` is, by server and mount, local to one machine, refused, or kept
-after its holder is gone, while exclusive creation is atomic on all of them (on NFS since version 3). What a lock would
-give for free, a claim does by itself: it ends with its holder. On the holder's own machine a claim is dead when the
-process is; elsewhere when the file has not been touched for three minutes, which a living holder does every quarter
-of a minute. Ages are differences of two times that the file server wrote: no clocks need to agree.
+A claim is a file ``.claims/<fit id>.<number>`` in the directory of records, written under another name and then linked
+to this one, which fails where it exists: so one process alone makes it, and nobody ever sees half of it. Where there
+are no links it is made by exclusive creation; a process that is killed before it writes leaves an empty one, which
+counts for 20 seconds. Not a lock of the operating system: on network directories ``flock`` is, by server and mount,
+local to one machine, refused, or kept after its holder is gone, while links and exclusive creation are atomic on all
+of them (on NFS since version 3). What a lock would give for free, a claim does by itself: it ends with its
+holder. On the holder's own machine a claim is dead when the process is; elsewhere when the file has not been touched
+for three minutes, which a living holder does every quarter of a minute. Ages are differences of two times that the
+file server wrote: no clocks need to agree.
 
 A dead claim is taken over by creating the next number, which one process alone can do, and only the highest number
 counts. Whoever claims looks afterwards whether the run was recorded meanwhile. The worst that a wrong guess could do
@@ -15,22 +18,26 @@ counts. Whoever claims looks afterwards whether the run was recorded meanwhile. 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
 import threading
-import uuid
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
+from datasets import processes
+from datasets.unfinished import server_time, sweep, unfinished
 from results.errors import RecordError
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 180.0
+EMPTY_SECONDS = 20.0
 _DIRECTORY = ".claims"
 _TRIES = 20
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+"""What file systems say that can't link."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,18 @@ class Holder:
     @classmethod
     def here(cls, session: str) -> Holder:
         """This process."""
-        return cls(platform.node(), _place(), os.getpid(), _born(os.getpid()) or "", session)
+        process = os.getpid()
+        return cls(platform.node(), processes.place(), process, processes.born(process) or "", session)
 
     @property
     def is_local(self) -> bool:
         """Whether this process can tell by itself if the holder lives."""
-        return bool(self.place) and self.place == _place()
+        return bool(self.place) and self.place == processes.place()
 
     @property
     def is_running(self) -> bool:
         """Whether a local holder lives."""
-        return _born(self.process) == self.born
+        return processes.is_running(self.process, self.born)
 
     def describe(self) -> str:
         """For people: ``process 4711 on gpu-3``."""
@@ -162,8 +170,7 @@ class Claims:
                 claim = None if lives else self.take(fit_id)
                 if isinstance(claim, Claim):
                     claim.release()
-            for clock in self.directory.glob(".clock-*"):
-                clock.unlink(missing_ok=True)
+            sweep([self.directory], STALE_SECONDS)  # no claim takes longer to be written
             self.directory.rmdir()
 
     def _all(self) -> dict[str, tuple[Holder, bool]]:
@@ -183,7 +190,7 @@ class Claims:
             return max(numbers), Holder(**json.loads(self._file(fit_id, max(numbers)).read_bytes()))
         except FileNotFoundError:  # given up at this moment
             return 0, None
-        except (OSError, ValueError, TypeError):  # at the moment of its creation, or cut short by a full disk
+        except (OSError, ValueError, TypeError):  # cut short, see above
             return max(numbers), Holder()
 
     def _names(self) -> list[str]:
@@ -197,61 +204,57 @@ class Claims:
         return self.directory / f"{fit_id}.{number}"
 
     def _create(self, file: Path, holder: Holder) -> bool:
+        """Make a claim that is complete from its first moment; False if another process was faster."""
+        content = json.dumps(asdict(holder)).encode()
         for _ in range(_TRIES):
+            aside = unfinished(file)
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                with file.open("x", encoding="utf-8") as stream:
-                    stream.write(json.dumps(asdict(holder)))
-            except FileExistsError:
-                return False
+                aside.write_bytes(content)
+                return _named(aside, file, content)
             except FileNotFoundError:  # the last claim of another process took the directory with it
                 continue
             except OSError as error:
                 raise RecordError(f"{file}: can't be written ({error.strerror or error}).") from error
-            return True
+            finally:
+                with contextlib.suppress(OSError):
+                    aside.unlink()
         raise RecordError(f"{file}: can't be written (its directory vanishes again and again).")
 
     def _lives(self, file: Path, holder: Holder) -> bool:
         if holder.is_local:
             return holder.is_running
         try:
-            return self._now() - file.stat().st_mtime < STALE_SECONDS
+            status = file.stat()
         except FileNotFoundError:
             return False
-
-    def _now(self) -> float:
-        """The time of the file server."""
-        clock = self.directory / f".clock-{uuid.uuid4().hex}"
-        try:
-            with clock.open("wb") as stream:
-                stream.write(b".")
-                stream.flush()
-                return os.fstat(stream.fileno()).st_mtime
-        finally:
-            clock.unlink(missing_ok=True)
+        patience = STALE_SECONDS if status.st_size else EMPTY_SECONDS
+        return server_time(self.directory) - status.st_mtime < patience
 
 
-@lru_cache(maxsize=1)
-def _place() -> str:
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
-
-
-def _born(process: int) -> str | None:
-    """When a process started; empty where the system doesn't tell, None if there is none or it only awaits burial."""
-    if not Path("/proc/self/stat").exists():
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
-        return ""
+def _named(aside: Path, file: Path, content: bytes) -> bool:
+    """Give a complete claim its name, which one process alone can do; False for the others."""
     try:
-        state, *fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else fields[18]
+        file.hardlink_to(aside)
+    except FileExistsError:
+        return aside.stat().st_nlink > 1  # its own: the answer of a network was lost, and the question asked again
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _created(file, content)
+    return True
+
+
+def _created(file: Path, content: bytes) -> bool:
+    """As ``_named``, where the file system has no links: for a moment the claim is empty."""
+    try:
+        stream = file.open("xb", buffering=0)
+    except FileExistsError:
+        return False
+    with stream:
+        try:
+            stream.write(content)
+        except OSError:
+            file.unlink(missing_ok=True)
+            raise
+    return True

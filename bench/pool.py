@@ -30,9 +30,13 @@ from bench.rounds import Engine, in_rounds
 from bench.runner import Execution
 from bench.turns import Outcome, Stamps, Turn, stamps, take_turn
 from bench.workers import in_processes
+from datasets.unfinished import sweep
 from methods.features import FeatureSpec
 from results.record import RunRecord
 from results.store import Store
+
+_CACHED = ("features", "states", "checkpoints", "looks")
+"""What is written below the cache."""
 
 
 def duration(seconds: float) -> str:
@@ -170,6 +174,8 @@ def carry_out(
         The records, in the order in which the runs finished.
     """
     before = stamps(Store(execution.results_dir), runs) if before is None else before
+    places = [execution.results_dir, *(execution.cache_dir / name for name in _CACHED)]
+    sweep(places)  # before anything is written: what killed processes left may be what fills the disk
     claims = Claims(execution.results_dir, uuid.uuid4().hex)
     reporter = Reporter(console, runs, estimator, execution.jobs)
     records: list[RunRecord] = []
@@ -189,6 +195,7 @@ def carry_out(
                     reporter.finished(run, record, outcome.seconds, by_others=run.score_id in outcome.others)
     finally:
         claims.sweep()
+        sweep(places)  # workers may have been killed
     return records
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from bench.claims import Claims, Holder
 from bench.plan import Run
 from bench.runner import Execution, RunProgress, execute, give_up
 from datasets.errors import UniBoardError
+from datasets.unfinished import is_abandoned
 from results.errors import RecordError
 from results.record import RunRecord
 from results.store import Store, read_record
@@ -125,7 +127,8 @@ def _recorded_since(before: Stamps, store: Store, run: Run) -> RunRecord | None:
 
 
 def _remove_leftovers(store: Store, run: Run) -> None:
-    """What a killed process left half-written of this run: nobody else writes it, the claim says so."""
+    """What killed processes, of any machine, left half-written of this run: no other one carries it out now."""
     path = store.path_of(run)
     for leftover in path.parent.glob(f".{path.stem}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+        if is_abandoned(leftover, now=math.inf):  # a copy that `merge` takes over at this moment is not
+            leftover.unlink(missing_ok=True)

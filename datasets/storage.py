@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.errors import StorageError
+from datasets.unfinished import unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 """What says by itself that a disk takes no more, whoever wrote to it."""
@@ -28,7 +28,7 @@ def written(path: Path, cure: str, also: type[Exception] | tuple[type[Exception]
     Raises:
         StorageError: If it can't be written, naming it and the space that is left.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    partial = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial

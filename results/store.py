@@ -15,7 +15,6 @@ import contextlib
 import io
 import os
 import re
-import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from datasets.unfinished import unfinished
 from results.byte_arrays import joined, parted
 from results.errors import RecordError
 from results.record import DatasetEntry, MethodEntry, RunRecord
@@ -89,7 +89,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RecordError: If the directory can't be written, naming the path.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from bench.rounds import in_rounds
 from bench.runner import Execution
 from bench.turns import Outcome, Turn, WorkerError, stamps, take_turn
 from bench.workers import WorkersDiedError
+from datasets.unfinished import unfinished
 from results.store import Store
 
 FIT = "0123456789ab"
@@ -32,11 +34,9 @@ def write_claim(claims: Claims, holder: Holder, age: float = 0.0, number: int = 
 
 
 @pytest.fixture
-def dead() -> Holder:
+def dead(dead_process) -> Holder:
     """A process of this machine that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return replace(Holder.here("theirs"), process=process.pid)
+    return replace(Holder.here("theirs"), process=dead_process)
 
 
 def test_a_fit_has_one_holder_at_a_time_and_nothing_is_left_behind(tmp_path):
@@ -99,7 +99,7 @@ def test_a_claim_of_another_machine_lives_as_long_as_it_is_touched(tmp_path):
     old = time.time() - claims_module.STALE_SECONDS - 60
     os.utime(claims.directory / f"{FIT}.1", (old, old))
     assert isinstance(claims.take(FIT), Claim)
-    assert not list(claims.directory.glob(".clock-*"))
+    assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.2"], "no clock is left"
 
 
 def test_a_holder_touches_its_claim(tmp_path, monkeypatch):
@@ -115,13 +115,85 @@ def test_a_holder_touches_its_claim(tmp_path, monkeypatch):
         assert file.stat().st_mtime > 0
 
 
-def test_a_claim_cut_short_by_a_full_disk_goes_stale_like_any_other(tmp_path):
+@pytest.fixture(params=["links", "no links"])
+def file_system(request, monkeypatch) -> str:
+    """One with hard links, and one without."""
+    if request.param == "no links":
+
+        def refuse(self, target):
+            raise OSError(errno.EPERM, "Operation not permitted", str(target))
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    return request.param
+
+
+def test_a_claim_is_whole_from_its_first_moment_or_not_there(tmp_path, monkeypatch):
+    """Whoever is killed at whatever call leaves no half claim under a claim's name."""
+    claims, seen = Claims(tmp_path, "mine"), []
+    directory = claims.directory
+
+    def look(method):
+        def watched(self, *args, **kwargs):
+            result = method(self, *args, **kwargs)
+            for file in directory.glob(f"{FIT}.*"):
+                with open(file, "rb") as stream:  # noqa: PTH123  not by what is watched
+                    seen.append(stream.read())
+            return result
+
+        return watched
+
+    for name in ("write_bytes", "hardlink_to", "unlink", "open"):
+        monkeypatch.setattr(Path, name, look(getattr(Path, name)))
+    claim = claims.take(FIT)
+    monkeypatch.undo()
+    assert seen
+    assert {Holder(**json.loads(content)) for content in seen} == {claim.holder}
+    assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
+
+
+def test_one_wins_on_every_file_system(tmp_path, file_system):
+    claims = Claims(tmp_path, "mine")
+    file = tmp_path / ".claims" / f"{FIT}.1"
+    assert claims._create(file, ELSEWHERE)
+    assert not claims._create(file, Holder.here("mine"))
+    assert claims.take(FIT) == ELSEWHERE
+    assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
+
+
+def test_a_link_whose_answer_was_lost_is_ones_own(tmp_path, monkeypatch):
+    link = Path.hardlink_to
+
+    def ask_twice(self, target):
+        link(self, target)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(Path, "hardlink_to", ask_twice)
+    assert isinstance(Claims(tmp_path, "mine").take(FIT), Claim)
+
+
+def test_an_empty_claim_holds_nobody_up_for_long(tmp_path):
+    """Of a process that was killed at the wrong moment, where there are no links."""
     claims = Claims(tmp_path, "mine")
     claims.directory.mkdir()
-    (claims.directory / f"{FIT}.1").write_bytes(b"")
+    file = claims.directory / f"{FIT}.1"
+    file.write_bytes(b"")
     assert claims.take(FIT) == Holder()
-    os.utime(claims.directory / f"{FIT}.1", (0, 0))
+    age = time.time() - claims_module.EMPTY_SECONDS - 1
+    os.utime(file, (age, age))
     assert isinstance(claims.take(FIT), Claim)
+
+
+def test_sweeping_removes_claims_that_were_never_made_and_spares_those_being_made(tmp_path, dead_writer):
+    claims = Claims(tmp_path, "mine")
+    claims.directory.mkdir()
+    mine, theirs = unfinished(claims.directory / f"{FIT}.1"), dead_writer(claims.directory / f"{FIT}.2")
+    mine.write_bytes(b"")
+    theirs.write_bytes(b"")
+    claims.sweep()
+    assert list(claims.directory.iterdir()) == [mine]
+    mine.unlink()
+    claims.sweep()
+    assert not claims.directory.exists()
 
 
 def test_deaths_within_a_call_are_counted_and_sweeping_removes_what_the_dead_left(tmp_path, dead):
@@ -162,15 +234,16 @@ def test_a_run_that_is_repeated_on_purpose_is_repeated_once(options, monkeypatch
     assert len(executed) == 1
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(options):
+def test_what_a_killed_writer_left_is_removed_by_the_next(options, dead_writer):
     turn = turn_of(options(settings=("unified",)))
     path = Store(turn.execution.results_dir).path_of(turn.group[0])
     path.parent.mkdir(parents=True)
-    leftovers = [path.with_name(f".{path.stem}{suffix}.0a1b.tmp") for suffix in (".json", ".scores.npz")]
-    for leftover in leftovers:
+    here, elsewhere = dead_writer(path), dead_writer(path.with_suffix(".scores.npz"), "0a1b2c3d")
+    copied = unfinished(path)  # by `merge`, at this moment
+    for leftover in (here, elsewhere, copied):
         leftover.write_bytes(b"half")
     take_turn(turn)
-    assert not any(leftover.exists() for leftover in leftovers)
+    assert [leftover.exists() for leftover in (here, elsewhere, copied)] == [False, False, True]
 
 
 def test_a_run_over_which_processes_die_is_recorded_as_failed(options, dead):

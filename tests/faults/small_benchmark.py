@@ -121,7 +121,7 @@ def problems(store: Path) -> list[str]:
 
 def garbage(store: Path, cache: Path) -> list[str]:
     """What should be gone when a benchmark is through."""
-    left = [*store.glob(".claims"), *store.rglob(".seed*.tmp"), *cache.glob("checkpoints/*")]
+    left = [*store.glob(".claims"), *store.rglob(".*.tmp"), *cache.rglob(".*.tmp"), *cache.glob("checkpoints/*")]
     return [str(path) for path in left]
 
 

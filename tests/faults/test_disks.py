@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from bench import runner
+from bench.claims import Claim, Claims
 from bench.cli import EXIT_USER_ERROR, main
 from bench.plan import make_plan
 from bench.runner import Execution, execute
 from datasets.errors import StorageError
 from datasets.storage import full_disk, written
+from datasets.unfinished import sweep
 from methods.detector import FitContext
 from results.errors import RecordError
 from results.store import Store
@@ -76,6 +81,34 @@ def test_a_store_that_runs_full_keeps_what_it_has_and_shows_no_half_run(tmp_path
     store.write(second, make_scores(second), maps)
     assert store.records() == [first, second]
     assert all(store.damaged_arrays(record) is None for record in (first, second))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_full_disk_takes_no_claim_and_keeps_none(tmp_path, small_disk, monkeypatch, links):
+    if not links:
+
+        def refuse(self, target):
+            raise OSError(errno.EPERM, "Operation not permitted", str(target))
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    disk = small_disk(tmp_path / "disk", 64)
+    disk.fill()
+    with pytest.raises(RecordError, match=f"{disk.place}/.claims/0123.1: can't be written .No space left"):
+        Claims(disk.place, "mine").take("0123")
+    assert disk.files() == set()
+    disk.clear()
+    assert isinstance(Claims(disk.place, "mine").take("0123"), Claim)
+
+
+def test_on_a_full_disk_what_killed_writers_left_is_swept_all_the_same(tmp_path, small_disk, dead_writer):
+    disk = small_disk(tmp_path / "disk", 64)
+    torn, elsewhere = dead_writer(disk.place / "bank.npy"), dead_writer(disk.place / "bank.npy", "0a1b2c3d")
+    torn.write_bytes(b"x" * 20_000)
+    elsewhere.write_bytes(b"x")
+    os.utime(elsewhere, (0, 0))
+    disk.fill()
+    assert sweep([disk.place]) == [torn], "how old the other one is, a full disk can't tell"
+    assert sweep([disk.place]) == [elsewhere]
 
 
 def test_a_cache_that_runs_full_stops_the_run_and_records_no_failure(options, tmp_path, small_disk):
