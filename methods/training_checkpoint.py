@@ -67,8 +67,7 @@ class TrainingState:
         if path is None or not path.exists():
             return 0
         try:
-            _require_intact(path)
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_intact(path)
             self._require_own(state)
         except Exception as error:  # a damaged archive makes torch raise nearly anything; nothing in it was executed
             return _begin_anew(path, error)
@@ -97,17 +96,25 @@ class TrainingState:
             raise ValueError("it is of another network")
 
 
-def _require_intact(path: Path) -> None:
-    """Torch writes a checksum of every tensor into its archive, and reads without looking at it."""
+def load_intact(path: Path) -> Any:
+    """What ``torch.save`` wrote, on the CPU; nothing in the file is executed.
+
+    Torch writes a checksum of every tensor into its archive, and reads without looking at it.
+
+    Raises:
+        Exception: Of nearly any kind if the file is damaged, or holds more than tensors and plain values.
+    """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged:
         raise ValueError(f"{damaged} is damaged")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words explain, by half, how to run the code in it
+        raise ValueError("it holds more than numbers") from error
 
 
-def _begin_anew(path: Path, error: Exception) -> int:
-    # Of torch's own words for a file with code in it, half explain how to run that code.
-    reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else error
+def _begin_anew(path: Path, reason: Exception) -> int:
     warnings.warn(f"{path}: can't be read ({reason}). The training starts at step 0.", stacklevel=3)
     with contextlib.suppress(OSError):
         path.unlink()

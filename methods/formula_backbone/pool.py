@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DatasetError
+from datasets.storage import written
 from methods.formula_backbone.scene import picture
 
 _CHUNK = 256
+_CURE = "Free some space there, or choose another directory, and start again: the pictures that are made stay."
 _DRAWS = 7
 """Separates the free draws of the pool from every other use of the classes' numbers."""
 
@@ -37,8 +40,11 @@ def open_pool(
     Returns:
         (classes * each, size, size, 4) uint8: RGB and where the class is to be seen; picture k is of class k modulo
         ``classes``.
+
+    Raises:
+        StorageError: If it can't be written; what is made stays.
+        DatasetError: If a file of it is damaged.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     total = classes * each
     file = directory / f"pool-{classes}x{each}-{size}.npy"
     if not file.exists():
@@ -51,7 +57,7 @@ def open_pool(
             done += made
             progress(done, total)
         _join(parts, file, (total, size, size, 4))
-    return np.asarray(np.load(file, mmap_mode="r"))
+    return _load(file, (total, size, size, 4))
 
 
 def _make(part: Path, start: int, count: int, classes: int, size: int) -> int:
@@ -60,23 +66,32 @@ def _make(part: Path, start: int, count: int, classes: int, size: int) -> int:
         number = start + place
         free = np.random.default_rng([_DRAWS, number])
         pictures[place] = picture(number % classes, free, size)
-    partial = part.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, pictures)
-    partial.replace(part)
+    _write(part, pictures.shape, [pictures])
     return count
 
 
 def _join(parts: list[Path], file: Path, shape: tuple[int, ...]) -> None:
-    partial = file.with_suffix(".partial")
-    whole = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-    start = 0
-    for part in parts:
-        pictures = np.load(part, mmap_mode="r")
-        whole[start : start + len(pictures)] = pictures
-        start += len(pictures)
-    whole.flush()
-    del whole
-    partial.replace(file)
+    starts = range(0, shape[0], _CHUNK)
+    counts = [min(_CHUNK, shape[0] - start) for start in starts]
+    _write(file, shape, (_load(part, (count, *shape[1:])) for part, count in zip(parts, counts, strict=True)))
     for part in parts:
         part.unlink()
+
+
+def _write(file: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
+    """As ``np.save``, block by block. A stream: through a memory map a full disk would end the process."""
+    with written(file, _CURE) as partial, partial.open("wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for block in blocks:
+            stream.write(np.ascontiguousarray(block).data)
+
+
+def _load(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    try:
+        array: NDArray[np.uint8] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    except Exception as error:  # a damaged header makes numpy raise nearly anything
+        raise DatasetError(f"{file}: damaged ({error}). Delete it and start again: it is made anew.") from error
+    if array.shape != shape or array.dtype != np.uint8:
+        raise DatasetError(f"{file}: damaged (it is {array.dtype} {array.shape}). Delete it and start again.")
+    return array

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import timm
@@ -22,13 +22,19 @@ import torch
 import torch.nn.functional as F
 import typer
 from rich.console import Console
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from datasets.errors import UniBoardError
 from datasets.fingerprint import file_digest
+from datasets.storage import written
+from datasets.unfinished import sweep
+from methods.errors import CheckpointError
 from methods.formula_backbone.mosaic import UNKNOWN, batch
 from methods.formula_backbone.pool import open_pool
 from methods.schedule import learning_rate
+from methods.training_checkpoint import load_intact
 
 ARCHITECTURE = "resnet10t"
 STRIDES = (4, 8, 16)
@@ -36,6 +42,7 @@ _WEIGHTS = {8: 0.5, 16: 1.0}
 """Of the losses of the target grids."""
 _LOG_EVERY = 50
 _SAVE_SECONDS = 120.0
+_CURE = "Free some space there and start again: the training goes on from its last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,12 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
 
     Returns:
         The weights' file (float16 safetensors), or None where it stopped before the end.
+
+    Raises:
+        StorageError: If something can't be written; the last checkpoint stays.
+        CheckpointError: If the checkpoint can't be read, or is of another recipe.
     """
+    sweep([out])
     told = _Told(console)
     pool = open_pool(out / "pool", recipe.classes, recipe.each, recipe.size, jobs, told.pool)
     torch.manual_seed(recipe.seed)
@@ -195,21 +207,29 @@ def _resume(file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Opt
     """Step and seconds of a checkpoint of the same recipe; zeros where there is none."""
     if not file.exists():
         return 0, 0.0
-    state: dict[str, Any] = torch.load(file, weights_only=True)
-    if state["recipe"] != asdict(recipe):
-        raise typer.BadParameter(f"{file} is of another recipe. Give another --out, or delete it.")
-    pupil.load_state_dict(state["pupil"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), float(state["seconds"])
+    try:
+        state = load_intact(file)
+        same = state["recipe"] == asdict(recipe)
+        if same:
+            pupil.load_state_dict(state["pupil"])
+            optimiser.load_state_dict(state["optimiser"])
+        place = int(state["step"]), float(state["seconds"])
+    except Exception as error:  # a damaged archive makes torch raise nearly anything
+        raise CheckpointError(
+            f"{file}: can't be read ({str(error).splitlines()[0]}). Delete it and start again: the training then "
+            "begins at step 0, with the pictures that are there."
+        ) from error
+    if not same:
+        raise CheckpointError(f"{file}: of another recipe. Choose another directory with OUT=..., or delete it.")
+    return place
 
 
 def _save(
     file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
-    partial = file.with_suffix(".partial")
     state = {"recipe": asdict(recipe), "pupil": pupil.state_dict(), "optimiser": optimiser.state_dict()}
-    torch.save(state | {"step": step, "seconds": seconds}, partial)
-    partial.replace(file)
+    with written(file, _CURE, RuntimeError) as partial:
+        torch.save(state | {"step": step, "seconds": seconds}, partial)
 
 
 def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
@@ -217,8 +237,8 @@ def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
     kept = []
     if file.exists():
         with file.open(newline="") as old:
-            kept = [row for row in csv.reader(old) if row[0].isdecimal() and int(row[0]) < entries[0][0]]
-    with file.open("w", newline="") as new:
+            kept = [row for row in csv.reader(old) if row and row[0].isdecimal() and int(row[0]) < entries[0][0]]
+    with written(file, _CURE) as partial, partial.open("w", newline="") as new:
         writer = csv.writer(new)
         writer.writerow(["step", "loss", "right"])
         writer.writerows(kept)
@@ -232,7 +252,8 @@ def _export(out: Path, recipe: Recipe, pupil: Pupil, seconds: float) -> Path:
         name: t.detach().half().contiguous() if t.is_floating_point() else t
         for name, t in pupil.backbone.state_dict().items()
     }
-    save_file(weights, file)
+    with written(file, _CURE, SafetensorError) as partial:
+        save_file(weights, partial)
     parameters = sum(p.numel() for p in pupil.backbone.parameters())
     card = {
         "architecture": ARCHITECTURE,
@@ -244,7 +265,8 @@ def _export(out: Path, recipe: Recipe, pupil: Pupil, seconds: float) -> Path:
         "minutes": round(seconds / 60, 1),
         "recipe": asdict(recipe),
     }
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    with written(out / "card.json", _CURE) as partial:
+        partial.write_text(json.dumps(card, indent=1) + "\n")
     return file
 
 
@@ -261,7 +283,11 @@ def main(
     """Train the small backbone on pictures that formulas make; go on where an earlier call stopped."""
     recipe = Recipe(classes=classes, each=each, steps=steps, batch_size=batch_size, bfloat16=bfloat16, seed=seed)
     console = Console(soft_wrap=True)
-    file = pretrain(recipe, out, jobs, console)
+    try:
+        file = pretrain(recipe, out, jobs, console)
+    except UniBoardError as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", highlight=False, markup=False)
+        raise typer.Exit(2) from error
     console.print(f"Weights: {file}", highlight=False)
 
 
