@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.configuration import configure, find_preset, parse_overrides, typed_overrides
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 from methods.detector import Detector
 from methods.registry import find_detector
 from results.study import Study, StudyError, Value, shipped_studies

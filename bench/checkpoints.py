@@ -10,9 +10,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 from torch import Tensor
 
 from bench.configuration import parse_overrides, typed_overrides
-from bench.options import OptionError
+from bench.errors import OptionError
+from bench.weights import weights_of
 from datasets.errors import unknown_name
-from methods.backbone import NO_BACKBONE, AnyBackbone, BackboneChoice, Padding, WeightsKind
+from methods.backbone import AnyBackbone
+from methods.backbone_choice import NO_BACKBONE, BackboneChoice, Padding
 from methods.checkpoint import Checkpoint, method_of, open_checkpoint
 from methods.detector import Detector
 from methods.errors import CheckpointError
@@ -64,27 +66,24 @@ def backbone_choice(
     Args:
         checkpoint: Opened.
         name: timm name, or empty.
-        weights: ``pretrained``, ``file``, ``random`` or empty.
+        weights: A kind of ``bench/weights.py``, or empty.
         weights_dir: Directory of weights files.
         padding: ``timm``, ``native`` or empty.
 
     Raises:
         UnknownNameError: For other words.
-        OptionError: For ``file`` without a directory, or a directory with another kind.
+        OptionError: For words that do not go together.
     """
     require_padding(padding)
-    if weights and weights not in ("pretrained", "random", "file"):
-        raise unknown_name("kind of weights", weights, ["pretrained", "random", "file"])
-    if (weights == "file") > (weights_dir is not None) or (weights_dir is not None and weights not in ("", "file")):
-        raise OptionError("WEIGHTS=file and WEIGHTS_DIR=<directory of <timm name>.safetensors> go together.")
     if checkpoint.backbone.weights == "none":
         return NO_BACKBONE
-    usual = "random" if checkpoint.backbone.weights == "random" else "pretrained"
-    kind = weights or ("file" if weights_dir is not None else usual)
     chosen = name or checkpoint.backbone.name
+    kind = weights_of(
+        weights, weights_dir, chosen, "random" if checkpoint.backbone.weights == "random" else "pretrained"
+    )
     return BackboneChoice(
         chosen,
-        cast(WeightsKind, kind),
+        kind,
         str(weights_dir) if weights_dir is not None else "",
         cast(Padding, padding) if padding else checkpoint.padding_for(chosen),
         max(checkpoint.detector_class.features(checkpoint.config).deepest, BackboneChoice.deepest),

@@ -106,9 +106,11 @@ def run(
     textures_dir: Annotated[
         Path | None, typer.Option(help="Directory of texture images for DRAEM; default: dtd in the data directory.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
+    weights: Annotated[str, typer.Option(help="pretrained, file, random or shipped.")] = "",
     weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
-    backbone: Annotated[str, typer.Option(help="timm name for all methods; default: each preset's own.")] = "",
+    backbone: Annotated[
+        str, typer.Option(help="timm name for all methods, or formula; default: the presets' own.")
+    ] = "",
     backbone_padding: BackbonePadding = "",
     checkpoint: Annotated[
         Path | None, typer.Option(help="Fitted detector to evaluate, without training: published, or of this project.")
@@ -214,7 +216,8 @@ def ablation(
 
 def _options(given: dict[str, Any], *, only_kept: bool = False) -> list[Options]:
     """The options of every dataset that the command line names."""
-    from bench.options import OptionError, Options, parse_list, parse_seeds
+    from bench.errors import OptionError
+    from bench.options import Options, parse_list, parse_seeds
 
     for name, allowed in (("keep", ("none", "last", "all")), ("bank_dtype", ("float16", "float32"))):
         if given[name] not in allowed:
@@ -294,9 +297,9 @@ def score(
     categories: Annotated[
         str, typer.Option(help="Categories of a published class-aware checkpoint, in its order; default: MVTec AD's.")
     ] = "",
-    backbone: Annotated[str, typer.Option(help="timm name; default: the checkpoint's.")] = "",
+    backbone: Annotated[str, typer.Option(help="timm name, or formula; default: the checkpoint's.")] = "",
     backbone_padding: BackbonePadding = "",
-    weights: Annotated[str, typer.Option(help="pretrained, file or random.")] = "",
+    weights: Annotated[str, typer.Option(help="pretrained, file, random or shipped.")] = "",
     weights_dir: Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     set_: Annotated[list[str] | None, typer.Option("--set", help="method.field=value; may be repeated.")] = None,

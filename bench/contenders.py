@@ -20,17 +20,11 @@ from bench.checkpoints import (
     scorable,
 )
 from bench.configuration import configure, find_preset, parse_overrides, split_config
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 from bench.textures import require_textures
-from methods.backbone import (
-    NO_BACKBONE,
-    AnyBackbone,
-    BackboneChoice,
-    Padding,
-    WeightsKind,
-    make_backbone,
-    with_paper_tag,
-)
+from methods.backbone import AnyBackbone, make_backbone
+from methods.backbone_choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector
 from methods.errors import ConfigError
@@ -108,7 +102,9 @@ def _from_preset(options: Options, cls: type[Detector], texts: dict[str, str]) -
     papers = find_preset(cls, options.resolved_preset).backbone
     config, typed = configure(cls, options.resolved_preset, texts)
     choice = _backbone_choice(options, papers, cls.features(config).deepest)
-    known = not papers or with_paper_tag(choice.name) == with_paper_tag(papers)
+    # A quick preset's backbone is a stand-in itself, as is the one in the box, which has a badge of its own.
+    stand_in = choice.weights == "shipped" and options.resolved_preset == "quick"
+    known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
     variants = tuple(_score_variants(cls, config, typed))
     return Contender(cls, options.resolved_preset, typed, variants, choice, badges)
@@ -185,7 +181,7 @@ def _backbone_choice(options: Options, preset_backbone: str, deepest: int) -> Ba
     if not preset_backbone:
         return NO_BACKBONE
     name = options.resolved_backbone or preset_backbone
-    weights = cast(WeightsKind, options.resolved_weights)
+    weights = options.resolved_weights
     directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
     padding = cast(Padding, options.backbone_padding or "timm")
     return BackboneChoice(name, weights, directory, padding, max(deepest, BackboneChoice.deepest))

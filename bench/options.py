@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from bench.errors import OptionError
 from bench.gpus import gpu_count
-from datasets.errors import UniBoardError, unknown_name
+from bench.weights import weights_of
 from datasets.registry import find_dataset
+from methods.backbone_choice import WeightsKind
+from methods.formula_backbone.shipped import FORMULA
 from methods.registry import known_detectors
 
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
@@ -21,10 +24,6 @@ ALL_METHODS = "all"
 SETTINGS = ("unified", "separate")
 Keep = Literal["none", "last", "all"]
 _QUICK_JOBS = 4
-
-
-class OptionError(UniBoardError):
-    """Options that can't be met."""
 
 
 @dataclass(frozen=True)
@@ -82,31 +81,27 @@ class Options:
         return "quick" if find_dataset(self.dataset).synthesised else "paper"
 
     @property
-    def resolved_weights(self) -> str:
-        """``file`` with WEIGHTS_DIR; ``random`` for the synthetic dataset, which needs no download; else pretrained.
+    def resolved_weights(self) -> WeightsKind:
+        """``file`` with WEIGHTS_DIR, the shipped ones of the formula backbone; else random if synthetic, or pretrained.
 
         Raises:
             UnknownNameError: For another word.
-            OptionError: For ``file`` without a directory.
+            OptionError: For words that do not go together, e.g. ``file`` without a directory.
         """
-        if self.weights and self.weights not in ("pretrained", "random", "file"):
-            raise unknown_name("kind of weights", self.weights, ["pretrained", "random", "file"])
-        if self.weights == "file" and self.weights_dir is None:
-            raise OptionError("WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.")
-        if self.weights in ("pretrained", "random") and self.weights_dir is not None:
-            raise OptionError(f"WEIGHTS={self.weights} does not go with WEIGHTS_DIR: give one of them.")
-        if self.weights:
-            return self.weights
-        if self.weights_dir is not None:
-            return "file"
-        return "random" if find_dataset(self.dataset).synthesised else "pretrained"
+        synthesised = find_dataset(self.dataset).synthesised
+        return weights_of(
+            self.weights, self.weights_dir, self.resolved_backbone, "random" if synthesised else "pretrained"
+        )
 
     @property
     def resolved_backbone(self) -> str:
-        """The backbone of all methods, or empty for each preset's own."""
-        if self.backbone:
+        """The backbone of all methods, or empty for each preset's own.
+
+        The synthetic dataset needs no download: it has the formula backbone, or with other weights a ResNet-18.
+        """
+        if self.backbone or not find_dataset(self.dataset).synthesised:
             return self.backbone
-        return "resnet18" if find_dataset(self.dataset).synthesised else ""
+        return "resnet18" if self.weights not in ("", "shipped") or self.weights_dir is not None else FORMULA
 
     @property
     def textures(self) -> Path:

@@ -10,7 +10,8 @@ from typing import Any, Literal, cast
 import torch
 
 from bench.contenders import Contender, contenders, load_backbone, require_buildable
-from bench.options import SETTINGS, OptionError, Options
+from bench.errors import OptionError
+from bench.options import SETTINGS, Options
 from bench.protocol import Protocol
 from bench.seeding import run_seed
 from bench.textures import textures_id
@@ -18,7 +19,7 @@ from datasets.errors import unknown_name
 from datasets.location import open_dataset
 from datasets.registry import find_dataset
 from datasets.sample import DatasetIndex, Split
-from methods.backbone import BackboneChoice
+from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector
 from methods.feature_bank import BankSettings, FeatureBank, layout_of

@@ -25,8 +25,8 @@ from bench.checkpoints import (
     told,
 )
 from bench.contenders import load_backbone
+from bench.errors import OptionError
 from bench.map_archive import CommonScale, MapWriter
-from bench.options import OptionError
 from bench.overlay import overlay
 from bench.plan import resolve_device
 from datasets.errors import DatasetError

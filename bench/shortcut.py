@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.configuration import parse_overrides
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 
 PLAIN = ("shortcut_mlp", "shortcut_cnn", "shortcut_transformer")
 UNIAD = "uniad"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from bench.options import OptionError
+from bench.errors import OptionError
 from datasets.fingerprint import file_digest
 from datasets.images import IMAGE_SUFFIXES
 from results.canonical import short_id

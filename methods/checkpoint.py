@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 
 from datasets.errors import UniBoardError, unknown_name
 from datasets.fingerprint import file_digest
-from methods.backbone import AnyBackbone, Padding, WeightsKind
+from methods.backbone import AnyBackbone
+from methods.backbone_choice import Padding, WeightsKind
 from methods.detector import Detector
 from methods.errors import CheckpointError
 from methods.feature_bank import layout_of

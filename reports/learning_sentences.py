@@ -18,6 +18,8 @@ loss begins is no measure: it depends on how the network is initialised.)"""
 LONG = 100
 """Presentations of each image from which a curve speaks about the paper, which shows each 1,000 times."""
 _METRICS = ("I-AUROC", "P-AUROC")
+_OTHER_FEATURES = {"random": "is untrained", "shipped": "has seen no photographs"}
+"""What is said of features that are not of the papers' kind."""
 _STORY = {
     MLP: "the loss of the MLP gets near 0 while both AUROCs fall after an early peak",
     CNN: "the loss of the CNN gets near 0 while both AUROCs fall after an early peak",
@@ -82,10 +84,11 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
             f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper: "
             "of them it is only said what was seen."
         )
-    untrained = [curve for curve in curves if curve.row.backbone.weights == "random"]
-    if untrained:
-        which = "The backbone" if len(untrained) == len(curves) else "Of some rows the backbone"
-        said.append(f"{which} is untrained: such curves test the harness, not the paper's claim.")
+    for weights, what in _OTHER_FEATURES.items():
+        such = [curve for curve in curves if curve.row.backbone.weights == weights]
+        if such:
+            which = "The backbone" if len(such) == len(curves) else "Of some rows the backbone"
+            said.append(f"{which} {what}: such curves test the harness, not the paper's claim.")
     return said
 
 
@@ -155,8 +158,8 @@ def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
     against = _grouped([claim for claim in claims if claim.agrees is False])
     unsure = _grouped([claim for claim in claims if claim.agrees is None])
     said = []
-    if against:  # with an untrained backbone nothing is said of the paper
-        lead = "Other than published" if curve.row.backbone.weights == "random" else "Contradicts the paper"
+    if against:  # on features of another kind than the paper's nothing is said of it
+        lead = "Contradicts the paper" if curve.row.backbone.of_photographs else "Other than published"
         said.append(f"{lead}: {listed(against)}.")
     if unsure:
         said.append(f"Can't be told: whether {listed(unsure)}.")

@@ -82,6 +82,13 @@ def mixing(rows: Sequence[Row]) -> list[str]:
     if untrained:
         which = "Rows here" if untrained == len(rows) else "Rows marked “random weights”"
         said.append(f"{which} use an untrained backbone: they test the harness, not the method.")
+    by_formula = sum(row.backbone.weights == "shipped" for row in rows)
+    if by_formula:
+        which = "Rows here" if by_formula == len(rows) else "Rows marked “formula backbone”"
+        said.append(
+            f"{which} use the backbone that comes with the project, trained on pictures by formula: its features tell "
+            "more than random ones and less than those of the papers' backbones."
+        )
     if len({str(sorted(row.protocol.items())) for row in rows}) > 1:
         said.append("Rows were scored under different protocols; see “Protocol” below for which.")
     lacking = sum(bool(shortfalls(row)) for row in rows)

@@ -282,8 +282,9 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
         lines.append(
             f"The training has {ablation.given['steps']:,} steps{shown_times}: not the budget that the claim is about."
         )
-    if row.backbone.weights == "random":
-        lines.append("The backbone has random weights: what helps on ImageNet features may not help here.")
+    if not row.backbone.of_photographs and row.backbone.weights != "none":
+        kind = "has random weights" if row.backbone.weights == "random" else "was trained on pictures by formula"
+        lines.append(f"The backbone {kind}: what helps on ImageNet features may not help here.")
     if "unified" not in settings:
         lines.append("Not run in the unified setting, which the claim is about.")
     return lines

@@ -61,13 +61,18 @@ class MethodEntry(_Entry):
 
 
 class BackboneEntry(_Entry):
-    """Which frozen features. ``weights`` is ``random``, ``pretrained`` (timm) or ``file`` (WEIGHTS_DIR)."""
+    """Which frozen features. ``weights``: ``random``, ``pretrained`` (timm), ``file`` (WEIGHTS_DIR) or ``shipped``."""
 
     name: str
-    weights: Literal["random", "pretrained", "file", "none"]
+    weights: Literal["random", "pretrained", "file", "shipped", "none"]
     sha256: str
     padding: Literal["timm", "native"] = "timm"
     """Of its convolutions: timm's, or as the published EfficientNets have it."""
+
+    @property
+    def of_photographs(self) -> bool:
+        """Trained on photographs, as in the papers; neither random nor the formula backbone."""
+        return self.weights in ("pretrained", "file")
 
     @property
     def unusual(self) -> tuple[str, ...]:

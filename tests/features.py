@@ -8,7 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbone import Backbone
+from methods.backbone_choice import BackboneChoice
 from methods.detector import Batch
 from methods.features import FeatureLayout
 

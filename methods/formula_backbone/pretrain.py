@@ -31,16 +31,18 @@ from datasets.fingerprint import file_digest
 from datasets.storage import written
 from datasets.unfinished import sweep
 from methods.errors import CheckpointError
+from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch
 from methods.formula_backbone.pool import open_pool
+from methods.formula_backbone.shipped import ARCHITECTURE, STRIDES
 from methods.schedule import learning_rate
 from methods.training_checkpoint import load_intact
 
-ARCHITECTURE = "resnet10t"
-STRIDES = (4, 8, 16)
 _WEIGHTS = {8: 0.5, 16: 1.0}
 """Of the losses of the target grids."""
 _LOG_EVERY = 50
+_STATISTICS = 16
+"""Batches of other mosaics that the average's batch statistics are measured on."""
 _SAVE_SECONDS = 120.0
 _CURE = "Free some space there and start again: the training goes on from its last checkpoint."
 
@@ -59,6 +61,7 @@ class Recipe:
         peak: Learning rate of AdamW, one cycle.
         weight_decay: Of AdamW.
         smoothing: Of the labels.
+        averaged: Share of the steps, the last ones, whose weights are averaged.
         bfloat16: Matrix products in bfloat16.
         seed: Of initial weights and mosaics.
     """
@@ -66,12 +69,13 @@ class Recipe:
     classes: int = 420
     each: int = 48
     size: int = 128
-    steps: int = 3000
+    steps: int = 1500
     batch_size: int = 64
     places: int = 4096
     peak: float = 2e-3
     weight_decay: float = 0.05
     smoothing: float = 0.0
+    averaged: float = 0.5
     bfloat16: bool = True
     seed: int = 0
 
@@ -94,6 +98,10 @@ class Pupil(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 to what the backbone takes."""
+        return ((images - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
+
     def forward(self, images: Tensor, chosen: dict[int, Tensor]) -> list[Tensor]:
         """Class logits of chosen places.
 
@@ -104,8 +112,7 @@ class Pupil(nn.Module):
         Returns:
             (P, classes) for each of the strides.
         """
-        pixels = ((images - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
-        maps = dict(zip(STRIDES, self.backbone(pixels), strict=True))
+        maps = dict(zip(STRIDES, self.backbone(self.normalised(images)), strict=True))
         return [
             self.heads[str(stride)](maps[stride].permute(0, 2, 3, 1).flatten(0, 2)[places])
             for stride, places in chosen.items()
@@ -154,7 +161,8 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
     pupil = Pupil(recipe.classes + 1).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(pupil.parameters(), lr=recipe.peak, weight_decay=recipe.weight_decay, fused=True)
     checkpoint = out / "checkpoint.pt"
-    start, spent = _resume(checkpoint, recipe, pupil, optimiser)
+    average = Average(pupil.backbone)
+    start, spent = _resume(checkpoint, recipe, pupil, optimiser, average)
     began = saved = time.monotonic()
     log: list[tuple[int, float, float]] = []
     for step in range(start, recipe.steps):
@@ -170,6 +178,8 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        if step + 1 > recipe.steps * (1 - recipe.averaged):
+            average.add(pupil.backbone)
         log.append((step + 1, float(loss.detach()), right))
         done = step + 1 - start
         stops = done == stop_after or step + 1 == recipe.steps
@@ -179,10 +189,13 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
             log = []
         if stops or time.monotonic() - saved > _SAVE_SECONDS:
             saved = time.monotonic()
-            _save(checkpoint, recipe, pupil, optimiser, step + 1, spent + saved - began)
+            _save(checkpoint, recipe, pupil, optimiser, average, step + 1, spent + saved - began)
         if stops and step + 1 < recipe.steps:
             return None
-    return _export(out, recipe, pupil, spent + time.monotonic() - began)
+    others = (np.random.default_rng([recipe.seed, recipe.steps + k]) for k in range(_STATISTICS))
+    unseen = (batch(pool, recipe.classes, rng, recipe.batch_size, tuple(_WEIGHTS))[0] for rng in others)
+    backbone = average.network(pupil.normalised(images) for images in unseen)
+    return _export(out, recipe, backbone, spent + time.monotonic() - began)
 
 
 class _Told:
@@ -203,7 +216,9 @@ class _Told:
         )
 
 
-def _resume(file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+def _resume(
+    file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer, average: Average
+) -> tuple[int, float]:
     """Step and seconds of a checkpoint of the same recipe; zeros where there is none."""
     if not file.exists():
         return 0, 0.0
@@ -213,6 +228,7 @@ def _resume(file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Opt
         if same:
             pupil.load_state_dict(state["pupil"])
             optimiser.load_state_dict(state["optimiser"])
+            average.load_state(state["average"])
         place = int(state["step"]), float(state["seconds"])
     except Exception as error:  # a damaged archive makes torch raise nearly anything
         raise CheckpointError(
@@ -225,9 +241,16 @@ def _resume(file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Opt
 
 
 def _save(
-    file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer, step: int, seconds: float
+    file: Path,
+    recipe: Recipe,
+    pupil: Pupil,
+    optimiser: torch.optim.Optimizer,
+    average: Average,
+    step: int,
+    seconds: float,
 ) -> None:
     state = {"recipe": asdict(recipe), "pupil": pupil.state_dict(), "optimiser": optimiser.state_dict()}
+    state["average"] = average.state()
     with written(file, _CURE, RuntimeError) as partial:
         torch.save(state | {"step": step, "seconds": seconds}, partial)
 
@@ -245,16 +268,16 @@ def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
         writer.writerows((step, f"{loss:.6g}", f"{right:.4f}") for step, loss, right in entries)
 
 
-def _export(out: Path, recipe: Recipe, pupil: Pupil, seconds: float) -> Path:
+def _export(out: Path, recipe: Recipe, backbone: nn.Module, seconds: float) -> Path:
     """Weights as float16 safetensors, and the card."""
     file = out / f"{ARCHITECTURE}.safetensors"
     weights = {
         name: t.detach().half().contiguous() if t.is_floating_point() else t
-        for name, t in pupil.backbone.state_dict().items()
+        for name, t in backbone.state_dict().items()
     }
     with written(file, _CURE, SafetensorError) as partial:
         save_file(weights, partial)
-    parameters = sum(p.numel() for p in pupil.backbone.parameters())
+    parameters = sum(p.numel() for p in backbone.parameters())
     card = {
         "architecture": ARCHITECTURE,
         "strides": list(STRIDES),

@@ -8,7 +8,8 @@ import torch
 
 from baselines.mkd import MKD, MKDConfig
 from baselines.thin_vgg import ThinVGG
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbone import Backbone
+from methods.backbone_choice import BackboneChoice
 from methods.detector import FitContext
 from methods.errors import ConfigError
 from methods.feature_bank import batch_from_images, layout_of

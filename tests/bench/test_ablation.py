@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from bench.ablation import study_options
 from bench.cli import app
 from bench.configuration import configure, parse_overrides
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 from bench.plan import make_plan
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError

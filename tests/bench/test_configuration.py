@@ -4,7 +4,8 @@ import pytest
 
 from baselines.patchcore import PatchCore
 from bench.configuration import configure, parse_overrides, split_config
-from bench.options import OptionError, parse_list, parse_seeds
+from bench.errors import OptionError
+from bench.options import parse_list, parse_seeds
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError
 from methods.uniad import UniAD

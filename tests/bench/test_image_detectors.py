@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from bench.errors import OptionError
 from bench.estimate import Estimator
-from bench.options import OptionError
 from bench.plan import make_plan
 from bench.pool import carry_out
 from bench.runner import Execution

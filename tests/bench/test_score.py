@@ -21,7 +21,7 @@ from bench.overlay import overlay
 from bench.plan import make_plan
 from bench.score import category_of, find_images
 from datasets.errors import UnknownNameError
-from methods.backbone import BackboneChoice
+from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import open_checkpoint, save_detector
 from methods.detector import Batch
 from methods.errors import CheckpointError
@@ -189,7 +189,7 @@ def test_the_innermost_directory_counts_and_the_named_one_too():
         (["--backbone-padding", "nativ"], "Did you mean native"),
         (["--backbone-padding", "native"], "is the padding of the published EfficientNets"),
         (["--backbone", "resnet50"], "trained on features of 64 channels on 4x4 + 64"),
-        (["--weights", "file"], "go together"),
+        (["--weights", "file"], "needs WEIGHTS_DIR"),
         (["--set", "hvq_trans.width=8"], "belong to the fitted detector"),
         (["--save", "x.pth"], "ends in .safetensors"),
         (["--checkpoint", "none.pth"], "no such file"),

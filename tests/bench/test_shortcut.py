@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 from bench.plan import fits, make_plan
 from bench.shortcut import PLAIN, shortcut_options
 from datasets.errors import UnknownNameError

@@ -13,7 +13,8 @@ import torch
 
 from datasets.errors import StorageError
 from datasets.folder import index_folder
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbone import Backbone
+from methods.backbone_choice import BackboneChoice
 from methods.bank_file import BankFile, page_checksum
 from methods.features import FeatureSpec
 from tests.methods.test_feature_bank import bank

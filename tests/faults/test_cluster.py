@@ -15,7 +15,8 @@ import pytest
 
 from bench.cli import main
 from bench.cluster import ClusterError, open_cluster
-from bench.options import OptionError, Options
+from bench.errors import OptionError
+from bench.options import Options
 from bench.plan import resolve_device
 from results.store import Store
 from tests.faults import small_benchmark as small

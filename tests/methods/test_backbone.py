@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from datasets.errors import UnknownNameError
-from methods.backbone import NO_BACKBONE, Backbone, BackboneChoice, make_backbone
+from methods.backbone import Backbone, make_backbone
+from methods.backbone_choice import NO_BACKBONE, BackboneChoice
 from methods.errors import BackboneError
 from methods.feature_bank import layout_of
 from methods.features import FeatureSpec

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from datasets.folder import index_folder
 from datasets.images import load_images
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbone import Backbone
+from methods.backbone_choice import BackboneChoice
 from methods.errors import BackboneError
 from methods.feature_bank import BankSettings, FeatureBank, batch_from_images
 from methods.features import FeatureSpec

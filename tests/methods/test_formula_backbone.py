@@ -11,10 +11,13 @@ import timm
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from torch import nn
 
 import methods.formula_backbone
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbone import Backbone
+from methods.backbone_choice import BackboneChoice
 from methods.formula_backbone import mosaic, scene
+from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch, targets
 from methods.formula_backbone.pool import open_pool
 from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, Recipe, choose, loss_of, pretrain
@@ -195,3 +198,32 @@ def test_it_learns(tmp_path):
     with (tmp_path / "log.csv").open(newline="") as file:
         right = [float(row["right"]) for row in csv.DictReader(file)]
     assert np.mean(right[-20:]) > 0.5
+
+
+def test_the_average_is_the_mean_of_the_weights_with_statistics_of_its_own():
+    def network(seed: int) -> nn.Sequential:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+
+    seen = [network(seed) for seed in (1, 2, 3)]
+    average = Average(network(0))
+    for each in seen:
+        average.add(each)
+    again = Average(network(0))
+    again.load_state(average.state())
+    batches = [torch.randn(2, 3, 8, 8) * 3 + k for k in range(4)]
+    found = again.network(iter(batches))
+    mean = torch.stack([each[0].weight for each in seen]).mean(dim=0)
+    torch.testing.assert_close(found[0].weight, mean)
+    assert not found.training
+    with torch.no_grad():
+        outputs = [found[0](images) for images in batches]
+    literal = torch.stack([output.mean(dim=(0, 2, 3)) for output in outputs]).mean(dim=0)
+    torch.testing.assert_close(found[1].running_mean, literal)
+
+
+def test_only_the_last_steps_are_averaged(tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(Average, "add", lambda self, network: taken.append(network))
+    pretrain(replace(SMALL, averaged=0.5), tmp_path / "half", 1, QUIET)
+    assert len(taken) == SMALL.steps // 2
