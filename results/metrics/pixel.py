@@ -10,7 +10,8 @@ regions and the linear interpolation at the limit of the evaluation tool that co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from results.errors import MetricError
 from results.metrics.areas import auroc, average_precision, f1_max
 from results.metrics.curves import Curve, precision_recall_curve, rising_vertices, roc_curve, thin
 from results.metrics.ranking import Ranking, Scores, rank_scores
-from results.metrics.regions import region_of_each_pixel, require_bool_masks
+from results.metrics.regions import bounding_box, region_of_each_pixel, require_bool_masks
 from results.metrics.result import MetricResult
 
 PIXEL_METRICS = ("P-AUROC", "P-AP", "P-F1max", "PRO")
 FPR_LIMIT = 0.3
+_PART = 1 << 25
+"""Scores sorted at a time: bounds the copy to 134 MB of float32; fewer would be looked through more often."""
 
 
 def pixel_metrics(
@@ -37,9 +40,9 @@ def pixel_metrics(
 
     Args:
         maps: (n, H, W) anomaly maps, float32 (float16 is widened, float64 sorted as it is), higher = more
-            anomalous. Only the order and ties of the scores count. Read, never changed: the normal pixels'
-            scores are copied once and sorted in place. Beside that copy, about 100 bytes are taken per
-            anomalous pixel.
+            anomalous. Only the order and ties of the scores count. Read, never changed: the scores are copied and
+            sorted in place, 32 million at a time. Beside that copy, about 100 bytes are taken per anomalous
+            pixel.
             A sequence of n maps (H, W) may have a size each.
         masks: (n, H, W) bool, or a sequence of n (H, W), True = anomalous; all False for normal images.
         fpr_limit: In (0, 1], where PRO's area ends.
@@ -71,14 +74,14 @@ def pixel_metrics(
     _validate(maps, masks, fpr_limit)
     total = sum(mask.size for mask in masks)
     anomalous = sum(int(np.count_nonzero(mask)) for mask in masks)
-    if not anomalous:
-        return MetricResult.blank(PIXEL_METRICS, "no anomalous pixel in the test masks")
-    if anomalous == total:
-        return MetricResult.blank(PIXEL_METRICS, "no normal pixel in the test masks")
-    found = np.concatenate([one[mask] for one, mask in zip(maps, masks, strict=True)])
-    dtype = np.float32 if found.dtype == np.float16 else found.dtype  # exact, and NumPy's fast sort knows float32
-    # Not bound to a name here: the copy of all normal scores is freed before the areas are computed.
-    ranking = rank_scores(_normal_scores(maps, masks, total - anomalous, dtype), found.astype(dtype, copy=False))
+    if anomalous in (0, total):
+        _require_finite(maps)
+        missing = "no normal pixel" if anomalous else "no anomalous pixel"
+        return MetricResult.blank(PIXEL_METRICS, f"{missing} in the test masks")
+    dtype = np.result_type(np.float32, *maps)  # float16 widened: exact, and NumPy's fast sort knows float32
+    boxes = [bounding_box(mask) for mask in masks]
+    found = np.concatenate([one[box][mask[box]] for one, mask, box in zip(maps, masks, boxes, strict=True)])
+    ranking = rank_scores(_sorted_parts(maps, dtype), found.astype(dtype, copy=False))
     region, _ = region_of_each_pixel(masks)
     return MetricResult(
         values={
@@ -132,18 +135,36 @@ def per_region_overlap_curve(ranking: Ranking, region: NDArray[np.int32], fpr_li
     # The straight piece that the limit cuts, from the last vertex at or before it to the first one beyond.
     piece = slice(inside - 1, inside + 1)
     last_height = np.interp(fpr_limit, x[piece], y[piece])
-    return thin(np.append(x[:inside], fpr_limit), np.append(y[:inside], last_height))
+    if inside == x.size:
+        return thin(np.append(x, fpr_limit), np.append(y, last_height))
+    x[inside], y[inside] = fpr_limit, last_height
+    return thin(x[: inside + 1], y[: inside + 1])
 
 
-def _normal_scores(maps: Sequence[Scores], masks: Sequence[NDArray[np.bool_]], count: int, dtype: DTypeLike) -> Scores:
-    """Copy the normal pixels' scores, (N,), image by image: the whole stack's masks are never inverted."""
-    scores = np.empty(count, dtype=dtype)
-    start = 0
-    for anomaly_map, mask in zip(maps, masks, strict=True):
-        chosen = anomaly_map[~mask]
-        scores[start : start + chosen.size] = chosen
-        start += chosen.size
-    return scores
+def _sorted_parts(maps: Sequence[Scores], dtype: DTypeLike) -> Iterator[Scores]:
+    """All scores in ascending order within parts of at most ``_PART`` (at least one map), in one piece of memory.
+
+    Raises:
+        MetricError: If one of them is not finite: those are at the ends of a sorted part.
+    """
+    starts, room = [0], 0
+    for index, anomaly_map in enumerate(maps):
+        if room and room + anomaly_map.size > _PART:
+            starts.append(index)
+            room = 0
+        room += anomaly_map.size
+    groups = [maps[start:end] for start, end in pairwise([*starts, len(maps)])]
+    memory = np.empty(max(sum(one.size for one in group) for group in groups), dtype=dtype)
+    for group in groups:
+        filled = 0
+        for anomaly_map in group:
+            memory[filled : filled + anomaly_map.size].reshape(anomaly_map.shape)[...] = anomaly_map
+            filled += anomaly_map.size
+        part = memory[:filled]
+        part.sort()
+        if not np.isfinite(part[[0, -1]]).all():
+            _require_finite(maps)
+        yield part
 
 
 def _validate(maps: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]], fpr_limit: float) -> None:
@@ -161,6 +182,11 @@ def _validate(maps: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]], fpr_l
                 f"the anomaly map of image {index} has shape {anomaly_map.shape} and its mask {mask.shape}:"
                 " resize both to the protocol's map size first"
             )
+
+
+def _require_finite(maps: Sequence[NDArray[Any]]) -> None:
+    """Refuse NaN and infinite scores, naming the first image that has one."""
+    for index, anomaly_map in enumerate(maps):
         if not np.isfinite(anomaly_map).all():
             nan, infinite = np.isnan(anomaly_map).sum(), np.isinf(anomaly_map).sum()
             raise MetricError(

@@ -6,13 +6,15 @@ rise at anomalous scores only; while the threshold passes normal scores alone, t
 (horizontal in ROC and PRO space). So the distinct *anomalous* scores are the only places where a curve bends,
 and it is enough to know, for each of them, how many normal scores lie above it and how many are tied with it.
 
-Normal scores are therefore sorted as plain values, without an index: NumPy sorts those in place and
-vectorised. Nothing is sampled or binned, so any transform of the scores that keeps their order and ties keeps
-every metric.
+All scores are therefore sorted together as plain values, without an index and without telling normal ones from
+anomalous ones: NumPy sorts those in place and vectorised, and nothing has to be picked out by a mask first. How many
+normal scores lie above a step is what lies above it in all, less the anomalous ones, which the steps count anyway.
+Nothing is sampled or binned, so any transform of the scores that keeps their order and ties keeps every metric.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,33 +48,60 @@ class Ranking:
     step: Counts
 
 
-def rank_scores(normal: Scores, anomalous: Scores) -> Ranking:
+def rank_scores(parts: Iterable[Scores], anomalous: Scores) -> Ranking:
     """Rank anomalous scores among normal scores.
 
     Args:
-        normal: (N,) finite scores. **Sorted in place**: hand over a copy that nobody else reads.
-        anomalous: (P,) finite scores of the same dtype, left as they are.
+        parts: Arrays in **ascending order** that together hold all N + P finite scores, normal and anomalous ones
+            mixed. One is looked at after the other, and none is kept: all of them may lie in the same memory.
+        anomalous: (P,) the anomalous scores alone, in any order, of the same dtype; left as they are.
 
     Returns:
-        The counts at the distinct anomalous scores. Costs O(N log N) time and no further copy of ``normal``.
+        The counts at the distinct anomalous scores.
 
     Examples:
-        >>> ranking = rank_scores(np.array([1.0, 2.0, 3.0, 3.0]), np.array([3.0, 5.0, 2.5]))
+        >>> parts = [np.array([1.0, 2.0, 3.0, 3.0, 5.0]), np.array([2.5, 3.0])]
+        >>> ranking = rank_scores(parts, np.array([3.0, 5.0, 2.5]))
         >>> ranking.above.tolist(), ranking.reached.tolist(), ranking.step.tolist()
         ([0, 0, 2], [0, 2, 2], [1, 0, 2])
     """
-    normal.sort()
-    scores, step, tied = np.unique(anomalous, return_inverse=True, return_counts=True)
-    # Both sides, because ties between normal and anomalous scores move as one block.
-    not_above = np.searchsorted(normal, scores, side="right")
-    below = np.searchsorted(normal, scores, side="left")
-    tied = tied[::-1].astype(np.int64)
-    return Ranking(
-        normal=normal.size,
-        anomalous=anomalous.size,
-        tied=tied,
-        found=np.cumsum(tied),
-        above=(normal.size - not_above[::-1]).astype(np.int64),
-        reached=(normal.size - below[::-1]).astype(np.int64),
-        step=(scores.size - 1 - step).astype(np.int64),
-    )
+    ascending = np.sort(anomalous)
+    first = np.concatenate([[True], ascending[1:] != ascending[:-1]])
+    scores = ascending[first]
+    tied = np.diff(np.append(np.flatnonzero(first), anomalous.size))[::-1].copy()
+    del ascending, first
+    total = 0
+    above, reached = np.zeros(scores.size, dtype=np.int64), np.zeros(scores.size, dtype=np.int64)
+    for part in parts:
+        total += part.size
+        below, not_above = _places(part, scores)
+        reached += part.size - below[::-1]
+        above += part.size - not_above[::-1]
+    found = np.cumsum(tied)
+    reached -= found
+    above -= found - tied
+    step = scores.size - 1 - _rank_of_each(anomalous, scores)
+    return Ranking(total - anomalous.size, anomalous.size, tied, found, above, reached, step)
+
+
+def _places(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
+    """Numbers of values in ``part`` below each score, and not above it; both ascending."""
+    below = np.searchsorted(part, scores, side="left")
+    not_above = below.copy()
+    # A second search would only tell what two looks tell: most scores are there once or not at all.
+    inside = np.flatnonzero(below < part.size)
+    present = inside[part[below[inside]] == scores[inside]]
+    not_above[present] += 1
+    inside = present[not_above[present] < part.size]
+    several = inside[part[not_above[inside]] == scores[inside]]
+    not_above[several] = np.searchsorted(part, scores[several], side="right")
+    return below, not_above
+
+
+def _rank_of_each(values: Scores, distinct: Scores) -> Counts:
+    """The position in ``distinct``, ascending, of every value; each distinct one occurs among the values."""
+    order = np.argsort(values)
+    ascending = values[order]
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[order] = np.concatenate([[0], np.cumsum(ascending[1:] != ascending[:-1])])
+    return rank

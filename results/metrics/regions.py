@@ -93,12 +93,26 @@ def region_of_each_pixel(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]])
         in_image = int(np.count_nonzero(mask))
         if not in_image:
             continue
-        labels, count = _label_image(mask)
-        ids[pixels : pixels + in_image] = labels[mask]
+        inside = mask[bounding_box(mask)]
+        labels, count = _label_image(inside)
+        ids[pixels : pixels + in_image] = labels[inside]
         ids[pixels : pixels + in_image] += regions - 1
         regions += count
         pixels += in_image
     return ids, regions
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns that hold all anomalous pixels of a mask (H, W): labelling and picking need no more.
+
+    Examples:
+        >>> bounding_box(np.array([[0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool))
+        (slice(1, 3, None), slice(1, 2, None))
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _label_image(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

@@ -154,3 +154,14 @@ def test_limits_outside_zero_to_one_are_refused(limit):
     maps, masks = squares(4, 16, 4)
     with pytest.raises(MetricError, match="fpr_limit"):
         pixel_metrics(maps, masks, fpr_limit=limit)
+
+
+@pytest.mark.parametrize("most", [1, 1500, 4000])
+def test_sorting_in_parts_changes_nothing(most, monkeypatch):
+    maps, masks = squares(6, 32, 8)
+    maps = maps.round(1)
+    whole = pixel_metrics(maps, masks)
+    monkeypatch.setattr("results.metrics.pixel._PART", most)
+    parts = pixel_metrics(maps, masks)
+    assert parts.values == whole.values
+    assert all(np.array_equal(parts.curves[name], curve) for name, curve in whole.curves.items())
