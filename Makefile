@@ -85,8 +85,17 @@ test: setup ## The whole test suite
 test-long: setup ## Trainings that show every baseline learns (about half an hour on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 -m long --timeout=1800 --durations=0 $(ARGS)
 
-perf: setup ## Benchmarks: memory and time of PaDiM and PatchCore on 4,000 images
-	$(PY) -m tests.performance.bank_memory
+PERF_VENV ?= .cache/perf-venv
+# Sees the packages of the project's environment through a .pth file, its own ones first: torch is there once.
+$(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
+	$(PY) -m venv $(PERF_VENV)
+	$(PERF_VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/performance/peers.txt
+	$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$($(PERF_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	touch $@
+
+perf: $(PERF_VENV)/installed ## Time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
+	$(PERF_VENV)/bin/python -m tests.performance $(ROWS) $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(PY) -m ruff check .

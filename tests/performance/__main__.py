@@ -1,0 +1,82 @@
+"""``make perf``: measure the rows of docs/performance.md, all of them or those that are named.
+
+    python -m tests.performance [ROW ...] [--list] [--no-page]
+
+Each row runs in a process of its own and is written down as soon as it is there: into docs/performance.json, and from
+that into the table of docs/performance.md. Rows that were not measured keep what they had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from datasets.errors import unknown_name
+from tests.performance import page
+from tests.performance.row import Outcome, Row
+
+ROWS_DIRECTORY = Path(__file__).resolve().parent / "rows"
+
+
+def known_rows() -> dict[str, Row]:
+    """All rows by name, module by module."""
+    rows: dict[str, Row] = {}
+    for found in sorted(pkgutil.iter_modules([str(ROWS_DIRECTORY)]), key=lambda module: module.name):
+        module = importlib.import_module(f"tests.performance.rows.{found.name}")
+        rows.update({row.name: row for row in module.ROWS})
+    return rows
+
+
+def measure(name: str) -> Outcome:
+    """Measure one row in this process."""
+    return known_rows()[name].measure()
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, write down; the number of rows that do not reach their bar or could not be measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.performance", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="names of rows; all if none is named")
+    parser.add_argument("--list", action="store_true", help="only name the rows")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.* as they are")
+    chosen = parser.parse_args(arguments)
+    rows, console = known_rows(), Console(soft_wrap=True)
+    for name in chosen.rows:
+        if name not in rows:
+            raise unknown_name("row", name, rows)
+    if chosen.list:
+        for row in rows.values():
+            console.print(f"{row.name:24} {row.work} | against {row.against} | {row.bar}", highlight=False)
+        return 0
+    table = Table("row", "here", "theirs", "ratio", "bar", "reached", "checked", box=None)
+    failed = 0
+    for name in chosen.rows or rows:
+        row, load = rows[name], os.getloadavg()[0]
+        console.print(f"{name}: {row.work} ...", highlight=False)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            try:
+                outcome = process.submit(measure, name).result()
+            except Exception as error:  # a peer that is not installed costs its own rows only
+                console.print(f"  not measured: {type(error).__name__}: {error}", style="bold red", markup=False)
+                failed += 1
+                continue
+        entry = page.entry(row, outcome, load)
+        failed += not entry["reached"]
+        table.add_row(name, *page.cells(entry))
+        console.print("  " + ", ".join(page.cells(entry)), highlight=False, markup=False)
+        if not chosen.no_page:
+            page.write(entry, list(rows))
+    console.print(table)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""What the harness adds to a run: its place in the plan, its record, and its share of the tables."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from bench.options import Options
+from bench.plan import make_plan
+from results.store import Store
+from results.tables import headline
+from tests.miniature import write_miniature_folder
+from tests.performance.row import Outcome, Row
+from tests.performance.stopwatch import seconds_of
+
+REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+SEEDS, RECORDS = tuple(range(40)), 120
+
+
+def measure() -> Outcome:
+    """Seconds a run of planning, writing and reading a record with its scores, and the headline table."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = write_miniature_folder(Path(directory) / "folder")
+        options = Options(
+            dataset="folder", root=root, methods=("padim",), seeds=SEEDS, preset="quick", weights="random",
+            backbone="resnet18", cache_dir=Path(directory) / "cache", results_dir=Path(directory) / "runs",
+        )  # fmt: skip
+        make_plan(options)  # builds the backbone once, whose hash every id holds
+        runs = 0
+
+        def plan() -> None:
+            nonlocal runs
+            runs = len(make_plan(options))
+
+        planning = seconds_of(plan) / runs
+        committed = Store(REFERENCE)
+        records = [record for record in committed.records() if record.status == "ok"][:RECORDS]
+        scores = [committed.scores(record) for record in records]
+        store = Store(Path(directory) / "store")
+
+        def write() -> None:
+            for record, arrays in zip(records, scores, strict=True):
+                store.write(record, arrays)
+
+        writing = seconds_of(write) / len(records)
+        reading = seconds_of(store.records) / len(records)
+        tables = seconds_of(lambda: headline(store)) / len(records)
+        kept = len(store.records())
+    parts = {"plan": planning, "write": writing, "read": reading, "tables": tables}
+    notes = {"parts": ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in parts.items())}
+    checked = f"{kept} of {len(records)} records read back"
+    return Outcome(sum(parts.values()), None, 1, checked, kept == len(records), notes=notes)
+
+
+ROWS = (Row("record", "one record: overhead of harness, store and tables a run", "-", measure, at_most=0.03),)
