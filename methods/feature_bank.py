@@ -288,7 +288,8 @@ class FeatureBank:
             if file.is_sound():  # another process was faster
                 return
             started = time.perf_counter()
-            pixels = load_images(self.index.root, self.index.split(split, category), size).transpose(0, 3, 1, 2)
+            samples, threads = self.index.split(split, category), torch.get_num_threads()
+            pixels = load_images(self.index.root, samples, size, threads).transpose(0, 3, 1, 2)
             with file.writing(pixels.shape, "uint8") as stream:
                 for picture in pixels:
                     stream.write(picture.tobytes())
@@ -351,7 +352,8 @@ class FeatureBank:
             }
             for start in range(0, len(samples), PASS_BATCH):
                 chunk = samples[start : start + PASS_BATCH]
-                maps = self._run(load_images(self.index.root, chunk, specs[0].image_size), specs[0])
+                pixels = load_images(self.index.root, chunk, specs[0].image_size, torch.get_num_threads())
+                maps = self._run(pixels, specs[0])
                 taken = set()  # two specs may share a tap
                 for spec in specs:
                     for stride, tap in zip(spec.strides, resample(maps, spec), strict=True):
