@@ -41,8 +41,8 @@ from methods.registry import detector
 from methods.smoothing import gaussian_smooth
 
 _READ = 32
-_FACTOR = 256
-"""Positions factored at a time: bounds memory at 550 channels to 256 * 550 * 550 * 8 bytes."""
+_POSITIONS = 256
+"""Positions summed and factored at a time: bounds memory at 550 channels to 256 * 550 * 550 * 8 bytes."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class PaDiM(Detector):
             shift = patches.mean(dim=1) if not shift.numel() else shift
             centred = patches - shift[:, None]  # (positions, B, d)
             total += centred.sum(dim=1)
-            products += torch.bmm(centred.transpose(1, 2), centred)
+            for part, sums in zip(centred.split(_POSITIONS), products.split(_POSITIONS), strict=True):
+                sums.add_(torch.bmm(part.transpose(1, 2), part))  # in slices that stay in the cache
             context.progress(done, len(train), "images")
         count = len(train)
         centre = total / count
@@ -128,7 +129,7 @@ class PaDiM(Detector):
         self.whitening = torch.cat(
             [
                 _inverse_factor(product, c, count, self.config.epsilon)
-                for product, c in zip(products.split(_FACTOR), centre.split(_FACTOR), strict=True)
+                for product, c in zip(products.split(_POSITIONS), centre.split(_POSITIONS), strict=True)
             ]
         )
         return FitReport()
