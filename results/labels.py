@@ -84,11 +84,18 @@ def _differences(row: Row, twins: list[Row]) -> list[str]:
     """``key=value`` of the row for every setting in which its twins are not all alike."""
     mine = _settings(row)
     others = [_settings(twin) for twin in twins]
-    return [
-        f"{key}={shown(value)}"
-        for key, value in sorted(mine.items())
-        if any(other.get(key) != value for other in others)
-    ]
+    found = {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
+    if "weights" in found and not any(_same_but_for_the_file(row, twin) for twin in twins):
+        found["weights"] = row.backbone.weights
+        if row.backbone.weights == "shipped":  # goes without saying: the backbone's name is its weights'
+            del found["weights"]
+    return [f"{key}={shown(value)}" for key, value in sorted(found.items())]
+
+
+def _same_but_for_the_file(row: Row, twin: Row) -> bool:
+    """Whether only the hash tells their backbones apart."""
+    mine, its = row.backbone, twin.backbone
+    return (mine.name, mine.weights) == (its.name, its.weights) and mine.sha256 != its.sha256
 
 
 def _settings(row: Row) -> dict[str, Any]:

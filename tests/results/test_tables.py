@@ -153,6 +153,22 @@ def test_presets_backbones_configs_and_sets_of_categories_are_rows_of_their_own(
     assert any("backbone=wide_resnet50_2" in label for label in named.values())
 
 
+def test_weights_are_named_in_as_few_words_as_tell_them_apart():
+    def told(*backbones: tuple[str, str, str]) -> list[str]:
+        records = []
+        for name, weights, sha256 in backbones:
+            record = make_record(backbone=name, weights=weights)
+            entry = record.backbone.model_copy(update={"sha256": sha256 * 64})
+            records.append(record.model_copy(update={"backbone": entry, "score_id": sha256 * 12}))
+        return sorted(labels(leaderboard(records).rows).values())
+
+    formula, random = ("formula", "shipped", "a"), ("resnet18", "random", "b")
+    assert told(formula, random) == ["Plain (backbone=formula)", "Plain (backbone=resnet18, weights=random)"]
+    assert told(("resnet18", "file", "c"), random) == ["Plain (weights=file)", "Plain (weights=random)"]
+    two_files = told(("resnet18", "file", "c"), ("resnet18", "file", "d"))
+    assert two_files == ["Plain (weights=file cccccccc)", "Plain (weights=file dddddddd)"]
+
+
 def test_grouping_does_not_depend_on_the_order_of_the_records():
     records = make_row() + make_row(method="other", value=0.8) + make_row(version=0)
     forwards, backwards = leaderboard(records), leaderboard(records[::-1])
