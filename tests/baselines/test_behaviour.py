@@ -1,8 +1,9 @@
 """Every baseline that trains learns something: what a stub, a frozen network or a shuffled target would fail.
 
 Quick presets on the synthetic dataset, one detector per category, random backbone weights, as the committed records
-have them. The long test is the claim: on at least four categories the trained detector's P-AUROC exceeds 75 and that of the
-same detector before its first step. The short one shows the same on one category, so that every run of the suite does.
+have them. The long test is the claim: on at least four categories the trained detector's P-AUROC exceeds 75 and that
+of the same detector before its first step. The short one shows the same on one category, so that every run of the suite
+does.
 """
 
 from __future__ import annotations
