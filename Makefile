@@ -23,7 +23,7 @@ DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf lint audit format contact-sheet clean
+.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint audit format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ $(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
 
 perf: $(PERF_VENV)/installed ## Time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
 	$(PERF_VENV)/bin/python -m tests.performance $(ROWS) $(ARGS)
+
+scaling: setup ## Time, memory and disk against the number of categories, into docs/performance.md (ARGS="--most 8")
+	$(PY) -m tests.performance.scaling $(ARGS)
 
 lint: setup ## ruff and mypy
 	$(PY) -m ruff check .

@@ -9,36 +9,17 @@ that into the table of docs/performance.md. Rows that were not measured keep wha
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import pkgutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from datasets.errors import unknown_name
 from tests.performance import page
-from tests.performance.row import Outcome, Row
-
-ROWS_DIRECTORY = Path(__file__).resolve().parent / "rows"
-
-
-def known_rows() -> dict[str, Row]:
-    """All rows by name, module by module."""
-    rows: dict[str, Row] = {}
-    for found in sorted(pkgutil.iter_modules([str(ROWS_DIRECTORY)]), key=lambda module: module.name):
-        module = importlib.import_module(f"tests.performance.rows.{found.name}")
-        rows.update({row.name: row for row in module.ROWS})
-    return rows
-
-
-def measure(name: str) -> Outcome:
-    """Measure one row in this process."""
-    return known_rows()[name].measure()
+from tests.performance.known import known_rows, measure
 
 
 def main(arguments: list[str]) -> int:
