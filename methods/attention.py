@@ -1,94 +1,71 @@
-"""Multi-head attention with an additive mask, and dropout whose random bits do not cost more than the maths.
+"""Multi-head attention with an additive mask, written for CPUs too.
 
 Parameters carry the names of ``torch.nn.MultiheadAttention`` (``in_proj_weight``, ``in_proj_bias``,
 ``out_proj``), so that published checkpoints fit. Three things are written for speed: what is the same for every
-image of the batch (a query, keys, values) is projected once; dropout masks come from 16 random bits an element of a
-vectorised generator (torch's serial Bernoulli takes 40 % of a UniAD step on a CPU); and attention to a local window
-can be computed in bands of rows (a quarter of the time on a CPU for a window of 7 on 32x32 tokens).
+image of the batch (a query, keys, values) is projected once; under dropout the weights are passed over as few times as
+can be; and attention to a local window can be computed in bands of rows (a quarter of the time on a CPU for a window
+of 7 on 32x32 tokens).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.dropout import Dropout, DropoutSource, kept
+
 Bands = tuple[tuple[slice, slice], ...]
 """(query tokens, the keys that they may see) for one band of rows after the other."""
+_CACHED_BYTES = 1 << 20
 
 
-class DropoutSource:
-    """Random bits for the dropout masks of one model; its state belongs into mid-training checkpoints."""
+class _DroppedAttention(torch.autograd.Function):
+    """softmax(q k^T + mask), some weights dropped, times v; for a CPU, whose time goes into passes over the weights.
 
-    def __init__(self, seed: int = 0) -> None:
-        self.reseed(seed)
-
-    def reseed(self, seed: int) -> None:
-        """Start the stream of ``seed``."""
-        self.generator = np.random.Generator(np.random.SFC64(seed))
-
-    def keep(self, shape: torch.Size, probability: float) -> Tensor:
-        """A bool mask that is False with ``probability``, to within 2**-17 of it."""
-        count = shape.numel()
-        words = torch.from_numpy(self.generator.integers(0, 2**64, -(-count // 4), dtype=np.uint64).view(np.int16))
-        threshold = round(probability * 65536) - 32768
-        return (words[:count] >= threshold).view(shape)
-
-    def state(self) -> dict[str, Any]:
-        """The generator's state as plain integers."""
-        state = self.generator.bit_generator.state
-        return {
-            "state": [int(word) for word in state["state"]["state"]],
-            "has_uint32": int(state["has_uint32"]),
-            "uinteger": int(state["uinteger"]),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` gave."""
-        self.generator.bit_generator.state = {
-            "bit_generator": "SFC64",
-            "state": {"state": np.array(state["state"], dtype=np.uint64)},
-            "has_uint32": state["has_uint32"],
-            "uinteger": state["uinteger"],
-        }
-
-
-class _MaskedScale(torch.autograd.Function):
-    """x * keep * scale, keeping only the byte mask for the backward pass."""
+    Matrices of weights are worked on a few at a time, so that they stay in the cache from one step to the next. The
+    scale of what dropout keeps multiplies v, which is smaller. Kept for the backward pass are the weights and the mask.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor, scale: float) -> Tensor:
-        # As bytes: torch converts uint8 to floats ten times faster than bool.
-        keep = keep.view(torch.uint8)
-        ctx.save_for_backward(keep)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, keep: Tensor, scale: float) -> Tensor:
+        """(G, N, d), (G, M, d) twice, (N, M) or None, ``DropoutSource.keep`` of (G, N, M) to (G, N, d)."""
+        v = v * scale
+        weights, attended = torch.empty(keep.shape, dtype=q.dtype), torch.empty_like(q)
+        for few in _few_at_a_time(weights):
+            logits = torch.bmm(q[few], k[few].transpose(1, 2))
+            if mask is not None:
+                logits += mask
+            torch.softmax(logits, dim=-1, out=weights[few])
+            torch.bmm(kept(weights[few], keep[few]), v[few], out=attended[few])
+        ctx.save_for_backward(q, k, v, keep, weights)
         ctx.scale = scale
-        return keep.to(x.dtype).mul_(x).mul_(scale)
+        return attended
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (keep,) = ctx.saved_tensors
-        return keep.to(gradients[0].dtype).mul_(gradients[0]).mul_(ctx.scale), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of q, k and v."""
+        q, k, v, keep, weights = ctx.saved_tensors
+        (gradient,) = gradients
+        of_q, of_k, of_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for few in _few_at_a_time(weights):
+            torch.bmm(kept(weights[few], keep[few]).transpose(1, 2), gradient[few], out=of_v[few])
+            of_weights = kept(torch.bmm(gradient[few], v[few].transpose(1, 2)), keep[few])
+            of_logits = torch.ops.aten._softmax_backward_data(of_weights, weights[few], -1, weights.dtype)
+            torch.bmm(of_logits, k[few], out=of_q[few])
+            torch.bmm(of_logits.transpose(1, 2), q[few], out=of_k[few])
+        return of_q, of_k, of_v.mul_(ctx.scale), None, None, None
 
 
-class Dropout(nn.Module):
-    """Dropout with probability ``p``; on a CPU its bits come from ``source``, elsewhere from torch."""
-
-    def __init__(self, p: float, source: DropoutSource) -> None:
-        super().__init__()
-        self.p = p
-        self.source = source
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero elements of x with probability p and scale the others by 1 / (1 - p), in training only."""
-        if not self.training or self.p == 0:
-            return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        return _MaskedScale.apply(x, self.source.keep(x.shape, self.p), 1 / (1 - self.p))
+def _few_at_a_time(weights: Tensor) -> Iterator[slice]:
+    """Slices of (G, N, M) of a megabyte each, or one matrix."""
+    number = max(1, _CACHED_BYTES // (weights[0].numel() * weights.element_size()))
+    for start in range(0, len(weights), number):
+        yield slice(start, start + number)
 
 
 class Attention(nn.Module):
@@ -139,7 +116,7 @@ class Attention(nn.Module):
             self._split(F.linear(value, v_weight, v_bias)),
         )
         q, k, v = (x.expand(B, -1, -1, -1) for x in (q, k, v))
-        drops = self.dropout.p > 0 and self.training
+        drops = self.dropout.drops
         if drops or mask is None or not bands or q.device.type != "cpu":
             bands = ((slice(None), slice(None)),)
         # Fused attention of torch's CPU kernels takes twice as long as its parts in bfloat16 on small grids.
@@ -158,11 +135,15 @@ class Attention(nn.Module):
         flat = (B * heads, -1, d)
         # Autocast would turn the softmax and all after it back to float32; q, k, v are already narrow.
         with torch.autocast(q.device.type, enabled=False):
-            logits = torch.bmm(q.reshape(flat), k.reshape(flat).transpose(1, 2))  # (B * heads, N, M)
+            q, k, v = q.reshape(flat), k.reshape(flat), v.to(q.dtype).reshape(flat)
+            mask = None if mask is None else mask.to(q.dtype)
+            if self.dropout.drops and q.device.type == "cpu":
+                keep = self.dropout.source.keep(torch.Size((B * heads, N, k.shape[1])), self.dropout.p, q.dtype)
+                return _DroppedAttention.apply(q, k, v, mask, keep, self.dropout.scale).view(B, heads, N, d)
+            logits = torch.bmm(q, k.transpose(1, 2))  # (B * heads, N, M)
             if mask is not None:
-                logits += mask.to(logits.dtype)
-            weights = self.dropout(logits.softmax(dim=-1))
-            return torch.bmm(weights, v.to(q.dtype).reshape(flat)).view(B, heads, N, d)
+                logits += mask
+            return torch.bmm(self.dropout(logits.softmax(dim=-1)), v).view(B, heads, N, d)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, heads, N, D / heads)."""

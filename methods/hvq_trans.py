@@ -35,7 +35,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datasets.errors import unknown_name
-from methods.attention import DropoutSource
 from methods.category_router import CategoryRouter
 from methods.detector import (
     Batch,
@@ -47,6 +46,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.dropout import DropoutSource
 from methods.error_map import prediction_from_tokens
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec

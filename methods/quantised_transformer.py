@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from methods.attention import Attention, DropoutSource
+from methods.attention import Attention
+from methods.dropout import DropoutSource
 from methods.quantise import Codebook, transport_cost
 from methods.query_decoder import EncoderLayer, FeedForward, LearnedPosition
 

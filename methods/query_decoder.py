@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.attention import Attention, Dropout, DropoutSource, neighbour_mask
+from methods.attention import Attention, neighbour_mask
+from methods.dropout import Dropout, DropoutSource
 
 if TYPE_CHECKING:
     from methods.uniad import UniADConfig

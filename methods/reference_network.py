@@ -24,7 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.attention import Attention, Bands, Dropout, DropoutSource, neighbour_mask, window_bands, window_mask
+from methods.attention import Attention, Bands, neighbour_mask, window_bands, window_mask
+from methods.dropout import Dropout, DropoutSource
 
 if TYPE_CHECKING:
     from methods.rlr import RLRConfig

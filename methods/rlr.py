@@ -30,7 +30,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.attention import DropoutSource
 from methods.detector import (
     Batch,
     Detector,
@@ -41,6 +40,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.dropout import DropoutSource
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
 from methods.jitter import jitter_tokens

@@ -28,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.attention import DropoutSource
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -39,6 +38,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.dropout import DropoutSource
 from methods.error_map import prediction_from_error
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec

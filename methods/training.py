@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from methods.attention import DropoutSource
 from methods.detector import Batch, Detector, FitContext, FitReport, TrainingSet
+from methods.dropout import DropoutSource
 from methods.errors import FitError
 from methods.resident import on_device
 from methods.schedule import ScheduleName, learning_rate
@@ -81,9 +81,9 @@ class Training:
         shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimiser == "sgd":
             return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, foreach=True, **shared)
-        if self.optimiser == "adam":  # fused: one pass over the memory of a large network instead of six
-            return torch.optim.Adam(parameters, betas=self.betas, fused=True, **shared)
-        return torch.optim.AdamW(parameters, betas=self.betas, foreach=True, **shared)
+        # Fused: one pass over the memory instead of six, and one call instead of a dozen for every parameter.
+        kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
+        return kind(parameters, betas=self.betas, fused=True, **shared)
 
     def total_steps(self, images: int) -> int:
         """Steps for a training set of that many images."""

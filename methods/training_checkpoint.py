@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from datasets.storage import written
-from methods.attention import DropoutSource
 from methods.detector import FitReport
+from methods.dropout import DropoutSource
 
 _PARTS = {"step", "seconds", "network", "optimiser", "torch_rng", "cuda_rng", "dropout", "loss_curve", "observations"}
 _CURE = "Free some space there, or choose another directory with CACHE_DIR=..., and start again: it goes on from here."

@@ -26,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.attention import DropoutSource
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -37,6 +36,7 @@ from methods.detector import (
     Preset,
     TrainingSet,
 )
+from methods.dropout import DropoutSource
 from methods.error_map import prediction_from_error
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from methods.attention import Attention, Dropout, DropoutSource, neighbour_mask
+from methods.attention import Attention, neighbour_mask
+from methods.dropout import DropoutSource
 
 
 def literal_neighbour_mask(rows: int, columns: int, size: int) -> torch.Tensor:
@@ -67,41 +68,52 @@ def test_the_training_path_without_drops_equals_the_evaluation_path():
     torch.testing.assert_close(trained, attention.eval()(query, key, value, mask))
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.03])
-def test_dropout_has_the_probability_it_is_asked_for(p):
-    source = DropoutSource(1)
-    keep = source.keep(torch.Size([1000, 1001]), p)
-    # Six standard deviations of a binomial proportion.
-    assert abs(1 - keep.float().mean().item() - p) < 6 * (p * (1 - p) / keep.numel()) ** 0.5 + 2**-17
+def literal_attention(attention, query, key, value, mask, keep):
+    """As the equations say, with a given dropout mask."""
+    width = query.shape[-1]
+    q, k, v = (
+        nn.functional.linear(x, weight, bias).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+        for x, weight, bias in zip(
+            (query, key, value), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True
+        )
+    )
+    logits = q @ k.transpose(-1, -2) / (width // attention.heads) ** 0.5
+    weights = (logits if mask is None else logits + mask).softmax(dim=-1)
+    weights = weights * keep.view(weights.shape) / (1 - attention.dropout.p)
+    return attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
 
-def test_dropout_bits_are_independent_between_neighbours_and_calls():
-    source = DropoutSource(2)
-    first, second = (source.keep(torch.Size([1_000_000]), 0.1).float() - 0.9 for _ in range(2))
-    variance = 0.09
-    for left, right in ((first, second), (first[:-1], first[1:]), (first[:-4], first[4:])):
-        assert abs((left * right).mean().item() / variance) < 6e-3
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_attention_with_dropout_and_its_gradients_equal_the_equations(masked, shared):
+    torch.manual_seed(0)
+    attention = Attention(16, 4, 0.3, DropoutSource(5)).double()
+    inputs = [torch.randn(1 if shared and not number else 3, 25, 16, dtype=torch.float64) for number in range(3)]
+    mask = neighbour_mask(5, 3).double() if masked else None
+    found, expected = [], []
+    for results, call in (
+        (found, attention),
+        (expected, lambda *x: literal_attention(attention, *x, DropoutSource(5).keep(torch.Size([12, 25, 25]), 0.3))),
+    ):
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        attention.zero_grad()
+        out = call(*leaves, mask)
+        (out * torch.arange(out.numel(), dtype=torch.float64).view_as(out).sin()).sum().backward()
+        results += [out, *(x.grad for x in leaves), *(p.grad.clone() for p in attention.parameters())]
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_dropout_scales_in_training_and_is_silent_otherwise():
-    x = torch.randn(200, 200, requires_grad=True)
-    dropout = Dropout(0.1, DropoutSource(3))
-    y = dropout(x)
-    kept = y != 0
-    torch.testing.assert_close(y[kept], x[kept] / 0.9)
-    y.sum().backward()
-    torch.testing.assert_close(x.grad, kept / 0.9)
-    assert dropout.eval()(x) is x
-
-
-def test_a_restored_source_goes_on_with_the_same_bits():
-    source = DropoutSource(4)
-    source.keep(torch.Size([101]), 0.5)
-    state = source.state()
-    expected = source.keep(torch.Size([1001]), 0.5)
-    other = DropoutSource(99)
-    other.restore(state)
-    assert torch.equal(other.keep(torch.Size([1001]), 0.5), expected)
+def test_attention_with_dropout_in_bfloat16_is_that_of_float32_to_its_rounding():
+    torch.manual_seed(0)
+    inputs = [torch.randn(3, 25, 16) for _ in range(3)]
+    outs = []
+    for enabled in (False, True):
+        attention = Attention(16, 4, 0.3, DropoutSource(5))
+        attention.load_state_dict(outs[0][1].state_dict() if outs else attention.state_dict())
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            outs.append((attention(*inputs, neighbour_mask(5, 3)), attention))
+    assert outs[1][0].dtype == torch.bfloat16
+    torch.testing.assert_close(outs[1][0].float(), outs[0][0], rtol=0.05, atol=0.05)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

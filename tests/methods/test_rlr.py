@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from methods.attention import Attention, DropoutSource, window_bands, window_mask
+from methods.attention import Attention, window_bands, window_mask
 from methods.detector import Batch, FitContext
+from methods.dropout import DropoutSource
 from methods.errors import ConfigError
 from methods.features import FeatureLayout
 from methods.jitter import jitter_tokens
