@@ -63,8 +63,7 @@ def benchmark(
             for options, plan in plans.values():
                 failed += _carry_out_plan(options, plan, dry_run, console)
     except KeyboardInterrupt as error:
-        kept = _what_is_kept((plan for _, plan in plans.values()), all_options[0].results_dir, all_options[0].cache_dir)
-        raise StoppedError(kept) from error
+        raise StoppedError(_what_is_kept((plan for _, plan in plans.values()), all_options[0])) from error
     if dry_run:
         return 0
     store = Store(all_options[0].results_dir, (reference_dir,))
@@ -117,8 +116,9 @@ def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: C
     return sum(record.status == "failed" for record in finished)
 
 
-def _what_is_kept(plans: Iterable[list[Run]], results_dir: Path, cache_dir: Path) -> str:
+def _what_is_kept(plans: Iterable[list[Run]], options: Options) -> str:
     """What a stopped benchmark leaves, in words; ``plans`` hold all its runs, recorded ones included."""
+    results_dir, cache_dir = options.results_dir, options.cache_dir
     store = Store(results_dir)
     runs = [run for plan in plans for run in plan]
     recorded = sum(store.path_of(run).exists() for run in runs)
@@ -129,6 +129,8 @@ def _what_is_kept(plans: Iterable[list[Run]], results_dir: Path, cache_dir: Path
     if begun:
         trainings = "1 training goes" if begun == 1 else f"{begun} trainings go"
         text += f", and {trainings} on from the checkpoint in {checkpoints}"
+    if options.cluster:  # which can drop what waits, and not what a worker is at
+        text += ". The cluster's workers carry the runs to their end that they have begun, and record them"
     return f"{text}."
 
 

@@ -160,3 +160,50 @@ def test_workers_of_several_threads_are_refused(cluster):
     cluster.start_workers(1, threads=2)
     with pytest.raises(ClusterError, match="has 2 threads"), open_cluster(cluster.address, print):
         pass
+
+
+def start_training(cluster: ClusterOfProcesses, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A benchmark that has recorded the fits of PaDiM and trains the other on the cluster for long."""
+    data, store = small.write_data(tmp_path), tmp_path / "runs"
+    args = small.arguments(data, store, tmp_path / "cache", steps=1_000_000)
+    command = small.command(*args, "--cluster", cluster.address, "--settings", "unified")
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    bench = subprocess.Popen(command, cwd=small.ROOT, env=small.environment(tmp_path / "log"), **streams)
+    cluster.processes.append(bench)
+    deadline = time.monotonic() + 250
+    while not (list(store.rglob("padim/*/seed*.json")) and list((tmp_path / "cache").glob("checkpoints/*.pt"))):
+        assert bench.poll() is None, bench.communicate()[0]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+    return bench, store
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_scheduler_that_dies_in_mid_run_is_told_and_the_records_stay(cluster, tmp_path):
+    cluster.start_workers(2)
+    bench, store = start_training(cluster, tmp_path)
+    cluster.scheduler.kill()
+    output, _ = bench.communicate(timeout=90)
+    assert bench.returncode == 2, output
+    assert "Error: The cluster was lost" in output
+    assert "What is recorded stays; start again for the rest." in output
+    assert "Traceback" not in output
+    assert [record.method.name for record in Store(store).records()] == ["padim"]
+    assert small.problems(store) == []
+
+
+@needs_dask
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_cluster_and_says_what_is_kept(cluster, tmp_path):
+    cluster.start_workers(2)
+    bench, store = start_training(cluster, tmp_path)
+    (holder,) = small.holders(store)
+    bench.send_signal(signal.SIGINT)
+    output, _ = bench.communicate(timeout=90)
+    assert bench.returncode == 130, output
+    assert f"Stopped. 1 of 2 runs are recorded in {store}; the same command does the rest" in output
+    assert "The cluster's workers carry the runs to their end that they have begun" in output
+    assert "Traceback" not in output
+    assert [record.method.name for record in Store(store).records()] == ["padim"]
+    assert holder in {process.pid for process in cluster.processes if process.poll() is None}, "workers go on serving"

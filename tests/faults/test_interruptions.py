@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,3 +120,31 @@ def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp
     serial.communicate(timeout=280)
     assert small.outcome(store) == small.outcome(tmp_path / "serial")
     assert small.garbage(store, tmp_path / "cache") == []
+
+
+@pytest.mark.slow
+def test_a_disk_that_runs_full_under_two_jobs_is_told_and_costs_no_record(tmp_path, small_disk):
+    disk = small_disk(tmp_path / "disk", 1024)
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", disk.place / "runs"
+    process = start(data, tmp_path, log, "--jobs", "2", store="disk/runs")
+    wait_for(lambda: list(store.rglob("seed*.json")), process)
+    disk.fill(leave=4)
+    output, _ = process.communicate(timeout=280)
+    recorded = len(Store(store).records())
+    assert process.returncode == 2, output
+    assert re.search(rf"Error: {store}/\S+: can't be written \(No space left on device\)", output), output
+    assert "Traceback" not in output
+    assert 1 <= recorded < 6
+    assert small.problems(store) == []
+    assert not list(disk.place.rglob(".*.tmp"))
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}
+    disk.clear()
+    again = start(data, tmp_path, log, "--jobs", "2", store="disk/runs")
+    output, _ = again.communicate(timeout=280)
+    assert again.returncode == 0, output
+    assert len(Store(store).records()) == 6
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}.items()
+    assert small.garbage(store, tmp_path / "cache") == []
+    serial = start(data, tmp_path, log, "--jobs", "1", store="serial")
+    serial.communicate(timeout=280)
+    assert small.outcome(store) == small.outcome(tmp_path / "serial")
