@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +88,7 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
             "CLUSTER needs Dask, which `make setup` does not install. Install it into this environment, "
             "here and on every machine of the cluster: .venv/bin/python -m pip install distributed"
         ) from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is told by _lost
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -163,7 +166,14 @@ class _Backend(DaskDistributedBackend):
             if type(out.error).__name__ == "KilledWorker":
                 raise WorkersDiedError(str(out.error))
             raise ClusterError(f"The cluster did not carry out a run: {type(out.error).__name__}: {out.error}")
-        found = super().retrieve_result_callback(out)
+        try:
+            found = super().retrieve_result_callback(out)
+        except CancelledError as error:  # what Dask raises for tasks whose scheduler is gone
+            raise _lost(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
         if not isinstance(found, list):  # what Dask says of cancelled tasks
-            raise ClusterError(f"The cluster was lost: {found!r}. What is recorded stays; start again for the rest.")
+            raise _lost(repr(found))
         return found
+
+
+def _lost(how: str) -> ClusterError:
+    return ClusterError(f"The cluster was lost ({how}). What is recorded stays; start again for the rest.")
