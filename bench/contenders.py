@@ -28,7 +28,7 @@ from methods.backbone_choice import NO_BACKBONE, BackboneChoice, Padding, with_p
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector
 from methods.errors import ConfigError
-from methods.feature_bank import layout_of
+from methods.feature_batch import layout_of
 from methods.registry import find_detector
 from results.record import MethodEntry
 

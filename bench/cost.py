@@ -9,7 +9,7 @@ import torch
 
 from methods.backbone import AnyBackbone
 from methods.detector import Detector
-from methods.feature_bank import batch_from_images
+from methods.feature_batch import batch_from_images
 from methods.features import FeatureSpec
 
 REPEATS = 3

@@ -13,7 +13,7 @@ from bench.protocol import Protocol, common_score, resize_maps
 from datasets.images import load_mask, resize_mask
 from datasets.sample import DatasetIndex, Sample
 from methods.detector import Detector
-from methods.feature_bank import FeatureSet
+from methods.feature_set import FeatureSet
 from results.metrics import image_metrics, label_regions, pixel_metrics
 from results.record import CategoryResult
 

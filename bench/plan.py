@@ -22,7 +22,8 @@ from datasets.sample import DatasetIndex, Split
 from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector
-from methods.feature_bank import BankSettings, FeatureBank, layout_of
+from methods.feature_bank import BankSettings, FeatureBank
+from methods.feature_batch import layout_of
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import find_detector
 from results.canonical import short_id

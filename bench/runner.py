@@ -30,7 +30,7 @@ from bench.untrained import UntrainedScores, untrained_scores
 from datasets.errors import StorageError
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
-from methods.feature_bank import TrainingView
+from methods.feature_set import TrainingView
 from results.gallery import SEED
 from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
 from results.store import Scores, Store

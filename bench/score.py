@@ -35,7 +35,7 @@ from methods.backbone import AnyBackbone
 from methods.checkpoint import Checkpoint, save_detector
 from methods.detector import Batch, Detector, Prediction
 from methods.errors import CheckpointError
-from methods.feature_bank import batch_from_images
+from methods.feature_batch import batch_from_images
 
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"

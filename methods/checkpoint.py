@@ -23,7 +23,7 @@ from methods.backbone import AnyBackbone
 from methods.backbone_choice import Padding, WeightsKind
 from methods.detector import Detector
 from methods.errors import CheckpointError
-from methods.feature_bank import layout_of
+from methods.feature_batch import layout_of
 from methods.features import FeatureLayout
 from methods.native_padding import has_native_padding
 from methods.registry import find_detector

@@ -14,92 +14,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from datasets.images import load_images
 from datasets.sample import DatasetIndex, Split
-from methods.backbone import AnyBackbone, Backbone
+from methods.backbone import AnyBackbone
 from methods.bank_file import BankFile, locked
-from methods.detector import Batch
 from methods.errors import BackboneError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_batch import layout_of, resample
+from methods.feature_set import FeatureSet, Unit
+from methods.features import FeatureSpec
 from results.canonical import short_id
 
 PASS_BATCH = 16
 RESIZE = "pillow-bilinear-uint8"
 BankProgress = Callable[[int, int, str], None]
-
-
-def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
-    """The taps of ``spec``, each (B, C, h, w), resampled by its rule but not yet concatenated."""
-    taps = [maps[stride] for stride in spec.strides]
-    if spec.resampling == "native":
-        return taps
-    if spec.resampling == "average_pool_3":
-        return [F.avg_pool2d(tap, 3, stride=1, padding=1) for tap in taps]
-    size = (spec.grid, spec.grid)
-    return [F.interpolate(tap, size=size, mode="bilinear", align_corners=True) for tap in taps]
-
-
-def to_batch(
-    taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, ...] | None, images: Tensor | None = None
-) -> Batch:
-    """A detector's batch from resampled taps: concatenated along channels where the spec names a grid.
-
-    Args:
-        taps: (B, C, h, w) each.
-        spec: What the detector reads.
-        categories: Names, for detectors that are told them.
-        images: (B, 3, H, W) uint8; handed on where the spec wants images.
-    """
-    features = (torch.cat(list(taps), dim=1),) if spec.grid else tuple(taps)
-    return Batch(features, categories, images if spec.images else None)
-
-
-def batch_from_images(
-    images: Tensor, backbone: AnyBackbone, spec: FeatureSpec, categories: tuple[str, ...] | None = None
-) -> Batch:
-    """A detector's batch straight from images, past the bank.
-
-    Args:
-        images: (B, 3, H, W) uint8 on the backbone's device.
-        backbone: The backbone, or ``NoBackbone`` for detectors that read images alone.
-        spec: What the detector reads.
-        categories: Names, for detectors that are told them.
-    """
-    taps = resample(backbone(images, spec.normalisation), spec) if spec.strides else []
-    return to_batch(taps, spec, categories, images)
-
-
-def layout_of(spec: FeatureSpec, backbone: AnyBackbone, categories: tuple[str, ...] = ()) -> FeatureLayout:
-    """Shapes of the features that ``backbone`` gives under ``spec``.
-
-    Args:
-        spec: Taps and image size.
-        backbone: The backbone.
-        categories: That a detector will be trained on.
-
-    Raises:
-        BackboneError: If the backbone has no feature map at one of the strides.
-    """
-    for stride in (*spec.strides, *spec.run_strides):
-        if stride not in backbone.channels:
-            raise BackboneError(
-                f"Backbone '{backbone.name}' has no features at stride {stride} "
-                f"(it has {', '.join(map(str, backbone.channels))}). Choose another with BACKBONE=..."
-            )
-    grids = tuple(spec.grid or -(-spec.image_size // stride) for stride in spec.strides)
-    channels = tuple(backbone.channels[stride] for stride in spec.strides)
-    network = backbone if isinstance(backbone, Backbone) else None
-    return FeatureLayout(spec.image_size, channels, grids, categories, network)
 
 
 @dataclass(frozen=True)
@@ -117,73 +53,6 @@ class BankSettings:
     dtype: str = "float16"
     device: str = "cpu"
     limit_bytes: int = 200 << 30
-
-
-@dataclass
-class _Unit:
-    """One (category, split) of a feature set: mapped arrays, or None where it is streamed; images where wanted."""
-
-    category: str
-    split: Split
-    length: int
-    arrays: list[NDArray] | None
-    images: NDArray[np.uint8] | None = None
-
-
-@dataclass
-class FeatureSet:
-    """The features of some categories' split: a ``TrainingSet``, and the same for test images.
-
-    Attributes:
-        seconds: Duration of the backbone passes that computed these features, whenever that was.
-    """
-
-    bank: FeatureBank
-    spec: FeatureSpec
-    units: list[_Unit]
-    with_categories: bool
-    seconds: float
-    _offsets: NDArray[np.int64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._offsets = np.cumsum([0, *(unit.length for unit in self.units)])
-
-    def __len__(self) -> int:
-        return int(self._offsets[-1])
-
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Features of the images at these positions, as float32 on the CPU."""
-        rows = np.asarray(indices, dtype=np.int64)
-        owners = np.searchsorted(self._offsets, rows, side="right") - 1
-        pieces: list[list[Tensor]] = []
-        pixels: list[Tensor] = []
-        for owner, row in zip(owners, rows, strict=True):
-            unit, place = self.units[owner], int(row - self._offsets[owner])
-            pieces.append(self._row(unit, place))
-            if unit.images is not None:
-                pixels.append(torch.from_numpy(np.array(unit.images[place])))
-        taps = [torch.stack(tap) for tap in zip(*pieces, strict=True)]
-        names = tuple(self.units[owner].category for owner in owners) if self.with_categories else None
-        return to_batch(taps, self.spec, names, torch.stack(pixels) if pixels else None)
-
-    def _row(self, unit: _Unit, row: int) -> list[Tensor]:
-        if unit.arrays is None:
-            return self.bank.compute_row(self.spec, unit.category, unit.split, row)
-        return [torch.from_numpy(np.array(array[row], dtype=np.float32)) for array in unit.arrays]
-
-
-class TrainingView:
-    """What ``fit`` gets of a feature set: its length and its batches, and no way to other splits or labels."""
-
-    def __init__(self, features: FeatureSet) -> None:
-        def batch(indices: Sequence[int]) -> Batch:
-            return features.batch(indices)
-
-        self._length = len(features)
-        self.batch = batch
-
-    def __len__(self) -> int:
-        return self._length
 
 
 class FeatureBank:
@@ -254,19 +123,19 @@ class FeatureBank:
             with_categories: Whether batches carry category names (class-aware detectors only).
         """
         self.fill([spec], categories, split)
-        units: list[_Unit] = []
+        units: list[Unit] = []
         seconds = 0.0
         for category in categories:
             length = len(self.index.split(split, category))
             images = self._images(spec.image_size, category, split).load() if spec.images else None
             if spec.strides and self._streamed(spec, length):
-                units.append(_Unit(category, split, length, None, images))
+                units.append(Unit(category, split, length, None, images))
                 continue
             files = [self._tap(spec, stride, category, split) for stride in spec.strides]
             arrays = [file.load() for file in files]
             seconds += max((file.seconds() for file in files), default=0.0)
-            units.append(_Unit(category, split, length, arrays, images))
-        return FeatureSet(self, spec, units, with_categories, seconds)
+            units.append(Unit(category, split, length, arrays, images))
+        return FeatureSet(spec, units, with_categories, seconds, self.compute_row)
 
     def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
         """One image's taps straight from the backbone, each (C, h, w) float32: the streaming path."""

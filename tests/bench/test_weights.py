@@ -21,7 +21,7 @@ from methods.backbone import Backbone
 from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import open_checkpoint, save_detector
 from methods.errors import BackboneError
-from methods.feature_bank import layout_of
+from methods.feature_batch import layout_of
 from methods.formula_backbone.shipped import ARCHITECTURE, FILE, FORMULA, STRIDES
 from methods.registry import find_detector, known_detectors
 

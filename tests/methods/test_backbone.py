@@ -9,7 +9,7 @@ from datasets.errors import UnknownNameError
 from methods.backbone import Backbone, make_backbone
 from methods.backbone_choice import NO_BACKBONE, BackboneChoice
 from methods.errors import BackboneError
-from methods.feature_bank import layout_of
+from methods.feature_batch import layout_of
 from methods.features import FeatureSpec
 from methods.native_padding import FixedPaddingConv2d, same_padding
 

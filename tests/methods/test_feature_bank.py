@@ -10,7 +10,8 @@ from datasets.images import load_images
 from methods.backbone import Backbone
 from methods.backbone_choice import BackboneChoice
 from methods.errors import BackboneError
-from methods.feature_bank import BankSettings, FeatureBank, batch_from_images
+from methods.feature_bank import BankSettings, FeatureBank
+from methods.feature_batch import batch_from_images
 from methods.features import FeatureSpec
 from tests.miniature import write_miniature_folder
 

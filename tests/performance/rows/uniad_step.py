@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from methods.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, FitContext
-from methods.feature_bank import batch_from_images
+from methods.feature_batch import batch_from_images
 from methods.features import FeatureLayout
 from methods.training import Precision
 from methods.uniad import UniAD, UniADConfig

@@ -23,7 +23,8 @@ from datasets.location import open_dataset
 from datasets.sample import DatasetIndex, Sample, Split
 from methods.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, Detector, FitContext, TrainingSet
-from methods.feature_bank import BankSettings, FeatureBank, batch_from_images, layout_of
+from methods.feature_bank import BankSettings, FeatureBank
+from methods.feature_batch import batch_from_images, layout_of
 from methods.features import FeatureSpec
 from methods.uniad import UniAD
 from tests.performance.row import Outcome, Row
