@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bench.cost import milliseconds_per_image
+from bench.entries import failed_record, identity, provenance, thin_curve
 from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
 from bench.kept import KeptFit, keep, restore
 from bench.learning_curve import LearningCurve, learning_points
@@ -22,7 +21,7 @@ from bench.looks import looks_of
 from bench.options import Keep
 from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
-from bench.provenance import device_name, git_state, peak_memory, reset_peak_memory, utc_now, versions
+from bench.provenance import peak_memory, reset_peak_memory, utc_now
 from bench.readable import require_readable_tests
 from bench.seeding import seed_everything
 from bench.soundness import ScoreCheck
@@ -32,11 +31,9 @@ from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_set import TrainingView
 from results.gallery import SEED
-from results.record import BudgetEntry, CostEntry, FailureEntry, ProvenanceEntry, RunRecord
+from results.record import BudgetEntry, CostEntry, ProvenanceEntry, RunRecord
 from results.store import Scores, Store
 
-CURVE_POINTS = 200
-TRACEBACK_LINES = 20
 RunProgress = Callable[[int, int, str], None]
 
 
@@ -133,7 +130,7 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
         looks = _looks(run, fitted.detector, execution)
     except Exception as error:
         raise_outage(error, run)
-        record = _failed(run, execution, error, started)
+        record = failed_record(run, execution.command, error, started)
     Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, looks)
     return record
 
@@ -190,7 +187,7 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     peak = peak_memory()
     fitted = _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
     if execution.keep != "none":
-        fit = KeptFit(report, seconds, peak, _provenance(run, execution, started), untrained)
+        fit = KeptFit(report, seconds, peak, provenance(run, execution.command, started), untrained)
         try:
             keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
         except StorageError as error:
@@ -227,7 +224,7 @@ def _score(
     report = fitted.report
     record = RunRecord(
         status="ok",
-        **_identity(run, detector),
+        **identity(run, detector),
         budget=BudgetEntry(
             train_images=0 if run.checkpoint else sum(len(run.index.split("train", c)) for c in run.categories),
             steps=report.steps,
@@ -240,7 +237,7 @@ def _score(
         loss_curve=thin_curve(report.loss_curve),
         learning_curve=learning_points(report, run.score_id),
         cost=cost,
-        provenance=fitted.provenance or _provenance(run, execution, started),
+        provenance=fitted.provenance or provenance(run, execution.command, started),
     )
     return record, _scores(parts, curves), np.concatenate([part.gallery for part in parts])
 
@@ -283,57 +280,3 @@ def _timing(run: Run, detector: Detector, batch_size: int) -> float | None:
         return milliseconds_per_image(detector, backbone, run.features, device, batch_size, run.categories[0])
     except (RuntimeError, MemoryError):
         return None
-
-
-def _identity(run: Run, detector: Detector | None) -> dict[str, Any]:
-    method = run.method
-    if detector is not None:
-        badges = method.badges + detector.badges()
-        method = method.model_copy(update={"sizes": detector.sizes(), "badges": badges})
-    return {
-        "fit_id": run.fit_id,
-        "score_id": run.score_id,
-        "dataset": run.dataset,
-        "setting": run.setting,
-        "categories": run.categories,
-        "seed": run.seed,
-        "method": method,
-        "backbone": run.backbone_entry,
-        "protocol": run.protocol.as_dict(),
-    }
-
-
-def _provenance(run: Run, execution: Execution, started: str) -> ProvenanceEntry:
-    commit, dirty = git_state()
-    return ProvenanceEntry(
-        git_commit=commit,
-        git_dirty=dirty,
-        versions=versions(),
-        device=device_name(torch.device(run.device)),
-        threads=run.threads,
-        started_utc=started,
-        finished_utc=utc_now(),
-        command=execution.command,
-    )
-
-
-def _failed(run: Run, execution: Execution, error: Exception, started: str) -> RunRecord:
-    lines = "".join(traceback.format_exception(error)).strip().splitlines()
-    return RunRecord(
-        status="failed",
-        **_identity(run, None),
-        failure=FailureEntry(
-            error_type=type(error).__name__,
-            message=str(error) or type(error).__name__,
-            traceback="\n".join(lines[-TRACEBACK_LINES:]),
-        ),
-        provenance=_provenance(run, execution, started),
-    )
-
-
-def thin_curve(curve: list[tuple[int, float]], points: int = CURVE_POINTS) -> tuple[tuple[int, float], ...]:
-    """At most ``points`` (step, loss) pairs, each the mean of its stretch, rounded to six digits."""
-    if not curve:
-        return ()
-    chunks = np.array_split(np.array(curve, dtype=np.float64), min(points, len(curve)))
-    return tuple((int(chunk[-1, 0]), float(f"{chunk[:, 1].mean():.6g}")) for chunk in chunks)

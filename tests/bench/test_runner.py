@@ -10,11 +10,12 @@ import torch
 from rich.console import Console
 
 from baselines.padim import PaDiM
+from bench.entries import thin_curve
 from bench.estimate import Estimator
 from bench.evaluation import evaluate_category, score_category
 from bench.plan import make_plan, missing_runs
 from bench.pool import Reporter, carry_out
-from bench.runner import Execution, execute, thin_curve
+from bench.runner import Execution, execute
 from bench.seeding import seed_everything
 from datasets.sample import DatasetIndex
 from methods.detector import Prediction
