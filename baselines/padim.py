@@ -40,9 +40,10 @@ from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import detector
 from methods.smoothing import gaussian_smooth
 
-_READ = 32
-_POSITIONS = 256
-"""Positions summed and factored at a time: bounds memory at 550 channels to 256 * 550 * 550 * 8 bytes."""
+_LEAST_READ = 32
+_READ_BYTES = 1 << 27
+"""Images are read so many at a time that their features, and the patches made of them, take this much."""
+_CACHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -115,47 +116,58 @@ class PaDiM(Detector):
         shift = torch.zeros(0)
         total = torch.zeros(self.mean.shape, dtype=torch.float64, device=device)
         products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=device)
+        slices = _slices(len(products), kept)
         for done, patches in self._stream(train, device):
             # Sums of products about a point near the mean: about zero they would cancel.
             shift = patches.mean(dim=1) if not shift.numel() else shift
-            centred = patches - shift[:, None]  # (positions, B, d)
-            total += centred.sum(dim=1)
-            for part, sums in zip(centred.split(_POSITIONS), products.split(_POSITIONS), strict=True):
-                sums.add_(torch.bmm(part.transpose(1, 2), part))  # in slices that stay in the cache
+            for positions in slices:
+                centred = (patches[positions] - shift[positions, None]).double()  # (few positions, B, d)
+                total[positions] += centred.sum(dim=1)
+                products[positions].baddbmm_(centred.transpose(1, 2), centred)
             context.progress(done, len(train), "images")
         count = len(train)
         centre = total / count
         self.mean = (shift + centre).float()
-        self.whitening = torch.cat(
-            [
-                _inverse_factor(product, c, count, self.config.epsilon)
-                for product, c in zip(products.split(_POSITIONS), centre.split(_POSITIONS), strict=True)
-            ]
-        )
+        self.whitening = torch.empty(products.shape, device=device)
+        for positions in slices:
+            found = _inverse_factor(products[positions], centre[positions], count, self.config.epsilon)
+            self.whitening[positions] = found
         return FitReport()
 
     def _stream(self, train: TrainingSet, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, len(train), _READ):
-            indices = range(start, min(start + _READ, len(train)))
+        """(images read so far, patches of the last ones)."""
+        layout = self.layout
+        values = sum(width * grid * grid for width, grid in zip(layout.channels, layout.grids, strict=True))
+        size = max(_LEAST_READ, _READ_BYTES // (4 * max(self.mean.numel(), values)))
+        for start in range(0, len(train), size):
+            indices = range(start, min(start + size, len(train)))
             yield indices.stop, self._patches(train.batch(indices).features, device)
 
     def _patches(self, taps: Sequence[Tensor], device: torch.device) -> Tensor:
-        """Taps to (positions, B, d): the subset of channels on the first tap's grid."""
-        size = (self.layout.grids[0], self.layout.grids[0])
+        """Taps to (positions, B, d): the subset of channels, nearest neighbours on the first tap's grid."""
         kept, first = [], 0
-        for tap in taps:
+        for tap, grid in zip(taps, self.layout.grids, strict=True):
             inside = (self.subset >= first) & (self.subset < first + tap.shape[1])
             if inside.any():  # a small subset may draw nothing from a tap
-                chosen = tap[:, self.subset[inside] - first].to(device)
-                kept.append(F.interpolate(chosen, size=size, mode="nearest"))
+                chosen = tap if bool(inside.sum() == tap.shape[1]) else tap[:, self.subset[inside] - first]
+                # One transposed copy of a matrix: of a permuted array torch copies number by number.
+                patches = chosen.to(device).reshape(-1, grid * grid).T.clone(memory_format=torch.contiguous_format)
+                patches = patches.view(grid * grid, len(tap), -1)
+                kept.append(patches if grid == self.layout.grids[0] else patches[self._nearest(grid).to(device)])
             first += tap.shape[1]
-        return torch.cat(kept, dim=1).flatten(2).permute(2, 0, 1).contiguous()
+        return torch.cat(kept, dim=2) if len(kept) > 1 else kept[0]
+
+    def _nearest(self, grid: int) -> Tensor:
+        """Which position of a tap of this grid is nearest, for every position of the first tap's."""
+        places = torch.arange(grid * grid, dtype=torch.float64).view(1, 1, grid, grid)
+        size = (self.layout.grids[0], self.layout.grids[0])
+        return F.interpolate(places, size=size, mode="nearest").flatten().long()
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """Mahalanobis distance per position, bilinear to the input size, smoothed; image score: its maximum."""
         patches = self._patches(batch.features, self.mean.device)  # (P, B, d)
-        white = torch.bmm(patches - self.mean[:, None], self.whitening.transpose(1, 2))
+        white = torch.bmm(patches.sub_(self.mean[:, None]), self.whitening.transpose(1, 2))
         grid = self.layout.grids[0]
         distance = white.norm(dim=2).T.reshape(-1, 1, grid, grid)
         size = (self.config.image_size, self.config.image_size)
@@ -180,11 +192,17 @@ class PaDiM(Detector):
         return f"{self.config.image_size} px, {grid}x{grid} positions, {channels}"
 
 
+def _slices(positions: int, width: int) -> list[slice]:
+    """Positions whose matrices of float64 fit the cache together."""
+    number = max(1, _CACHED_BYTES // (8 * width * width))
+    return [slice(start, start + number) for start in range(0, positions, number)]
+
+
 def _inverse_factor(product: Tensor, centre: Tensor, count: int, epsilon: float) -> Tensor:
     """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the Mahalanobis distance.
 
     Args:
-        product: (p, d, d) float64 sums of outer products about the shift.
+        product: (p, d, d) float64 sums of outer products about the shift; changed.
         centre: (p, d) float64 mean minus shift.
         count: Number of images.
         epsilon: Added to the diagonal.
@@ -192,7 +210,8 @@ def _inverse_factor(product: Tensor, centre: Tensor, count: int, epsilon: float)
     Returns:
         (p, d, d) float32, lower triangular.
     """
-    covariance = (product - count * centre[:, :, None] * centre[:, None, :]) / (count - 1)
-    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    factor = torch.linalg.cholesky(covariance + epsilon * identity)
+    covariance = product.baddbmm_(centre[:, :, None], centre[:, None, :], alpha=-count).div_(count - 1)
+    covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
+    factor = torch.linalg.cholesky(covariance)
+    identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False).float()
