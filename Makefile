@@ -114,7 +114,7 @@ $(AUDIT_VENV)/installed:
 # In an environment of its own: what looks for holes in the pinned packages is none of them. --no-deps takes the
 # versions of the lock file as they are; --disable-pip installs none of them.
 audit: $(AUDIT_VENV)/installed ## Look up known vulnerabilities of the pinned packages (needs the network)
-	$(AUDIT_VENV)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --desc on
+	$(AUDIT_VENV)/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip --desc on
 
 format: setup ## Let ruff format the code
 	$(PY) -m ruff format .

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +17,9 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from bench.gpus import gpu_count, see_only_own_gpu, visible_gpus
 from bench.provenance import ROOT
 from bench.turns import Outcome, Turn, take_turn
+
+_LOOK_SECONDS = 1.0
+_taking_a_turn = threading.Lock()
 
 
 class WorkersDiedError(Exception):
@@ -36,19 +41,36 @@ def in_processes(turns: Sequence[Turn], jobs: int) -> Iterator[Outcome]:
     """
     gpus = visible_gpus(gpu_count(turns[0].group[0].device), os.environ)
     with importable_workers():
-        # Ctrl-C reaches every process of a terminal: the workers leave it to this one, which ends them.
-        quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+        start = {"initializer": _start_worker, "initargs": (os.getpid(),)}
         # Two at least: joblib would take a single job's turns in this process, and they may be what kills it.
-        parallel = joblib.Parallel(max(2, jobs), return_as="generator_unordered", batch_size=1, **quiet)
+        parallel = joblib.Parallel(max(2, jobs), return_as="generator_unordered", batch_size=1, **start)
         try:
             yield from parallel(joblib.delayed(_in_worker)(turn, gpus) for turn in turns)
         except TerminatedWorkerError as error:
             raise WorkersDiedError(str(error)) from error
 
 
+def _start_worker(parent: int) -> None:
+    # Ctrl-C reaches every process of a terminal: the workers leave it to their parent, which ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """End this process once its parent is dead and what it has begun is recorded.
+
+    joblib's workers wait five minutes for more work, with all of torch in memory.
+    """
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    with _taking_a_turn:
+        os._exit(0)
+
+
 def _in_worker(turn: Turn, gpus: tuple[str, ...]) -> Outcome:
-    see_only_own_gpu(multiprocessing.current_process().name, gpus)
-    return take_turn(turn)
+    with _taking_a_turn:
+        see_only_own_gpu(multiprocessing.current_process().name, gpus)
+        return take_turn(turn)
 
 
 @contextmanager

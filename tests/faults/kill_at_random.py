@@ -64,6 +64,18 @@ def start(args: list[str], output: Path) -> int:
     return 0
 
 
+def instrument_workers(work: Path) -> None:
+    """Let worker processes, which are not forked from this one, log their fits too: at their start, before any run."""
+    (work / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if any('popen_loky_posix' in argument for argument in sys.orig_argv):\n"
+        "    from tests.faults.small_benchmark import instrument\n\n"
+        "    instrument()\n",
+        encoding="utf-8",
+    )
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(work), str(small.ROOT), os.environ.get("PYTHONPATH", "")])
+
+
 def wait(process: int, seconds: float) -> int | None:
     """The exit code of a process that ends within so many seconds."""
     deadline = time.monotonic() + seconds
@@ -138,6 +150,8 @@ def shoot(kills: int, jobs: int, seed: int, work: Path) -> dict[str, object]:
     rng, log, output = random.Random(seed), work / "log", work / "output"
     os.environ.update({small.LOG: str(log), small.HASTE: "1"})
     small.instrument()
+    if jobs > 1:
+        instrument_workers(work)
     data = small.write_data(work)
     began = time.monotonic()
     reference, cache = work / "reference", work / "cache"

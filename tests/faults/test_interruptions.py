@@ -123,6 +123,23 @@ def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp
 
 
 @pytest.mark.slow
+def test_workers_whose_parent_is_killed_record_what_they_have_begun_and_end(tmp_path):
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
+    process = start(data, tmp_path, log, "--jobs", "2", "--reverse", steps=200)
+    wait_for(lambda: len(small.holders(store)) == 2, process)
+    workers = small.holders(store)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 250
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "workers go on without their parent"
+        time.sleep(0.1)
+    assert 2 <= len(Store(store).records()) < 6
+    assert small.problems(store) == []
+    assert small.holders(store) == []
+
+
+@pytest.mark.slow
 def test_a_disk_that_runs_full_under_two_jobs_is_told_and_costs_no_record(tmp_path, small_disk):
     disk = small_disk(tmp_path / "disk", 1024)
     data, log, store = small.write_data(tmp_path), tmp_path / "log", disk.place / "runs"
