@@ -88,7 +88,7 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
             "CLUSTER needs Dask, which `make setup` does not install. Install it into this environment, "
             "here and on every machine of the cluster: .venv/bin/python -m pip install distributed"
         ) from error
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is told by _lost
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is told in our words
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -169,11 +169,11 @@ class _Backend(DaskDistributedBackend):
         try:
             found = super().retrieve_result_callback(out)
         except CancelledError as error:  # what Dask raises for tasks whose scheduler is gone
-            raise _lost(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+            raise _cluster_lost(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
         if not isinstance(found, list):  # what Dask says of cancelled tasks
-            raise _lost(repr(found))
+            raise _cluster_lost(repr(found))
         return found
 
 
-def _lost(how: str) -> ClusterError:
+def _cluster_lost(how: str) -> ClusterError:
     return ClusterError(f"The cluster was lost ({how}). What is recorded stays; start again for the rest.")
