@@ -106,7 +106,7 @@ def evaluate_category(
             masks.append(mask)
             regions += found
             lost += vanished
-        pixel = pixel_metrics(scores.maps, masks, fpr_limit=protocol.pro_limit)
+        pixel = pixel_metrics(scores.maps, masks, fpr_limit=protocol.pro_limit, threads=torch.get_num_threads())
         values.update(pixel.values)
         reasons.update(pixel.reasons)
         curves.update(pixel.curves)

@@ -59,8 +59,8 @@ class LookDecoder(nn.Module):
         """(B, C, h, w) of every tap to (B, 3, 64, 64) in [0, 1]."""
         x = ((on_one_grid(taps) - self.mean[:, None, None]) / self.scale).clamp(-_CUT, _CUT)
         if self.training:
-            x = x + _NOISE * torch.randn_like(x)
-        x = F.gelu(self.first(x))
+            x = x + _NOISE * torch.randn(x.shape, device=x.device)  # randn_like is slow in other memory formats
+        x = F.gelu(self.first(x.contiguous(memory_format=torch.channels_last)))
         for stage in self.stages:
             side = min(2 * x.shape[-1], LOOK_SIDE)
             x = F.gelu(stage(F.interpolate(x, size=(side, side), mode="bilinear")))
@@ -156,7 +156,7 @@ def _train(decoder: LookDecoder, run: Run, device: torch.device) -> None:
         known = on_one_grid(train.batch(some).features)
         decoder.mean.copy_(known.mean(dim=(0, 2, 3)))
         decoder.scale.copy_((known.to(device) - decoder.mean[:, None, None]).square().mean().sqrt().clamp_min(1e-6))
-        optimiser = torch.optim.AdamW(decoder.parameters(), lr=_RATE)
+        optimiser = torch.optim.AdamW(decoder.parameters(), lr=_RATE, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
         for _ in range(_STEPS):
             rows = torch.randint(len(train), (min(_BATCH, len(train)),), generator=generator)

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 PROTOCOL_VERSION = 1
@@ -69,6 +69,11 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
 
 def common_score(map_: NDArray[np.float32], window: int) -> float:
     """Maximum of one (H, W) map after a window x window mean, stride 1, no padding."""
-    window = min(window, *map_.shape)
-    pooled = F.avg_pool2d(torch.from_numpy(np.ascontiguousarray(map_))[None, None], window, stride=1)
-    return float(pooled.max())
+    means: NDArray[np.float64] = map_.astype(np.float64)
+    side = min(window, *map_.shape)
+    for axis, length in enumerate(map_.shape):
+        # Running sums, one axis after the other: a tenth of the time of adding up every window.
+        means = ndimage.uniform_filter1d(means, side, axis=axis)
+        inside = slice(side // 2, side // 2 + length - side + 1)
+        means = means[inside] if axis == 0 else means[:, inside]
+    return float(means.max())

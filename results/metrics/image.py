@@ -42,7 +42,7 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> MetricResult:
         return MetricResult.blank(IMAGE_METRICS, "no anomalous test image")
     if anomalous.all():
         return MetricResult.blank(IMAGE_METRICS, "no normal test image")
-    ranking = rank_scores([np.sort(values)], values[anomalous])
+    ranking = rank_scores([lambda: np.sort(values)], values[anomalous])
     return MetricResult(
         values={
             "I-AUROC": auroc(ranking),

@@ -14,8 +14,10 @@ Nothing is sampled or binned, so any transform of the scores that keeps their or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 
 Scores = NDArray[np.floating[Any]]
 Counts = NDArray[np.int64]
+Part = Callable[[], Scores]
+"""Gives finite scores in **ascending order**."""
 
 
 @dataclass(frozen=True)
@@ -48,44 +52,48 @@ class Ranking:
     step: Counts
 
 
-def rank_scores(parts: Iterable[Scores], anomalous: Scores) -> Ranking:
+def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None = None) -> Ranking:
     """Rank anomalous scores among normal scores.
 
     Args:
-        parts: Arrays in **ascending order** that together hold all N + P finite scores, normal and anomalous ones
-            mixed. One is looked at after the other, and none is kept: all of them may lie in the same memory.
+        parts: Together they give all N + P scores, normal and anomalous ones mixed. Without a pool one is asked for
+            after the other, and none is kept.
         anomalous: (P,) the anomalous scores alone, in any order, of the same dtype; left as they are.
+        pool: Of threads, in which parts are asked for at the same time. Counts are integers: their sum is the same.
 
     Returns:
         The counts at the distinct anomalous scores.
 
     Examples:
-        >>> parts = [np.array([1.0, 2.0, 3.0, 3.0, 5.0]), np.array([2.5, 3.0])]
+        >>> parts = [lambda: np.array([1.0, 2.0, 3.0, 3.0, 5.0]), lambda: np.array([2.5, 3.0])]
         >>> ranking = rank_scores(parts, np.array([3.0, 5.0, 2.5]))
         >>> ranking.above.tolist(), ranking.reached.tolist(), ranking.step.tolist()
         ([0, 0, 2], [0, 2, 2], [1, 0, 2])
     """
-    ascending = np.sort(anomalous)
+    order = np.argsort(anomalous)
+    ascending = anomalous[order]
     first = np.concatenate([[True], ascending[1:] != ascending[:-1]])
     scores = ascending[first]
     tied = np.diff(np.append(np.flatnonzero(first), anomalous.size))[::-1].copy()
-    del ascending, first
+    step = np.empty(anomalous.size, dtype=np.int64)
+    step[order] = scores.size - np.cumsum(first)
+    del order, ascending, first
     total = 0
     above, reached = np.zeros(scores.size, dtype=np.int64), np.zeros(scores.size, dtype=np.int64)
-    for part in parts:
-        total += part.size
-        below, not_above = _places(part, scores)
-        reached += part.size - below[::-1]
-        above += part.size - not_above[::-1]
+    places = partial(_places, scores=scores)
+    for size, below, not_above in pool.map(places, parts) if pool else map(places, parts):
+        total += size
+        reached += size - below[::-1]
+        above += size - not_above[::-1]
     found = np.cumsum(tied)
     reached -= found
     above -= found - tied
-    step = scores.size - 1 - _rank_of_each(anomalous, scores)
     return Ranking(total - anomalous.size, anomalous.size, tied, found, above, reached, step)
 
 
-def _places(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
-    """Numbers of values in ``part`` below each score, and not above it; both ascending."""
+def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
+    """Number of values in a part, and how many are below each score, and not above it; both ascending."""
+    part = sort()
     below = np.searchsorted(part, scores, side="left")
     not_above = below.copy()
     # A second search would only tell what two looks tell: most scores are there once or not at all.
@@ -95,13 +103,4 @@ def _places(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
     inside = present[not_above[present] < part.size]
     several = inside[part[not_above[inside]] == scores[inside]]
     not_above[several] = np.searchsorted(part, scores[several], side="right")
-    return below, not_above
-
-
-def _rank_of_each(values: Scores, distinct: Scores) -> Counts:
-    """The position in ``distinct``, ascending, of every value; each distinct one occurs among the values."""
-    order = np.argsort(values)
-    ascending = values[order]
-    rank = np.empty(values.size, dtype=np.int64)
-    rank[order] = np.concatenate([[0], np.cumsum(ascending[1:] != ascending[:-1])])
-    return rank
+    return part.size, below, not_above
