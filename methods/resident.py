@@ -11,6 +11,8 @@ from methods.detector import Batch, TrainingSet
 
 _GATHER = 64
 _SHARE_OF_FREE_MEMORY = 0.5
+_SMALL = 1 << 27
+"""Bytes of float32 that are kept in main memory rather than read from the bank and widened at every step."""
 
 
 class ResidentSet:
@@ -79,12 +81,14 @@ class TransferredSet:
 
 
 def on_device(train: TrainingSet, device: torch.device) -> TrainingSet:
-    """The training set as ``device`` reads it best: all of it in device memory where that has room."""
-    if device.type != "cuda" or not len(train):
+    """The training set as ``device`` reads it best: all of it in its memory where that has room."""
+    if not len(train):
         return train
     first = train.batch([0])
     one = sum(tap.numel() * tap.element_size() for tap in first.features)
     one += first.images.numel() if first.images is not None else 0
+    if device.type != "cuda":
+        return ResidentSet(train, device) if one * len(train) <= _SMALL else train
     free, _ = torch.cuda.mem_get_info(device)
     fits = one * len(train) <= free * _SHARE_OF_FREE_MEMORY
     return ResidentSet(train, device) if fits else TransferredSet(train, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from results.metrics import pixel_metrics
 from tests.performance.pixel_maps import maps_and_masks
 from tests.performance.row import Outcome, Row
@@ -14,14 +16,14 @@ SCORE_BYTES = IMAGES * SIDE * SIDE * 4
 def memory() -> int:
     """Extra bytes of the metrics, in this process."""
     maps, masks = maps_and_masks(IMAGES, SIDE)
-    return extra_memory(lambda: pixel_metrics(maps, masks))
+    return extra_memory(lambda: pixel_metrics(maps, masks, threads=torch.get_num_threads()))
 
 
 def measure() -> Outcome:
     """Time one computation, and take the memory of another in a fresh process."""
     extra = in_fresh_process(memory)
     maps, masks = maps_and_masks(IMAGES, SIDE)
-    seconds = seconds_of(lambda: pixel_metrics(maps, masks))
+    seconds = seconds_of(lambda: pixel_metrics(maps, masks, threads=torch.get_num_threads()))
     notes = {"extra memory": f"{extra / SCORE_BYTES:.2f}x of the scores"}
     return Outcome(seconds, None, 1, "the same code as at 256x256", memory=(extra, None), notes=notes)
 

@@ -18,6 +18,7 @@ from methods.feature_batch import batch_from_images
 from methods.features import FeatureLayout
 from methods.training import Precision
 from methods.uniad import UniAD, UniADConfig
+from tests.performance.ceiling import floor_in_words, products_of
 from tests.performance.literal_uniad import LiteralTraining, LiteralUniAD
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import in_turns, seconds_of
@@ -69,10 +70,14 @@ def measure(precision: Precision) -> Outcome:
             detector.fit(bank, FitContext(0, torch.device("cpu")))
 
         ours, theirs = in_turns(our_steps, their_steps)
+        operations = products_of(our_steps) / OUR_STEPS
     (features,) = batch_from_images(images[:BATCH], backbone, SPEC).features
     passing = seconds_of(lambda: batch_from_images(images[:BATCH], backbone, SPEC))
     step = seconds_of(lambda: literal.step(features.clone()))
-    notes = {"literal": f"{1e3 * step:.0f} ms a step and {1e3 * passing:.0f} ms of backbone"}
+    notes = {
+        "literal": f"{1e3 * step:.0f} ms a step and {1e3 * passing:.0f} ms of backbone",
+        "our products": floor_in_words(operations, getattr(torch, precision), theirs / THEIR_STEPS),
+    }
     return Outcome(
         ours / OUR_STEPS,
         theirs / THEIR_STEPS,
