@@ -24,9 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating[Any]]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.signedinteger[Any]]
 Part = Callable[[], Scores]
 """Gives finite scores in **ascending order**."""
+_LOOKED_UP = 1 << 17
+"""Scores looked up at a time: what that takes beside the counts stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,17 @@ def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None 
 def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
     """Number of values in a part, and how many are below each score, and not above it; both ascending."""
     part = sort()
+    dtype = np.int32 if part.size < 2**31 else np.int64
+    below: Counts = np.empty(scores.size, dtype=dtype)
+    not_above: Counts = np.empty(scores.size, dtype=dtype)
+    for start in range(0, scores.size, _LOOKED_UP):
+        few = slice(start, start + _LOOKED_UP)
+        below[few], not_above[few] = _places_of_few(part, scores[few])
+    return part.size, below, not_above
+
+
+def _places_of_few(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
+    """How many values of an ascending part are below each score, and not above it."""
     below = np.searchsorted(part, scores, side="left")
     not_above = below.copy()
     # A second search would only tell what two looks tell: most scores are there once or not at all.
@@ -103,4 +116,4 @@ def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
     inside = present[not_above[present] < part.size]
     several = inside[part[not_above[inside]] == scores[inside]]
     not_above[several] = np.searchsorted(part, scores[several], side="right")
-    return part.size, below, not_above
+    return below, not_above

@@ -157,11 +157,12 @@ def test_limits_outside_zero_to_one_are_refused(limit):
 
 
 @pytest.mark.parametrize("most", [1, 1500, 4000])
-def test_sorting_in_parts_changes_nothing(most, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_sorting_in_parts_and_threads_changes_nothing(most, threads, monkeypatch):
     maps, masks = squares(6, 32, 8)
     maps = maps.round(1)
     whole = pixel_metrics(maps, masks)
     monkeypatch.setattr("results.metrics.pixel._PART", most)
-    parts = pixel_metrics(maps, masks)
+    parts = pixel_metrics(maps, masks, threads=threads)
     assert parts.values == whole.values
     assert all(np.array_equal(parts.curves[name], curve) for name, curve in whole.curves.items())
