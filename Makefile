@@ -96,6 +96,8 @@ $(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
 		"$$($(PERF_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	touch $@
 
+# Without large pages: they would speed up the peers' larger arrays more than ours, and peers run as they are installed.
+perf: export GLIBC_TUNABLES =
 perf: $(PERF_VENV)/installed ## Time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
 	$(PERF_VENV)/bin/python -m tests.performance $(ROWS) $(ARGS)
 
