@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_SCORED = 4096
-"""Queries compared with the bank at a time: bounds memory to 4096 * 20,000 * 4 bytes."""
+_SCORED = {"cpu": 512}
+_SCORED_ELSEWHERE = 4096
+"""Queries compared with the bank at a time, by device type: bounds memory to 4096 * 20,000 * 4 bytes. On a CPU fewer,
+so that the minimum finds the distances in the cache."""
 
 
 def nearest_neighbour(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
@@ -24,7 +26,7 @@ def nearest_neighbour(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     """
     norms = bank.square().sum(dim=1)
     distances, indices = [], []
-    for chunk in queries.split(_SCORED):
+    for chunk in queries.split(_SCORED.get(queries.device.type, _SCORED_ELSEWHERE)):
         index = torch.addmm(norms, chunk, bank.T, alpha=-2.0).argmin(dim=1)
         distances.append((chunk - bank[index]).norm(dim=1))
         indices.append(index)
