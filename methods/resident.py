@@ -1,4 +1,4 @@
-"""Where training features lie while a network is trained on them: in the bank, or in the device's own memory."""
+"""Where training features lie while a network is trained on them: in the bank, or in the memory of the device."""
 
 from __future__ import annotations
 
