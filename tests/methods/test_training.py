@@ -8,7 +8,7 @@ import torch
 from methods import training
 from methods.detector import FitContext
 from methods.features import FeatureLayout
-from methods.resident import ResidentSet
+from methods.resident import ResidentSet, on_device
 from methods.schedule import learning_rate
 from methods.state_file import read_state, save_state
 from methods.training import Training, train_network
@@ -150,6 +150,17 @@ def test_a_training_set_in_device_memory_gives_the_same_batches():
         ours, theirs = resident.batch(rows), plain.batch(rows)
         assert ours.categories == theirs.categories
         assert torch.equal(ours.features[0], theirs.features[0])
+
+
+def test_only_a_small_training_set_is_kept_in_memory_and_training_is_the_same(monkeypatch):
+    few = FakeImages(*structured(LAYOUT, 12, 0, concatenated=True))
+    assert isinstance(on_device(few, CPU), ResidentSet)
+    kept, expected = train(FitContext(0, CPU))
+    monkeypatch.setattr("methods.resident._SMALL", 12 * 4 * few.batch([0]).features[0].numel() - 1)
+    assert on_device(few, CPU) is few
+    read, report = train(FitContext(0, CPU))
+    assert report.loss_curve == expected.loss_curve
+    assert equal(kept, read)
 
 
 def test_bfloat16_trains_to_nearly_the_same_loss():
