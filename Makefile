@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # again cost more than the operation: keep them (measured: a quick UniAD step takes about a third less).
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
-# In large pages, where the system lends them on request: a UniAD step of two jobs takes 4 % less.
+# In large pages, where the system lends them on request: a quick UniAD step beside another takes 2 to 4 % less.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 option = $(if $($(1)),--$(2) "$($(1))")

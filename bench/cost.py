@@ -56,7 +56,7 @@ def _pass_seconds(
     batch_size: int,
     threads: int,
 ) -> float:
-    """Seconds of the backbone's pass; ``threads`` only tells what was kept apart."""
+    """Seconds of the backbone's pass with this number of threads, which is set already."""
     images = _images(spec, device, batch_size)
     return _median_seconds(lambda: batch_from_images(images, backbone, spec), device)
 
