@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from methods.detector import Progress
+from methods.products import linear
 
 STARTS = 10
 _CANDIDATES = 1024
@@ -33,7 +34,7 @@ def random_projection(features: Tensor, width: int, generator: torch.Generator) 
         return features
     bound = features.shape[1] ** -0.5
     weight = (torch.rand(width, features.shape[1], generator=generator) * 2 - 1) * bound
-    return features @ weight.T.to(features)
+    return linear(features, weight.to(features))
 
 
 def greedy_coreset(
@@ -110,9 +111,9 @@ def _squared_distances(features: Tensor, norms: Tensor, index: int) -> Tensor:
 
 def _update(distance: Tensor, features: Tensor, norms: Tensor, block: Tensor) -> None:
     """Lower every point's squared distance to the coreset, in place, by the points that were added."""
-    added, squares = features[block], norms[block]
+    doubled, squares = features[block] * -2.0, norms[block]
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
-        nearest = torch.addmm(squares, features[rows], added.T, alpha=-2.0).amin(dim=1).add_(norms[rows])
+        nearest = linear(features[rows], doubled, squares).amin(dim=1).add_(norms[rows])
         torch.minimum(distance[rows], nearest.clamp_min_(0.0), out=distance[rows])
     distance[block] = -1.0

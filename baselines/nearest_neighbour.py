@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from methods.products import linear
+
 _SCORED = {"cpu": 512}
 _SCORED_ELSEWHERE = 4096
 """Queries compared with the bank at a time, by device type: bounds memory to 4096 * 20,000 * 4 bytes. On a CPU fewer,
@@ -27,7 +29,7 @@ def nearest_neighbour(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
     norms = bank.square().sum(dim=1)
     distances, indices = [], []
     for chunk in queries.split(_SCORED.get(queries.device.type, _SCORED_ELSEWHERE)):
-        index = torch.addmm(norms, chunk, bank.T, alpha=-2.0).argmin(dim=1)
+        index = linear(chunk * -2.0, bank, norms).argmin(dim=1)  # |query|^2 is the same for all items
         distances.append((chunk - bank[index]).norm(dim=1))
         indices.append(index)
     return torch.cat(distances), torch.cat(indices)

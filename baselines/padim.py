@@ -44,6 +44,8 @@ _LEAST_READ = 32
 _READ_BYTES = 1 << 27
 """Images are read so many at a time that their features, and the patches made of them, take this much."""
 _CACHED_BYTES = 1 << 20
+_Gaussians = tuple[slice, Tensor, Tensor]
+"""Some positions, their means (p, d) and covariances (p, d, d)."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +108,39 @@ class PaDiM(Detector):
         return FeatureSpec(config.image_size, config.strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Draw the subset, accumulate means and covariances in one stream, factor them in chunks."""
+        """Draw the subset; take means and covariances of the patches; factor these, some positions at a time."""
         if len(train) < 2:
             raise FitError(f"PaDiM needs at least two training images for a covariance, got {len(train)}.")
         generator = torch.Generator().manual_seed(context.seed)
         kept = len(self.subset)
         self.subset = torch.randperm(self.layout.total_channels, generator=generator)[:kept].sort().values
-        device = context.device
+        self.mean, self.whitening = (torch.empty(t.shape, device=context.device) for t in (self.mean, self.whitening))
+        # Whichever takes less memory: all patches as float32, or a float64 matrix of sums for every position.
+        covariances = self._of_held_patches if len(train) <= 2 * kept else self._of_sums
+        for positions, mean, covariance in covariances(train, context):
+            self.mean[positions] = mean
+            self.whitening[positions] = _inverse_factor(covariance, self.config.epsilon)
+        return FitReport()
+
+    def _of_held_patches(self, train: TrainingSet, context: FitContext) -> Iterator[_Gaussians]:
+        """Of few images: their patches are held, and some positions after the others worked on in the cache."""
+        read = []
+        for done, patches in self._stream(train, context.device):
+            read.append(patches)
+            context.progress(done, len(train), "images")
+        for positions in _slices(len(self.mean), len(self.subset) * max(len(self.subset), len(train))):
+            centred = torch.cat([patches[positions] for patches in read], dim=1).double()  # (few positions, N, d)
+            mean = centred.mean(dim=1)
+            centred -= mean[:, None]
+            yield positions, mean, torch.bmm(centred.transpose(1, 2), centred).div_(len(train) - 1)
+
+    def _of_sums(self, train: TrainingSet, context: FitContext) -> Iterator[_Gaussians]:
+        """Of any number of images: float64 sums of patches and of their outer products, image after image."""
         shift = torch.zeros(0)
-        total = torch.zeros(self.mean.shape, dtype=torch.float64, device=device)
-        products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=device)
-        slices = _slices(len(products), kept)
-        for done, patches in self._stream(train, device):
+        total = torch.zeros(self.mean.shape, dtype=torch.float64, device=context.device)
+        products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=context.device)
+        slices = _slices(len(products), len(self.subset) ** 2)
+        for done, patches in self._stream(train, context.device):
             # Sums of products about a point near the mean: about zero they would cancel.
             shift = patches.mean(dim=1) if not shift.numel() else shift
             for positions in slices:
@@ -125,14 +148,10 @@ class PaDiM(Detector):
                 total[positions] += centred.sum(dim=1)
                 products[positions].baddbmm_(centred.transpose(1, 2), centred)
             context.progress(done, len(train), "images")
-        count = len(train)
-        centre = total / count
-        self.mean = (shift + centre).float()
-        self.whitening = torch.empty(products.shape, device=device)
         for positions in slices:
-            found = _inverse_factor(products[positions], centre[positions], count, self.config.epsilon)
-            self.whitening[positions] = found
-        return FitReport()
+            centre, product = total[positions] / len(train), products[positions]
+            product.baddbmm_(centre[:, :, None], centre[:, None, :], alpha=-len(train)).div_(len(train) - 1)
+            yield positions, shift[positions] + centre, product
 
     def _stream(self, train: TrainingSet, device: torch.device) -> Iterator[tuple[int, Tensor]]:
         """(images read so far, patches of the last ones)."""
@@ -192,26 +211,23 @@ class PaDiM(Detector):
         return f"{self.config.image_size} px, {grid}x{grid} positions, {channels}"
 
 
-def _slices(positions: int, width: int) -> list[slice]:
-    """Positions whose matrices of float64 fit the cache together."""
-    number = max(1, _CACHED_BYTES // (8 * width * width))
-    return [slice(start, start + number) for start in range(0, positions, number)]
+def _slices(positions: int, numbers: int) -> list[slice]:
+    """Positions whose float64 numbers, so many each, fit the cache together."""
+    size = max(1, _CACHED_BYTES // (8 * numbers))
+    return [slice(start, start + size) for start in range(0, positions, size)]
 
 
-def _inverse_factor(product: Tensor, centre: Tensor, count: int, epsilon: float) -> Tensor:
+def _inverse_factor(covariance: Tensor, epsilon: float) -> Tensor:
     """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the Mahalanobis distance.
 
     Args:
-        product: (p, d, d) float64 sums of outer products about the shift; changed.
-        centre: (p, d) float64 mean minus shift.
-        count: Number of images.
+        covariance: (p, d, d) float64; changed.
         epsilon: Added to the diagonal.
 
     Returns:
-        (p, d, d) float32, lower triangular.
+        (p, d, d) float64, lower triangular.
     """
-    covariance = product.baddbmm_(centre[:, :, None], centre[:, None, :], alpha=-count).div_(count - 1)
     covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
     factor = torch.linalg.cholesky(covariance)
     identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False).float()
+    return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)

@@ -43,6 +43,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.features import FeatureLayout, FeatureSpec
+from methods.products import Linear
 from methods.registry import detector
 from methods.schedule import ScheduleName
 from methods.smoothing import gaussian_smooth
@@ -106,9 +107,9 @@ class AdaptorAndDiscriminator(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.adaptor = nn.Linear(width, width)
+        self.adaptor = Linear(width, width)
         self.discriminator = nn.Sequential(
-            nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1, bias=False)
+            Linear(width, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1, bias=False)
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):

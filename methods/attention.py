@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.dropout import Dropout, DropoutSource, kept
+from methods.products import Linear, linear
 
 Bands = tuple[tuple[slice, slice], ...]
 """(query tokens, the keys that they may see) for one band of rows after the other."""
@@ -88,7 +89,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
         self.dropout = Dropout(dropout, source)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
@@ -109,11 +110,11 @@ class Attention(nn.Module):
         B, D = max(query.shape[0], key.shape[0], value.shape[0]), query.shape[-1]
         q_weight, k_weight, v_weight = self.in_proj_weight.chunk(3)
         q_bias, k_bias, v_bias = self.in_proj_bias.chunk(3)
-        q = F.linear(query, q_weight, q_bias) * (1 / math.sqrt(D // self.heads))
+        q = linear(query, q_weight, q_bias) * (1 / math.sqrt(D // self.heads))
         q, k, v = (
             self._split(q),
-            self._split(F.linear(key, k_weight, k_bias)),
-            self._split(F.linear(value, v_weight, v_bias)),
+            self._split(linear(key, k_weight, k_bias)),
+            self._split(linear(value, v_weight, v_bias)),
         )
         q, k, v = (x.expand(B, -1, -1, -1) for x in (q, k, v))
         drops = self.dropout.drops

@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.products import Linear
+
 
 class TokenMLP(nn.Module):
     """The same MLP at every position: linear layers with ReLU between them.
@@ -24,7 +26,7 @@ class TokenMLP(nn.Module):
     def __init__(self, channels: int, width: int, hidden: int) -> None:
         super().__init__()
         sizes = (channels, *[width] * hidden, channels)
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(before, after) for before, after in pairwise(sizes))
         _initialise(self)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from methods.attention import Attention
 from methods.dropout import DropoutSource
+from methods.products import Linear
 from methods.quantise import Codebook, transport_cost
 from methods.query_decoder import EncoderLayer, FeedForward, LearnedPosition
 
@@ -69,7 +70,7 @@ class QuantisedTransformer(nn.Module):
         self.config = config
         self.pos_embed = LearnedPosition(grid, D)
         self.quantize_conv_t = nn.Conv2d(channels, D, 1)
-        self.input_proj = nn.Linear(channels, D)
+        self.input_proj = Linear(channels, D)
         # Layers are copies of one, as in the official code: they start equal.
         shared = {id(source): source}
         encoder, decoder = EncoderLayer(config, source), QuantisedDecoderLayer(config, source)
@@ -79,7 +80,7 @@ class QuantisedTransformer(nn.Module):
         self.decoder.layers = nn.ModuleList([copy.deepcopy(decoder, dict(shared)) for _ in range(config.layers)])
         self.decoder.norm = nn.LayerNorm(2 * D)
         experts = categories if config.experts == "per_category" else 1
-        self.output_proj_list = nn.ModuleList([nn.Linear(2 * D, channels) for _ in range(experts)])
+        self.output_proj_list = nn.ModuleList([Linear(2 * D, channels) for _ in range(experts)])
         books = categories if config.codebooks == "per_category" else 1
         for level in self.levels:
             width = D if level == config.layers else 2 * D

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from methods.attention import Attention, neighbour_mask
 from methods.dropout import Dropout, DropoutSource
+from methods.products import Linear
 
 if TYPE_CHECKING:
     from methods.uniad import UniADConfig
@@ -25,8 +26,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float, source: DropoutSource) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(width, hidden)
-        self.linear2 = nn.Linear(hidden, width)
+        self.linear1 = Linear(width, hidden)
+        self.linear2 = Linear(hidden, width)
         self.dropout = Dropout(dropout, source)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,8 +160,8 @@ class UniADNetwork(nn.Module):
             for layer in decoders[1:]:
                 layer.learned_embed = None
         self.transformer.decoder = _Stack(decoders, nn.LayerNorm(config.width))
-        self.input_proj = nn.Linear(channels, config.width)
-        self.output_proj = nn.Linear(config.width, channels)
+        self.input_proj = Linear(channels, config.width)
+        self.output_proj = Linear(config.width, channels)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from methods.attention import Attention, Bands, neighbour_mask, window_bands, window_mask
 from methods.dropout import Dropout, DropoutSource
+from methods.products import Linear
 
 if TYPE_CHECKING:
     from methods.rlr import RLRConfig
@@ -81,8 +82,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float, source: DropoutSource) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.dropout = Dropout(dropout, source)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ class Encoder(nn.Module):
         elif config.gates == "network":
             # One for all layers, as in the official code.
             self.gate = nn.Sequential(
-                nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, attentions), nn.Softmax(dim=-1)
+                Linear(2 * width, width), nn.GELU(), Linear(width, attentions), nn.Softmax(dim=-1)
             )
 
     def forward(self, x: Tensor, references: tuple[Tensor, ...], windows: Windows) -> Tensor:
@@ -194,7 +195,7 @@ class ReferenceNetwork(nn.Module):
             self.ref_mca_embedding = Embedding(channels, width, config.dropout, source)
         self.uses_reference = uses_reference
         self.encoder = Encoder(config, width, source)
-        self.projection = nn.Linear(width, channels)
+        self.projection = Linear(width, channels)
         for module in self.modules():
             if isinstance(module, Attention):
                 nn.init.zeros_(module.out_proj.bias)  # as torch's attention starts

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from results.metrics.ranking import Ranking
+from results.metrics.ranking import Ranking, pieces
 
 MAXIMUM_POINTS = 200
 Curve = NDArray[np.float32]
@@ -69,11 +69,11 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], maximum: int = MAXIMUM_
     """
     if x.size > maximum:
         travelled = np.zeros(x.size)
-        # In place: there are two vertices for every anomalous pixel, so every temporary counts.
-        np.subtract(x[1:], x[:-1], out=travelled[1:])
-        travelled /= x[-1] - x[0] or 1.0
-        rise = np.diff(y)
-        travelled[1:] += np.abs(rise, out=rise)
+        width = x[-1] - x[0] or 1.0
+        # Two vertices for every anomalous pixel: in pieces nothing of that size is made but the distances.
+        for few in pieces(x.size - 1):
+            ends = slice(few.start, few.stop + 1)
+            travelled[1:][few] = np.diff(x[ends]) / width + np.abs(np.diff(y[ends]))
         np.cumsum(travelled, out=travelled)
         marks = np.linspace(0.0, travelled[-1], maximum // 2)
         after = np.searchsorted(travelled, marks)

@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from results.errors import MetricError
 from results.metrics.areas import auroc, average_precision, f1_max
 from results.metrics.curves import Curve, precision_recall_curve, rising_vertices, roc_curve, thin
-from results.metrics.ranking import Part, Ranking, Scores, rank_scores
+from results.metrics.ranking import Part, Ranking, Scores, pieces, rank_scores
 from results.metrics.regions import bounding_box, region_of_each_pixel, require_bool_masks
 from results.metrics.result import MetricResult
 
@@ -121,10 +121,13 @@ def per_region_overlap(ranking: Ranking, region: NDArray[np.int32], fpr_limit: f
         fpr_limit: In (0, 1].
     """
     limit = fpr_limit * ranking.normal
-    ramp = ranking.reached - ranking.above
-    complete = 1.0 - (ranking.above + 0.5 * ramp) / limit
-    cut = np.maximum(limit - ranking.above, 0.0) ** 2 / (2.0 * limit * np.maximum(ramp, 1))
-    area_of_step = np.where(ranking.reached <= limit, complete, cut)
+    area_of_step = np.empty(ranking.above.size)
+    for few in pieces(area_of_step.size):
+        above, reached = ranking.above[few], ranking.reached[few]
+        ramp = reached - above
+        complete = 1.0 - (above + 0.5 * ramp) / limit
+        cut = np.maximum(limit - above, 0.0) ** 2 / (2.0 * limit * np.maximum(ramp, 1))
+        area_of_step[few] = np.where(reached <= limit, complete, cut)
     size_of_region = np.bincount(region)
     area_of_region = np.bincount(region, weights=area_of_step[ranking.step]) / size_of_region
     return float(area_of_region.mean())

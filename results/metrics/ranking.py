@@ -14,7 +14,7 @@ Nothing is sampled or binned, so any transform of the scores that keeps their or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +27,7 @@ Scores = NDArray[np.floating[Any]]
 Counts = NDArray[np.signedinteger[Any]]
 Part = Callable[[], Scores]
 """Gives finite scores in **ascending order**."""
-_LOOKED_UP = 1 << 17
-"""Scores looked up at a time: what that takes beside the counts stays in the cache."""
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,12 @@ class Ranking:
     above: Counts
     reached: Counts
     step: Counts
+
+
+def pieces(size: int) -> Iterator[slice]:
+    """Slices of an array of that size, 131,072 numbers each: what is computed of one stays in the cache."""
+    for start in range(0, size, _PIECE):
+        yield slice(start, start + _PIECE)
 
 
 def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None = None) -> Ranking:
@@ -99,8 +104,7 @@ def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
     dtype = np.int32 if part.size < 2**31 else np.int64
     below: Counts = np.empty(scores.size, dtype=dtype)
     not_above: Counts = np.empty(scores.size, dtype=dtype)
-    for start in range(0, scores.size, _LOOKED_UP):
-        few = slice(start, start + _LOOKED_UP)
+    for few in pieces(scores.size):
         below[few], not_above[few] = _places_of_few(part, scores[few])
     return part.size, below, not_above
 
