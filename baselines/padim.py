@@ -40,9 +40,10 @@ from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import detector
 from methods.smoothing import gaussian_smooth
 
-_LEAST_READ = 32
-_READ_BYTES = 1 << 27
-"""Images are read so many at a time that their features, and the patches made of them, take this much."""
+_READ_TO_HOLD = (1 << 24, 8)
+_READ_TO_ADD = (1 << 27, 32)
+"""Bytes of features, and of the patches made of them, that are read at a time, and images at least. What is held is
+read in blocks that malloc serves from memory it has; sums are better made of many images at once."""
 _CACHED_BYTES = 1 << 20
 _Gaussians = tuple[slice, Tensor, Tensor]
 """Some positions, their means (p, d) and covariances (p, d, d)."""
@@ -114,7 +115,7 @@ class PaDiM(Detector):
         generator = torch.Generator().manual_seed(context.seed)
         kept = len(self.subset)
         self.subset = torch.randperm(self.layout.total_channels, generator=generator)[:kept].sort().values
-        self.mean, self.whitening = (torch.empty(t.shape, device=context.device) for t in (self.mean, self.whitening))
+        self.mean, self.whitening = self.mean.to(context.device), self.whitening.to(context.device)
         # Whichever takes less memory: all patches as float32, or a float64 matrix of sums for every position.
         covariances = self._of_held_patches if len(train) <= 2 * kept else self._of_sums
         for positions, mean, covariance in covariances(train, context):
@@ -125,11 +126,12 @@ class PaDiM(Detector):
     def _of_held_patches(self, train: TrainingSet, context: FitContext) -> Iterator[_Gaussians]:
         """Of few images: their patches are held, and some positions after the others worked on in the cache."""
         read = []
-        for done, patches in self._stream(train, context.device):
+        for done, patches in self._stream(train, context.device, _READ_TO_HOLD):
             read.append(patches)
             context.progress(done, len(train), "images")
         for positions in _slices(len(self.mean), len(self.subset) * max(len(self.subset), len(train))):
-            centred = torch.cat([patches[positions] for patches in read], dim=1).double()  # (few positions, N, d)
+            few = torch.cat([patches[:, positions] for patches in read])
+            centred = _doubled(few)  # (few positions, N, d)
             mean = centred.mean(dim=1)
             centred -= mean[:, None]
             yield positions, mean, torch.bmm(centred.transpose(1, 2), centred).div_(len(train) - 1)
@@ -140,11 +142,11 @@ class PaDiM(Detector):
         total = torch.zeros(self.mean.shape, dtype=torch.float64, device=context.device)
         products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=context.device)
         slices = _slices(len(products), len(self.subset) ** 2)
-        for done, patches in self._stream(train, context.device):
+        for done, patches in self._stream(train, context.device, _READ_TO_ADD):
             # Sums of products about a point near the mean: about zero they would cancel.
-            shift = patches.mean(dim=1) if not shift.numel() else shift
+            shift = patches.mean(dim=0) if not shift.numel() else shift
             for positions in slices:
-                centred = (patches[positions] - shift[positions, None]).double()  # (few positions, B, d)
+                centred = _doubled(patches[:, positions] - shift[positions])  # (few positions, B, d)
                 total[positions] += centred.sum(dim=1)
                 products[positions].baddbmm_(centred.transpose(1, 2), centred)
             context.progress(done, len(train), "images")
@@ -153,26 +155,27 @@ class PaDiM(Detector):
             product.baddbmm_(centre[:, :, None], centre[:, None, :], alpha=-len(train)).div_(len(train) - 1)
             yield positions, shift[positions] + centre, product
 
-    def _stream(self, train: TrainingSet, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-        """(images read so far, patches of the last ones)."""
+    def _stream(
+        self, train: TrainingSet, device: torch.device, reading: tuple[int, int]
+    ) -> Iterator[tuple[int, Tensor]]:
+        """(images read so far, patches (B, positions, d) of the last ones)."""
+        most, least = reading
         layout = self.layout
         values = sum(width * grid * grid for width, grid in zip(layout.channels, layout.grids, strict=True))
-        size = max(_LEAST_READ, _READ_BYTES // (4 * max(self.mean.numel(), values)))
+        size = max(least, most // (4 * max(self.mean.numel(), values)))
         for start in range(0, len(train), size):
             indices = range(start, min(start + size, len(train)))
             yield indices.stop, self._patches(train.batch(indices).features, device)
 
     def _patches(self, taps: Sequence[Tensor], device: torch.device) -> Tensor:
-        """Taps to (positions, B, d): the subset of channels, nearest neighbours on the first tap's grid."""
+        """Taps to (B, positions, d): the subset of channels, nearest neighbours on the first tap's grid."""
         kept, first = [], 0
         for tap, grid in zip(taps, self.layout.grids, strict=True):
             inside = (self.subset >= first) & (self.subset < first + tap.shape[1])
             if inside.any():  # a small subset may draw nothing from a tap
                 chosen = tap if bool(inside.sum() == tap.shape[1]) else tap[:, self.subset[inside] - first]
-                # One transposed copy of a matrix: of a permuted array torch copies number by number.
-                patches = chosen.to(device).reshape(-1, grid * grid).T.clone(memory_format=torch.contiguous_format)
-                patches = patches.view(grid * grid, len(tap), -1)
-                kept.append(patches if grid == self.layout.grids[0] else patches[self._nearest(grid).to(device)])
+                patches = _channels_last(chosen.to(device).flatten(2))
+                kept.append(patches if grid == self.layout.grids[0] else patches[:, self._nearest(grid).to(device)])
             first += tap.shape[1]
         return torch.cat(kept, dim=2) if len(kept) > 1 else kept[0]
 
@@ -185,8 +188,8 @@ class PaDiM(Detector):
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """Mahalanobis distance per position, bilinear to the input size, smoothed; image score: its maximum."""
-        patches = self._patches(batch.features, self.mean.device)  # (P, B, d)
-        white = torch.bmm(patches.sub_(self.mean[:, None]), self.whitening.transpose(1, 2))
+        patches = self._patches(batch.features, self.mean.device)  # (B, P, d)
+        white = torch.bmm(patches.sub_(self.mean).transpose(0, 1), self.whitening.transpose(1, 2))
         grid = self.layout.grids[0]
         distance = white.norm(dim=2).T.reshape(-1, 1, grid, grid)
         size = (self.config.image_size, self.config.image_size)
@@ -209,6 +212,22 @@ class PaDiM(Detector):
         grid = self.layout.grids[0]
         channels = f"{len(self.subset)} of {self.layout.total_channels} channels"
         return f"{self.config.image_size} px, {grid}x{grid} positions, {channels}"
+
+
+def _channels_last(tap: Tensor) -> Tensor:
+    """(B, C, P) to (B, P, C), copied."""
+    if tap.device.type != "cpu":
+        return tap.transpose(1, 2).contiguous()
+    # Image by image: torch turns a matrix over three times as fast as it copies a permuted array.
+    turned = torch.empty(tap.shape[0], tap.shape[2], tap.shape[1], dtype=tap.dtype)
+    for image, target in zip(tap, turned, strict=True):
+        target.copy_(image.T)
+    return turned
+
+
+def _doubled(patches: Tensor) -> Tensor:
+    """(B, p, d) to (p, B, d) float64."""
+    return patches.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
 
 
 def _slices(positions: int, numbers: int) -> list[slice]:

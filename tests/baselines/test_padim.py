@@ -47,12 +47,13 @@ def literal_distances(detector: PaDiM, train: tuple[torch.Tensor, ...], test: tu
     return distances
 
 
-def test_distances_equal_a_literal_mahalanobis():
-    detector, test = fitted(), taps(3, 2)
+@pytest.mark.parametrize("images", [10, 40], ids=["patches held", "sums"])
+def test_distances_equal_a_literal_mahalanobis(images):
+    detector, test = fitted(images=images), taps(3, 2)
     maps = detector.predict(Batch(test)).maps
     # At 4x, every fourth pair of output pixels straddles a cell centre: compare after undoing the interpolation.
     expected = torch.nn.functional.interpolate(
-        torch.from_numpy(literal_distances(detector, taps(40, 1), test))[:, None], size=(32, 32), mode="bilinear"
+        torch.from_numpy(literal_distances(detector, taps(images, 1), test))[:, None], size=(32, 32), mode="bilinear"
     )[:, 0].float()
     torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
 
