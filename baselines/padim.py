@@ -18,11 +18,15 @@ defects away). In the unified setting one Gaussian per position is fitted over a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from methods.detector import (
@@ -40,13 +44,13 @@ from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import detector
 from methods.smoothing import gaussian_smooth
 
-_READ_TO_HOLD = (1 << 24, 8)
+_READ_TO_HOLD = (3 << 23, 8)
 _READ_TO_ADD = (1 << 27, 32)
 """Bytes of features, and of the patches made of them, that are read at a time, and images at least. What is held is
 read in blocks that malloc serves from memory it has; sums are better made of many images at once."""
 _CACHED_BYTES = 1 << 20
-_Gaussians = tuple[slice, Tensor, Tensor]
-"""Some positions, their means (p, d) and covariances (p, d, d)."""
+_Gaussians = Callable[[slice], tuple[Tensor, Tensor]]
+"""Float64 means (p, d) and covariances (p, d, d) of some positions; asked once for each of them."""
 
 
 @dataclass(frozen=True)
@@ -117,43 +121,57 @@ class PaDiM(Detector):
         self.subset = torch.randperm(self.layout.total_channels, generator=generator)[:kept].sort().values
         self.mean, self.whitening = self.mean.to(context.device), self.whitening.to(context.device)
         # Whichever takes less memory: all patches as float32, or a float64 matrix of sums for every position.
-        covariances = self._of_held_patches if len(train) <= 2 * kept else self._of_sums
-        for positions, mean, covariance in covariances(train, context):
-            self.mean[positions] = mean
-            self.whitening[positions] = _inverse_factor(covariance, self.config.epsilon)
+        read = self._held_patches if len(train) <= 2 * kept else self._sums
+        with threadpool_limits(1, user_api="blas"):  # NumPy's would share out matrices that are too small for it
+            gaussians_of = read(train, context)
+
+            def factor(positions: slice) -> None:
+                mean, covariance = gaussians_of(positions)
+                self.mean[positions] = mean
+                self.whitening[positions] = _inverse_factor(covariance, self.config.epsilon)
+
+            _in_threads(factor, _slices(len(self.mean), kept**2), context.device)
         return FitReport()
 
-    def _of_held_patches(self, train: TrainingSet, context: FitContext) -> Iterator[_Gaussians]:
+    def _held_patches(self, train: TrainingSet, context: FitContext) -> _Gaussians:
         """Of few images: their patches are held, and some positions after the others worked on in the cache."""
         read = []
         for done, patches in self._stream(train, context.device, _READ_TO_HOLD):
             read.append(patches)
             context.progress(done, len(train), "images")
-        for positions in _slices(len(self.mean), len(self.subset) * max(len(self.subset), len(train))):
-            few = torch.cat([patches[:, positions] for patches in read])
-            centred = _doubled(few)  # (few positions, N, d)
+
+        def gaussians_of(positions: slice) -> tuple[Tensor, Tensor]:
+            centred = _doubled(torch.cat([patches[:, positions] for patches in read]))  # (p, N, d)
             mean = centred.mean(dim=1)
             centred -= mean[:, None]
-            yield positions, mean, torch.bmm(centred.transpose(1, 2), centred).div_(len(train) - 1)
+            return mean, _products(centred).div_(len(train) - 1)
 
-    def _of_sums(self, train: TrainingSet, context: FitContext) -> Iterator[_Gaussians]:
+        return gaussians_of
+
+    def _sums(self, train: TrainingSet, context: FitContext) -> _Gaussians:
         """Of any number of images: float64 sums of patches and of their outer products, image after image."""
         shift = torch.zeros(0)
         total = torch.zeros(self.mean.shape, dtype=torch.float64, device=context.device)
         products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=context.device)
-        slices = _slices(len(products), len(self.subset) ** 2)
+        slices = _slices(len(self.mean), len(self.subset) ** 2)
+
+        def add(patches: Tensor, shift: Tensor, positions: slice) -> None:
+            centred = _doubled(patches[:, positions] - shift[positions])  # (p, B, d)
+            total[positions] += centred.sum(dim=1)
+            products[positions] += _products(centred)
+
         for done, patches in self._stream(train, context.device, _READ_TO_ADD):
             # Sums of products about a point near the mean: about zero they would cancel.
             shift = patches.mean(dim=0) if not shift.numel() else shift
-            for positions in slices:
-                centred = _doubled(patches[:, positions] - shift[positions])  # (few positions, B, d)
-                total[positions] += centred.sum(dim=1)
-                products[positions].baddbmm_(centred.transpose(1, 2), centred)
+            _in_threads(partial(add, patches, shift), slices, context.device)
             context.progress(done, len(train), "images")
-        for positions in slices:
+
+        def gaussians_of(positions: slice) -> tuple[Tensor, Tensor]:
             centre, product = total[positions] / len(train), products[positions]
             product.baddbmm_(centre[:, :, None], centre[:, None, :], alpha=-len(train)).div_(len(train) - 1)
-            yield positions, shift[positions] + centre, product
+            return shift[positions] + centre, product
+
+        return gaussians_of
 
     def _stream(
         self, train: TrainingSet, device: torch.device, reading: tuple[int, int]
@@ -189,7 +207,7 @@ class PaDiM(Detector):
     def predict(self, batch: Batch) -> Prediction:
         """Mahalanobis distance per position, bilinear to the input size, smoothed; image score: its maximum."""
         patches = self._patches(batch.features, self.mean.device)  # (B, P, d)
-        white = torch.bmm(patches.sub_(self.mean).transpose(0, 1), self.whitening.transpose(1, 2))
+        white = torch.bmm(patches.sub_(self.mean).transpose(0, 1).contiguous(), self.whitening.transpose(1, 2))
         grid = self.layout.grids[0]
         distance = white.norm(dim=2).T.reshape(-1, 1, grid, grid)
         size = (self.config.image_size, self.config.image_size)
@@ -236,6 +254,28 @@ def _slices(positions: int, numbers: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, positions, size)]
 
 
+def _products(patches: Tensor) -> Tensor:
+    """(p, N, d) float64 to their outer products, summed over N: (p, d, d)."""
+    if patches.device.type != "cpu":
+        return torch.bmm(patches.transpose(1, 2), patches)
+    array = patches.numpy()
+    return torch.from_numpy(np.matmul(array.transpose(0, 2, 1), array))  # knows that half of it is enough (BLAS' syrk)
+
+
+def _in_threads(work: Callable[[slice], None], slices: list[slice], device: torch.device) -> None:
+    """Do all slices, on a CPU in as many threads as torch has: LAPACK takes one matrix after the other in one."""
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if threads == 1:
+        for positions in slices:
+            work(positions)
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+            list(pool.map(work, slices))
+    finally:
+        torch.set_num_threads(threads)  # every thread has a number of its own; the last one set is what new ones get
+
+
 def _inverse_factor(covariance: Tensor, epsilon: float) -> Tensor:
     """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the Mahalanobis distance.
 
@@ -247,6 +287,7 @@ def _inverse_factor(covariance: Tensor, epsilon: float) -> Tensor:
         (p, d, d) float64, lower triangular.
     """
     covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
-    factor = torch.linalg.cholesky(covariance)
+    on_cpu = covariance.device.type == "cpu"  # where NumPy's is faster for small matrices
+    factor = torch.from_numpy(np.linalg.cholesky(covariance.numpy())) if on_cpu else torch.linalg.cholesky(covariance)
     identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -78,6 +79,22 @@ def on_one_grid(taps: Sequence[Tensor]) -> Tensor:
     )
 
 
+def prepare_looks(run: Run, detector: Detector, cache_dir: Path) -> None:
+    """Train the decoder that a run will need, unless it is kept or another process is training it.
+
+    To be called before the fit: of fits that begin together, and so end together, one alone would train it afterwards
+    while the others wait.
+
+    Args:
+        run: The run.
+        detector: Not fitted yet.
+        cache_dir: Where decoders are kept.
+    """
+    if run.features.strides and type(detector).rebuilt is not Detector.rebuilt:
+        with suppress(Timeout):
+            _decoder(run, cache_dir, torch.device(run.device), wait=False)
+
+
 @torch.inference_mode()
 def looks_of(run: Run, detector: Detector, cache_dir: Path) -> tuple[bytes, ...]:
     """Pictures of what the detector rebuilds of every test image of a run, in the order of its scores.
@@ -116,8 +133,12 @@ def _jpeg(picture: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _decoder(run: Run, cache_dir: Path, device: torch.device) -> LookDecoder:
-    """The decoder of the run's features: kept from an earlier run, or trained now."""
+def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = True) -> LookDecoder:
+    """The decoder of the run's features: kept from an earlier run, or trained now.
+
+    Raises:
+        Timeout: If another process is training it, and there is no wait.
+    """
     spec, index = run.features, run.index
     key = short_id(
         {
@@ -129,7 +150,7 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device) -> LookDecoder:
     )
     file = cache_dir / "looks" / f"{key}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"), torch.inference_mode(mode=False):
+    with FileLock(f"{file}.lock", timeout=-1 if wait else 0), torch.inference_mode(mode=False):
         decoder = LookDecoder(run.layout.total_channels)
         try:
             decoder.load_state_dict(read_state(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from bench.entries import failed_record, identity, provenance, thin_curve
 from bench.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
 from bench.kept import KeptFit, keep, restore
 from bench.learning_curve import LearningCurve, learning_points
-from bench.looks import looks_of
+from bench.looks import looks_of, prepare_looks
 from bench.options import Keep
 from bench.outage import raise_outage
 from bench.plan import Run, cache_file, load_backbone
@@ -158,6 +159,9 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     require_readable_tests(run)
     seed_everything(run.run_seed)
     detector = detector_class(run.config, run.layout)
+    if run.seed == SEED and execution.looks:
+        with suppress(Exception):  # it is tried again for the pictures themselves, and told there
+            prepare_looks(run, detector, execution.cache_dir)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
     device = torch.device(run.device)
     kept = None if execution.force else restore(state_file, detector, device)

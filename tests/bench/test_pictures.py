@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from rich.console import Console
 
 import bench.looks
 from bench.estimate import Estimator
-from bench.looks import LOOK_SIDE, LookDecoder, on_one_grid
+from bench.looks import LOOK_SIDE, LookDecoder, looks_of, on_one_grid, prepare_looks
 from bench.pictures import keep_pictures
 from bench.plan import make_plan
 from bench.pool import carry_out
@@ -106,10 +107,26 @@ def test_the_same_features_give_the_same_decoder(options, tmp_path):
     assert looks[0] == looks[1]
 
 
+def test_a_run_that_begins_trains_the_decoder_unless_another_process_does(options, tmp_path):
+    (one, other) = make_plan(options(("uniad", "padim"), settings=("unified",), cache_dir=tmp_path / "cache"))
+    prepare_looks(other, other.detector_class(other.config, other.layout), tmp_path / "cache")
+    assert not (tmp_path / "cache/looks").exists()  # PaDiM rebuilds nothing
+    detector = one.detector_class(one.config, one.layout)
+    prepare_looks(one, detector, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache/looks").glob("*.safetensors")
+    content = kept.read_bytes()
+    kept.unlink()
+    with FileLock(f"{kept}.lock"):
+        prepare_looks(one, detector, tmp_path / "cache")
+        assert not kept.exists()
+    assert len(looks_of(one, detector, tmp_path / "cache")) > 0
+    assert kept.read_bytes() == content
+
+
 def test_only_seed_0_has_looks_and_a_failing_decoder_costs_no_run(options, monkeypatch):
     opts = options(("uniad",), settings=("unified",), seeds=(0, 1))
 
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(bench.looks, "_decoder", fail)

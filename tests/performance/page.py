@@ -1,4 +1,4 @@
-"""What was measured, kept in docs/performance.json, and the table of docs/performance.md that is made from it."""
+"""What was measured, kept in docs/performance.json, and the tables of docs/performance.md that are made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.performance.row import Outcome, Row
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 JSON, MARKDOWN = DOCS / "performance.json", DOCS / "performance.md"
-START, END = "<!-- The table is written by make perf. -->", "<!-- End of the table. -->"
+START, END = "<!-- The tables are written by make perf. -->", "<!-- End of the tables. -->"
 PACKAGES = ("torch", "numpy", "scikit-learn", "anomalib", "torchmetrics", "adeval", "pillow", "torchvision")
 Entry = dict[str, Any]
 
@@ -72,14 +72,15 @@ def cells(found: Entry) -> tuple[str, ...]:
 
 
 def write(new: Entry, order: list[str]) -> None:
-    """Put an entry into the JSON file, and the table of all entries into the page.
+    """Put an entry into the JSON file, and the tables of all entries into the page.
 
     Args:
-        new: Replaces the entry of its row.
-        order: Names of all rows, in the order of the table.
+        new: Replaces the entry of its row that was measured on the same machine.
+        order: Names of all rows, in the order of the tables.
     """
-    entries = {old["row"]: old for old in _read()} | {new["row"]: new}
-    kept = [entries[name] for name in order if name in entries]
+    entries = {(_machine(old), old["row"]): old for old in [*_read(), new]}
+    machines = sorted({_machine(found) for found in entries.values()})
+    kept = [entries[machine, name] for machine in machines for name in order if (machine, name) in entries]
     JSON.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     text = MARKDOWN.read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
@@ -88,22 +89,34 @@ def write(new: Entry, order: list[str]) -> None:
 
 
 def markdown(entries: list[Entry]) -> str:
-    """The table, and below it on what it was measured."""
+    """A table for each machine, and below it with what it was measured."""
+    machines: dict[str, list[Entry]] = {}
+    for found in entries:
+        machines.setdefault(_machine(found), []).append(found)
+    return "\n".join(_table(machine, rows) for machine, rows in machines.items())
+
+
+def _machine(found: Entry) -> str:
+    return f"{found['machine']}, {found['cores']} cores, {found['threads']} threads"
+
+
+def _table(machine: str, entries: list[Entry]) -> str:
     lines = [
+        f"### {machine}",
+        "",
         "| work | against | here | theirs | ratio | bar | reached | checked and noted | command |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for found in entries:
         words = [found["work"], found["against"], *cells(found), f"`{found['command']}`"]
         lines.append("| " + " | ".join(word.replace("|", "\\|") for word in words) + " |")
-    lines += ["", "Measured on:", ""]
+    lines.append("")
     groups: dict[str, list[str]] = {}
     for found in entries:
         versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-        machine = f"{found['machine']}, {found['cores']} cores, {found['threads']} threads; {versions}"
-        when = f"{found['row']} ({found['measured_utc'][:10]}, load before {found['load_before']:g})"
-        groups.setdefault(machine, []).append(when)
-    lines += [f"- {machine}: {', '.join(rows)}." for machine, rows in groups.items()]
+        when = f"{found['row']} ({found['measured_utc'][:10]}, {found['commit'][:7]}, load {found['load_before']:g})"
+        groups.setdefault(versions, []).append(when)
+    lines += [f"With {versions}; date, commit and load before: {', '.join(rows)}." for versions, rows in groups.items()]
     return "\n".join(lines) + "\n"
 
 
