@@ -82,6 +82,13 @@ def test_under_autocast_products_are_torch_s_and_narrow(library):
     assert not library[1]
 
 
+def test_where_onednn_is_switched_off_products_are_torch_s(library, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    x, weight, bias, _ = arguments((4, 6), 8, 5)
+    linear(x, weight, bias)
+    assert not library[1]
+
+
 def test_the_layer_is_torch_s_in_all_but_the_product(library):
     torch.manual_seed(0)
     ours = Linear(8, 5)
