@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+import baselines.padim
 from baselines.padim import PaDiM, PaDiMConfig
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
@@ -56,6 +57,21 @@ def test_distances_equal_a_literal_mahalanobis(images):
         torch.from_numpy(literal_distances(detector, taps(images, 1), test))[:, None], size=(32, 32), mode="bilinear"
     )[:, 0].float()
     torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("images", [10, 40], ids=["patches held", "sums"])
+def test_threads_change_nothing_and_their_number_stays(monkeypatch, images):
+    monkeypatch.setattr(baselines.padim, "_CACHED_BYTES", 8 * 36 * 5)  # five positions at a time
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(fitted(images=images))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0].mean, found[1].mean)
+    assert torch.equal(found[0].whitening, found[1].whitening)
 
 
 def test_large_means_do_not_cost_precision():
