@@ -4,8 +4,7 @@
 
 The default benchmark's three methods, ``quick`` presets, one seed, on 2, 4, 8, ... categories: the eight looks of the
 synthetic dataset, each from several seeds, so that no two categories hold the same images. Every number of categories
-is one command as a user types it, in processes of its own. The separate detectors of the first n categories are part
-of any larger benchmark and are not trained again; their time for n is the sum of the commands up to n. The feature
+and each setting is one command as a user types it, in processes of its own, with records of its own. The feature
 bank is filled before, by a command of its own, whose time is given apart. What comes out goes into
 docs/scaling.json, and from that into the figure docs/scaling.png and the table of docs/performance.md.
 """
@@ -115,17 +114,13 @@ def measure(most: int) -> dict[str, Any]:
         benchmark.seconds("filling", counts[-1], "--settings", "unified", "--set", "uniad.steps=1")
         filling = sum(record.cost.feature_seconds for record in benchmark.records("filling") if record.cost)
         bank = benchmark.bank_bytes()
-        separate = 0.0
         for count in counts:
-            unified = benchmark.seconds(f"unified{count}", count, "--settings", "unified")
-            separate += benchmark.seconds("separate", count, "--settings", "separate")
-            for setting, store, seconds in (
-                ("unified", f"unified{count}", unified),
-                ("separate", "separate", separate),
-            ):
+            for setting in ("unified", "separate"):
+                store = f"{setting}{count}"
+                seconds = benchmark.seconds(store, count, "--settings", setting)
                 methods = costs(benchmark.records(store))
                 points.append({"setting": setting, "categories": count, "seconds": seconds, "methods": methods})
-            CONSOLE.print(f"{count} categories: unified {unified:.0f} s, separate {separate:.0f} s")
+                CONSOLE.print(f"{count} categories, {setting}: {seconds:.0f} s")
     commit, dirty = git_state()
     return {
         "machine": device_name(torch.device("cpu")),
