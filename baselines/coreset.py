@@ -111,9 +111,9 @@ def _squared_distances(features: Tensor, norms: Tensor, index: int) -> Tensor:
 
 def _update(distance: Tensor, features: Tensor, norms: Tensor, block: Tensor) -> None:
     """Lower every point's squared distance to the coreset, in place, by the points that were added."""
-    doubled, squares = features[block] * -2.0, norms[block]
+    added, squares = features[block] * -2.0, norms[block]
     for start in range(0, len(features), _ROWS):
         rows = slice(start, start + _ROWS)
-        nearest = linear(features[rows], doubled, squares).amin(dim=1).add_(norms[rows])
+        nearest = linear(features[rows], added, squares).amin(dim=1).add_(norms[rows])
         torch.minimum(distance[rows], nearest.clamp_min_(0.0), out=distance[rows])
     distance[block] = -1.0

@@ -141,7 +141,7 @@ class PaDiM(Detector):
             context.progress(done, len(train), "images")
 
         def gaussians_of(positions: slice) -> tuple[Tensor, Tensor]:
-            centred = _doubled(torch.cat([patches[:, positions] for patches in read]))  # (p, N, d)
+            centred = _float64(torch.cat([patches[:, positions] for patches in read]))  # (p, N, d)
             mean = centred.mean(dim=1)
             centred -= mean[:, None]
             return mean, _products(centred).div_(len(train) - 1)
@@ -156,7 +156,7 @@ class PaDiM(Detector):
         slices = _slices(len(self.mean), len(self.subset) ** 2)
 
         def add(patches: Tensor, shift: Tensor, positions: slice) -> None:
-            centred = _doubled(patches[:, positions] - shift[positions])  # (p, B, d)
+            centred = _float64(patches[:, positions] - shift[positions])  # (p, B, d)
             total[positions] += centred.sum(dim=1)
             products[positions] += _products(centred)
 
@@ -243,7 +243,7 @@ def _channels_last(tap: Tensor) -> Tensor:
     return turned
 
 
-def _doubled(patches: Tensor) -> Tensor:
+def _float64(patches: Tensor) -> Tensor:
     """(B, p, d) to (p, B, d) float64."""
     return patches.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
 

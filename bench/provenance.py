@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from methods.processor import processor
+
 ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("bench", "baselines", "methods", "datasets", "results/*.py", "results/metrics", "requirements.lock")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-learn", "pandas")
@@ -49,18 +51,7 @@ def device_name(device: torch.device) -> str:
     """The device in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {_processor()}, {platform.system()}"
-
-
-@lru_cache(maxsize=1)
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown CPU"
+    return f"{platform.machine()} {processor('model name') or 'unknown CPU'}, {platform.system()}"
 
 
 def utc_now() -> str:

@@ -1,21 +1,21 @@
 """Products of float32 matrices on a CPU, by the library that is faster on its processor.
 
-torch leaves them to MKL, which uses half of the vector width of other makers' processors, and convolutions to oneDNN,
-which uses all of it: on a Zen 5 a core reaches 108 and 240 GFLOP/s. So products go to oneDNN there, wherever it runs
-AVX-512 and MKL does not; on Intel's processors, on others, in other types, under autocast and on a GPU all is torch's.
+torch leaves them to MKL, which uses half of the vector width of AMD's processors with AVX-512, and convolutions to
+oneDNN, which uses all of it: on a Zen 5 a core reaches 108 and 240 GFLOP/s. So products go to oneDNN there; on other
+processors, in other types, under autocast and on a GPU all is torch's.
 The choice depends on the machine alone, never on a measurement: runs of one machine stay reproducible.
 """
 
 from __future__ import annotations
 
-import platform
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from methods.processor import processor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -93,16 +93,5 @@ def onednn_is_faster() -> bool:
         torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and "AVX512" in torch.backends.cpu.get_cpu_capability()
-        and "AuthenticAMD" in _maker()
+        and "AuthenticAMD" in processor("vendor_id")
     )
-
-
-def _maker() -> str:
-    """The processor's maker as it names itself: ``GenuineIntel``, ``AuthenticAMD``, ...; empty where it does not."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("vendor_id"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()  # Windows: "AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD"

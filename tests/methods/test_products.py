@@ -113,7 +113,7 @@ def test_the_layer_is_torch_s_in_all_but_the_product(library):
     ],
 )
 def test_the_processor_decides(monkeypatch, maker, vectors, faster):
-    monkeypatch.setattr(products, "_maker", lambda: maker)
+    monkeypatch.setattr(products, "processor", lambda field: maker)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
     expected = faster and torch.backends.mkldnn.is_available()
     assert products.onednn_is_faster.__wrapped__() == expected

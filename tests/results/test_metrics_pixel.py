@@ -196,3 +196,15 @@ def test_thresholds_are_global_not_per_image():
     shifted = maps.copy()
     shifted[1] += 100.0  # a normal image
     assert pixel_metrics(shifted, masks).values["PRO"] < pixel_metrics(maps, masks).values["PRO"] - 0.1
+
+
+def test_pieces_of_the_steps_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    masks = np.zeros((3, 40, 40), dtype=bool)
+    masks[0, 5:20, 7:31] = masks[1, 30:, 30:] = True
+    maps = (rng.standard_normal(masks.shape, dtype=np.float32) + masks).round(2)
+    whole = pixel_metrics(maps, masks)
+    monkeypatch.setattr("results.metrics.ranking._PIECE", 7)
+    pieces = pixel_metrics(maps, masks)
+    assert pieces.values == whole.values
+    assert all(np.array_equal(pieces.curves[name], curve) for name, curve in whole.curves.items())
