@@ -13,7 +13,7 @@ import torchvision.transforms.v2.functional as V
 from torch import Tensor
 
 from baselines.procedural_textures import procedural_textures
-from datasets.images import IMAGE_SUFFIXES, load_image
+from datasets.samples.images import IMAGE_SUFFIXES, load_image
 from methods.errors import FitError
 
 _KEPT_BYTES = 2 << 30

@@ -27,8 +27,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from datasets import processes
-from datasets.unfinished import server_time, sweep, unfinished
+from datasets.storage import processes
+from datasets.storage.temporary_files import server_time, sweep, unfinished
 from results.errors import RecordError
 
 BEAT_SECONDS = 15.0

@@ -22,7 +22,7 @@ from bench.data_commands import DataDir, Root
 from bench.interruption import StoppedError
 from bench.record_commands import REFERENCE, RUNS, ReferenceDir, ResultsDir
 from datasets.errors import UniBoardError, printable
-from datasets.storage import full_disk
+from datasets.storage.atomic import full_disk
 from results.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _carry_out(all_options: list[Options], given: dict[str, Any], studies: Seque
 def _datasets(names: str) -> list[str]:
     """Dataset names; a name that only begins several (``cifar10``) stands for all of them."""
     from bench.options import parse_list
-    from datasets.registry import family, known_datasets
+    from datasets.index.registry import family, known_datasets
 
     known = known_datasets()
     return [member for name in parse_list(names, "dataset") for member in family(name, known)]
@@ -332,7 +332,7 @@ def score(
 def list_() -> None:
     """List datasets and methods with their presets."""
     from bench.printing import print_datasets, print_methods
-    from datasets.registry import known_datasets
+    from datasets.index.registry import known_datasets
     from methods.registry import known_detectors
 
     console = Console()

@@ -24,14 +24,14 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from datasets.download import obtain
+from datasets.download.fetch import fetch_file
+from datasets.download.obtain import obtain
 from datasets.errors import DatasetError, unknown_name
-from datasets.fetch import fetch_file
-from datasets.location import dataset_root
-from datasets.problem import Problem
-from datasets.provide import State, check, state_of
-from datasets.registry import DataInfo, DatasetInfo, family, find_dataset, known_data, known_datasets
-from datasets.verify import verify_root
+from datasets.index.availability import State, check, state_of
+from datasets.index.open_dataset import dataset_root
+from datasets.index.problems import Problem
+from datasets.index.registry import DataInfo, DatasetInfo, family, find_dataset, known_data, known_datasets
+from datasets.index.verify import verify_root
 
 app = typer.Typer()
 

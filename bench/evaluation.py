@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.protocol import Protocol, common_score, resize_maps
-from datasets.images import load_mask, resize_mask
-from datasets.sample import DatasetIndex, Sample
+from datasets.samples.images import load_mask, resize_mask
+from datasets.samples.sample import DatasetIndex, Sample
 from methods.detector import Detector
 from methods.feature_set import FeatureSet
 from results.metrics import image_metrics, label_regions, pixel_metrics

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from bench.untrained import UntrainedScores
-from datasets.fingerprint import file_digest
-from datasets.storage import written
+from datasets.samples.fingerprint import file_digest
+from datasets.storage.atomic import written
 from methods.checkpoint import save_detector
 from methods.detector import Detector, FitReport
 from methods.state_file import read_state

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.evaluation import TEST_BATCH
 from bench.plan import Run
-from datasets.images import load_images
+from datasets.samples.images import load_images
 from methods.detector import Batch, Detector
 from methods.state_file import read_state, save_state
 from results.canonical import short_id

@@ -10,7 +10,7 @@ from typing import Literal
 from bench.errors import OptionError
 from bench.gpus import gpu_count
 from bench.weights import weights_of
-from datasets.registry import find_dataset
+from datasets.index.registry import find_dataset
 from methods.backbone_choice import WeightsKind
 from methods.formula_backbone.shipped import FORMULA
 from methods.registry import known_detectors

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bench.plan import Run
 from datasets.errors import StorageError
-from datasets.rows import split_row
-from datasets.sample import DatasetIndex
-from datasets.storage import full_disk
+from datasets.samples.array_rows import split_row
+from datasets.samples.sample import DatasetIndex
+from datasets.storage.atomic import full_disk
 
 _CURE = "Free some space, or choose other directories with RESULTS_DIR=... and CACHE_DIR=..., and start again."
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from bench.plan import Run
 from datasets.errors import DatasetError
-from datasets.images import decode, load_mask
-from datasets.sample import DatasetIndex
+from datasets.samples.images import decode, load_mask
+from datasets.samples.sample import DatasetIndex
 from results.pictures import MASK_SIDE, PICTURE_SIDE, Pictures, read_pictures, write_pictures
 from results.store import Store
 

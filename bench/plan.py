@@ -16,9 +16,9 @@ from bench.protocol import Protocol
 from bench.seeding import run_seed
 from bench.textures import textures_id
 from datasets.errors import unknown_name
-from datasets.location import open_dataset
-from datasets.registry import find_dataset
-from datasets.sample import DatasetIndex, Split
+from datasets.index.open_dataset import open_dataset
+from datasets.index.registry import find_dataset
+from datasets.samples.sample import DatasetIndex, Split
 from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector

@@ -30,7 +30,7 @@ from bench.rounds import Engine, in_rounds
 from bench.runner import Execution
 from bench.turns import Outcome, Stamps, Turn, stamps, take_turn
 from bench.workers import in_processes
-from datasets.unfinished import sweep
+from datasets.storage.temporary_files import sweep
 from methods.features import FeatureSpec
 from results.record import RunRecord
 from results.store import Store

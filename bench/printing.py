@@ -13,7 +13,7 @@ from results.store import Store
 from results.tables import GROUPS, HEADLINE_METRICS, headline
 
 if TYPE_CHECKING:
-    from datasets.registry import DatasetInfo
+    from datasets.index.registry import DatasetInfo
     from methods.detector import DetectorInfo
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from bench.plan import Run
-from datasets.images import load_mask
+from datasets.samples.images import load_mask
 
 _INVERTED = 0.5
 """Masks with a greater share of defect look inverted, if most of their category's do."""

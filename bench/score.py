@@ -30,7 +30,7 @@ from bench.map_archive import CommonScale, MapWriter
 from bench.overlay import overlay
 from bench.plan import resolve_device
 from datasets.errors import DatasetError
-from datasets.images import IMAGE_SUFFIXES, decode, load_image
+from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
 from methods.backbone import AnyBackbone
 from methods.checkpoint import Checkpoint, save_detector
 from methods.detector import Batch, Detector, Prediction

@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.errors import OptionError
-from datasets.fingerprint import file_digest
-from datasets.images import IMAGE_SUFFIXES
+from datasets.samples.fingerprint import file_digest
+from datasets.samples.images import IMAGE_SUFFIXES
 from results.canonical import short_id
 
 

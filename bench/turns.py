@@ -11,7 +11,7 @@ from bench.claims import Claims, Holder
 from bench.plan import Run
 from bench.runner import Execution, RunProgress, execute, give_up
 from datasets.errors import UniBoardError
-from datasets.unfinished import is_abandoned
+from datasets.storage.temporary_files import is_abandoned
 from results.errors import RecordError
 from results.record import RunRecord
 from results.store import Store, read_record

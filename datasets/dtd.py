@@ -6,8 +6,8 @@ has an md5 only.
 
 from __future__ import annotations
 
-from datasets.archive import Archive
-from datasets.registry import DataInfo, register
+from datasets.download.archive import Archive
+from datasets.index.registry import DataInfo, register
 
 PAGE = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
 

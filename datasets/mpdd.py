@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.archive import Archive
-from datasets.folder import categories_home, index_folder
-from datasets.registry import DatasetInfo, register
-from datasets.sample import DatasetIndex
+from datasets.download.archive import Archive
+from datasets.index.mvtec_layout import categories_home, index_folder
+from datasets.index.registry import DatasetInfo, register
+from datasets.samples.sample import DatasetIndex
 
 PAGE = "https://github.com/stepanje/MPDD"
 

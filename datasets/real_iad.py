@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets.errors import DatasetError
-from datasets.folder import sorted_entries
-from datasets.problem import IndexingError, Problem
-from datasets.registry import DatasetInfo, register
-from datasets.sample import GOOD, DatasetIndex, Sample
+from datasets.index.mvtec_layout import sorted_entries
+from datasets.index.problems import IndexingError, Problem
+from datasets.index.registry import DatasetInfo, register
+from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 PAGE = "https://huggingface.co/datasets/Real-IAD/Real-IAD"
 LISTS = "realiad_jsons"

@@ -22,9 +22,9 @@ from filelock import FileLock
 from PIL import Image
 
 from datasets.errors import DatasetError, unknown_name
-from datasets.folder import index_folder
-from datasets.registry import DatasetInfo, register
-from datasets.sample import GOOD, DatasetIndex, Split
+from datasets.index.mvtec_layout import index_folder
+from datasets.index.registry import DatasetInfo, register
+from datasets.samples.sample import GOOD, DatasetIndex, Split
 from datasets.synthetic_parts.catalogue import LOOKS
 from datasets.synthetic_parts.sample_image import sample_image
 

@@ -11,12 +11,12 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from datasets.archive import Archive
+from datasets.download.archive import Archive
 from datasets.errors import DatasetError
-from datasets.folder import index_folder, sorted_entries
-from datasets.problem import IndexingError, Problem
-from datasets.registry import DatasetInfo, register
-from datasets.sample import GOOD, DatasetIndex, Sample
+from datasets.index.mvtec_layout import index_folder, sorted_entries
+from datasets.index.problems import IndexingError, Problem
+from datasets.index.registry import DatasetInfo, register
+from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 SPLIT_FILE = "split_csv/1cls.csv"
 DEFECT = "bad"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from datasets.errors import unknown_name
-from datasets.fingerprint import file_digest
+from datasets.samples.fingerprint import file_digest
 from methods.backbone_choice import FROM_FILE, BackboneChoice
 from methods.errors import BackboneError
 

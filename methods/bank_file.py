@@ -25,7 +25,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from datasets.errors import StorageError
-from datasets.storage import written
+from datasets.storage.atomic import written
 from results.canonical import canonical_json, short_id
 
 _PAGE = 4096

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from datasets.errors import UniBoardError, unknown_name
-from datasets.fingerprint import file_digest
+from datasets.samples.fingerprint import file_digest
 from methods.backbone import AnyBackbone
 from methods.backbone_choice import Padding, WeightsKind
 from methods.detector import Detector

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.images import load_images
-from datasets.sample import DatasetIndex, Split
+from datasets.samples.images import load_images
+from datasets.samples.sample import DatasetIndex, Split
 from methods.backbone import AnyBackbone
 from methods.bank_file import BankFile, locked
 from methods.errors import BackboneError

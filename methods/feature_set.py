@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.sample import Split
+from datasets.samples.sample import Split
 from methods.detector import Batch
 from methods.feature_batch import to_batch
 from methods.features import FeatureSpec

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from datasets.storage import written
+from datasets.storage.atomic import written
 
 _HEADER = "uniboard"
 _CURE = "Free some space there, or choose another directory, and start again: what is recorded stays."

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from datasets.storage import written
+from datasets.storage.atomic import written
 from methods.detector import FitReport
 from methods.dropout import DropoutSource
 

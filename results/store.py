@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from datasets.unfinished import unfinished
+from datasets.storage.temporary_files import unfinished
 from results.byte_arrays import joined, parted
 from results.errors import RecordError
 from results.record import DatasetEntry, MethodEntry, RunRecord

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from datasets.processes import place
+from datasets.storage.processes import place
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from datasets.sample import GOOD
+from datasets.samples.sample import GOOD
 from datasets.synthetic_parts.canvas import Region
 from datasets.synthetic_parts.catalogue import LOOKS, Look
 from datasets.synthetic_parts.sample_image import sample_image

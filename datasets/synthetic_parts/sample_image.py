@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from datasets.sample import GOOD, Split
+from datasets.samples.sample import GOOD, Split
 from datasets.synthetic_parts.catalogue import Look
 from datasets.synthetic_parts.photograph import Photograph, photograph
 

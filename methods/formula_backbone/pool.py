@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DatasetError
-from datasets.storage import written
+from datasets.storage.atomic import written
 from methods.formula_backbone.scene import picture
 
 _CHUNK = 256

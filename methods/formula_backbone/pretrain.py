@@ -27,9 +27,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from datasets.errors import UniBoardError
-from datasets.fingerprint import file_digest
-from datasets.storage import written
-from datasets.unfinished import sweep
+from datasets.samples.fingerprint import file_digest
+from datasets.storage.atomic import written
+from datasets.storage.temporary_files import sweep
 from methods.errors import CheckpointError
 from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch

@@ -20,7 +20,7 @@ from bench.rounds import in_rounds
 from bench.runner import Execution
 from bench.turns import Outcome, Turn, WorkerError, stamps, take_turn
 from bench.workers import WorkersDiedError
-from datasets.unfinished import unfinished
+from datasets.storage.temporary_files import unfinished
 from results.store import Store
 
 FIT = "0123456789ab"

@@ -14,10 +14,10 @@ from bench import data_commands
 from bench.cli import EXIT_USER_ERROR, app, main
 from bench.data_commands import EXIT_PERSON, EXIT_PROBLEMS
 from datasets import btad, dtd, mpdd, mvtec
-from datasets import fetch as fetch_module
-from datasets.download import MANIFEST
-from datasets.fetch import fetch_file
-from datasets.registry import find_dataset, register
+from datasets.download import fetch as fetch_module
+from datasets.download.fetch import fetch_file
+from datasets.download.obtain import MANIFEST
+from datasets.index.registry import find_dataset, register
 from tests.archives import member, write_tar, write_zip, zip_member
 from tests.faulty_server import Faults, faulty_server
 from tests.miniature import write_miniature_folder

@@ -17,7 +17,7 @@ from bench.plan import make_plan, missing_runs
 from bench.pool import Reporter, carry_out
 from bench.runner import Execution, execute
 from bench.seeding import seed_everything
-from datasets.sample import DatasetIndex
+from datasets.samples.sample import DatasetIndex
 from methods.detector import Prediction
 from methods.uniad import UniAD
 from results.metrics import image_metrics

@@ -16,7 +16,7 @@ from bench.options import Options
 from bench.plan import make_plan
 from bench.weights import weights_of
 from datasets.errors import UnknownNameError
-from datasets.fingerprint import file_digest
+from datasets.samples.fingerprint import file_digest
 from methods.backbone import Backbone
 from methods.backbone_choice import BackboneChoice
 from methods.checkpoint import open_checkpoint, save_detector

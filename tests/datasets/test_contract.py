@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from datasets.errors import DatasetError
-from datasets.images import load_image, load_mask
-from datasets.location import open_dataset
-from datasets.registry import known_datasets
-from datasets.sample import DatasetIndex
+from datasets.index.open_dataset import open_dataset
+from datasets.index.registry import known_datasets
+from datasets.index.verify import verify
+from datasets.samples.images import load_image, load_mask
+from datasets.samples.sample import DatasetIndex
 from datasets.synthetic import generate
-from datasets.verify import verify
 from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 from tests.miniature_layouts import (
     write_miniature_3d,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.registry import DatasetInfo, known_data
+from datasets.index.registry import DatasetInfo, known_data
 
 PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
 

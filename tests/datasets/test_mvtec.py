@@ -1,9 +1,9 @@
 import pytest
 
-from datasets.download import obtain
+from datasets.download.obtain import obtain
 from datasets.errors import DatasetError
+from datasets.index.registry import find_dataset
 from datasets.mvtec import ARCHIVE, COUNTS, TEXTURES, build_mvtec
-from datasets.registry import find_dataset
 from tests.miniature import write_miniature_folder
 
 

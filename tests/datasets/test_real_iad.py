@@ -3,11 +3,11 @@ import json
 import pytest
 
 from datasets.errors import DatasetError
-from datasets.location import open_dataset
-from datasets.problem import IndexingError
+from datasets.index.open_dataset import open_dataset
+from datasets.index.problems import IndexingError
+from datasets.index.registry import find_dataset
+from datasets.index.verify import count_problems
 from datasets.real_iad import TOTALS, build_real_iad
-from datasets.registry import find_dataset
-from datasets.verify import count_problems
 from tests.miniature_layouts import write_miniature_real_iad
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from datasets import synthetic
 from datasets.errors import DatasetError, UnknownNameError
-from datasets.images import load_mask
-from datasets.registry import find_dataset
-from datasets.sample import GOOD
+from datasets.index.registry import find_dataset
+from datasets.samples.images import load_mask
+from datasets.samples.sample import GOOD
 from datasets.synthetic import MANIFEST, Recipe, build, generate, stored_recipe
 from datasets.synthetic_parts.canvas import SIZE
 from datasets.synthetic_parts.catalogue import CONFUSIONS, LOOKS

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from datasets.errors import DatasetError
-from datasets.images import load_mask
-from datasets.problem import IndexingError
-from datasets.registry import find_dataset
+from datasets.index.problems import IndexingError
+from datasets.index.registry import find_dataset
+from datasets.samples.images import load_mask
 from datasets.visa import COUNTS, build_visa
 from tests.miniature import VISA_OBJECTS, write_miniature_visa
 

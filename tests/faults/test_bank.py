@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from datasets.errors import StorageError
-from datasets.folder import index_folder
+from datasets.index.mvtec_layout import index_folder
 from methods.backbone import Backbone
 from methods.backbone_choice import BackboneChoice
 from methods.bank_file import BankFile, page_checksum

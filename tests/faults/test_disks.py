@@ -18,8 +18,8 @@ from bench.cli import EXIT_USER_ERROR, main
 from bench.plan import make_plan
 from bench.runner import Execution, execute
 from datasets.errors import StorageError
-from datasets.storage import full_disk, written
-from datasets.unfinished import sweep
+from datasets.storage.atomic import full_disk, written
+from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
 from results.errors import RecordError
 from results.store import Store

@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets.errors import DatasetError, UniBoardError
-from datasets.folder import index_folder
-from datasets.images import decode, decode_mask, image_size, load_image, load_mask
-from datasets.registry import find_dataset
-from datasets.verify import verify_root
+from datasets.index.mvtec_layout import index_folder
+from datasets.index.registry import find_dataset
+from datasets.index.verify import verify_root
+from datasets.samples.images import decode, decode_mask, image_size, load_image, load_mask
 from methods.bank_file import BankFile
 from results.errors import RecordError, ResultsError
 from results.pictures import Pictures, read_pictures, write_pictures

@@ -17,8 +17,8 @@ from bench.pictures import keep_pictures
 from bench.plan import make_plan
 from bench.pool import Reporter
 from datasets.errors import DatasetError, printable
-from datasets.location import open_dataset
-from datasets.problem import IndexingError
+from datasets.index.open_dataset import open_dataset
+from datasets.index.problems import IndexingError
 from results.pictures import read_pictures
 from results.store import Store
 from tests.bench.test_cli import arguments, invoke
@@ -202,6 +202,6 @@ def test_a_directory_that_may_not_be_searched_is_told(tmp_path, monkeypatch):
     def refused(self):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr("datasets.folder._is_category", lambda entry, layout: refused(entry))
+    monkeypatch.setattr("datasets.index.mvtec_layout._is_category", lambda entry, layout: refused(entry))
     with pytest.raises(DatasetError, match=rf"{root}/bolt: can't be read \(Permission denied\)\. Check the disk"):
         open_dataset("folder", tmp_path, root)

@@ -11,7 +11,7 @@ import torch
 from baselines.padim import PaDiM
 from bench.evaluation import CategoryScores
 from bench.soundness import ScoreCheck, UnsoundScoresError
-from datasets.sample import Sample
+from datasets.samples.sample import Sample
 from methods.detector import FitContext, FitReport, Prediction
 from methods.errors import FitError
 from results.store import Store

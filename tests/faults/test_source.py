@@ -19,7 +19,7 @@ CALLS = {
     "pandas.read_pickle", "pd.read_pickle", "subprocess.getoutput", "subprocess.getstatusoutput", "torch.jit.load",
     "tarfile.extractall", "np.fromfile",
 }  # fmt: skip
-READER = "datasets/pickled_batch.py"
+READER = "datasets/cifar10.py"
 """Reads the pickles of CIFAR-10 by an Unpickler that imports and calls nothing that a file names; has its own tests."""
 MESSAGES = {("bench/cluster.py", "pickle.loads")}
 """Unpickles, on a Dask worker, the work that the user's own process sent: Dask itself speaks pickles."""

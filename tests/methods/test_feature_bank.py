@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from datasets.folder import index_folder
-from datasets.images import load_images
+from datasets.index.mvtec_layout import index_folder
+from datasets.samples.images import load_images
 from methods.backbone import Backbone
 from methods.backbone_choice import BackboneChoice
 from methods.errors import BackboneError

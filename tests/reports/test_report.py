@@ -316,7 +316,7 @@ def test_building_imports_no_torch(store, tmp_path):
         "from reports.build import build; from results.store import Store\n"
         f"build(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))\n"
         "above = {'torch', 'timm', 'torchvision', 'methods', 'baselines', 'bench'}\n"
-        "of_files = {'datasets.unfinished', 'datasets.processes'}  # names of half-written files, nothing of images\n"
+        "of_files = {'datasets.storage', 'datasets.storage.temporary_files', 'datasets.storage.processes'}\n"
         "images = {name for name in sys.modules if name.startswith('datasets.')} - of_files\n"
         "loaded = above & set(sys.modules) | images\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)"

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from datasets.images import load_images
-from datasets.sample import DatasetIndex, Sample
+from datasets.samples.images import load_images
+from datasets.samples.sample import DatasetIndex, Sample
 from methods.backbone import NO_BACKBONE, NoBackbone
 from methods.feature_bank import BankSettings, FeatureBank
 from methods.features import FeatureSpec

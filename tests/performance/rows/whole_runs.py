@@ -19,9 +19,9 @@ import torch
 
 from baselines.padim import PaDiM
 from baselines.patchcore import PatchCore
-from datasets.images import load_images
-from datasets.location import open_dataset
-from datasets.sample import DatasetIndex, Sample, Split
+from datasets.index.open_dataset import open_dataset
+from datasets.samples.images import load_images
+from datasets.samples.sample import DatasetIndex, Sample, Split
 from methods.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, Detector, FitContext, TrainingSet
 from methods.feature_bank import BankSettings, FeatureBank

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.download import MANIFEST
-from datasets.folder import index_folder
-from datasets.problem import Problem
-from datasets.registry import find_dataset
-from datasets.verify import count_problems, verify, verify_root
+from datasets.download.obtain import MANIFEST
+from datasets.index.mvtec_layout import index_folder
+from datasets.index.problems import Problem
+from datasets.index.registry import find_dataset
+from datasets.index.verify import count_problems, verify, verify_root
 from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 FOLDER = find_dataset("folder")

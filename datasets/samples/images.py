@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 from datasets.errors import DatasetError
-from datasets.rows import array_row, split_row
-from datasets.sample import Sample
+from datasets.samples.array_rows import array_row, split_row
+from datasets.samples.sample import Sample
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images."""

@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from datasets.download import read_manifest
+from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
-from datasets.folder import GOOD_NAMES, image_files, same_name, sorted_entries
-from datasets.images import decode, decode_mask, image_size, same_shape_up_to_scale
-from datasets.problem import IndexingError, Problem
-from datasets.registry import DatasetInfo
-from datasets.rows import split_row
-from datasets.sample import DatasetIndex, Sample
+from datasets.index.mvtec_layout import GOOD_NAMES, image_files, same_name, sorted_entries
+from datasets.index.problems import IndexingError, Problem
+from datasets.index.registry import DatasetInfo
+from datasets.samples.array_rows import split_row
+from datasets.samples.images import decode, decode_mask, image_size, same_shape_up_to_scale
+from datasets.samples.sample import DatasetIndex, Sample
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""

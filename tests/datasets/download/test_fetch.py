@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from datasets import fetch as fetch_module
+from datasets.download import fetch as fetch_module
+from datasets.download.fetch import fetch_file
 from datasets.errors import DatasetError
-from datasets.fetch import fetch_file
 from tests.faulty_server import Faults, faulty_server
 
 CONTENT = random.Random(0).randbytes(500_000)

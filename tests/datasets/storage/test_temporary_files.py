@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from datasets import processes
-from datasets.storage import written
-from datasets.unfinished import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
+from datasets.storage import processes
+from datasets.storage.atomic import written
+from datasets.storage.temporary_files import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
 from results.store import write_atomically
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import sys
 from pathlib import Path
-from datasets.storage import written
+from datasets.storage.atomic import written
 with written(Path(sys.argv[1]), "Cure.") as partial, partial.open("w") as file:
     print(partial, file=file, flush=True)
     print(partial, flush=True)
@@ -28,7 +28,7 @@ with written(Path(sys.argv[1]), "Cure.") as partial, partial.open("w") as file:
 SWEEPER = """
 import sys
 from pathlib import Path
-from datasets.unfinished import sweep
+from datasets.storage.temporary_files import sweep
 for _ in range(60):
     sweep([Path(sys.argv[1])])
 """

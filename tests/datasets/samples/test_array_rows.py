@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datasets.errors import DatasetError
-from datasets.rows import array_row, split_row
+from datasets.samples.array_rows import array_row, split_row
 
 
 @pytest.mark.parametrize(

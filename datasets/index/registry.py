@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.archive import Archive
+from datasets.download.archive import Archive
 from datasets.errors import unknown_name
-from datasets.sample import DatasetIndex
+from datasets.samples.sample import DatasetIndex
 
 Counts = Mapping[str, tuple[int, int, int]]
 
@@ -63,10 +63,6 @@ class DatasetInfo(DataInfo):
 
 
 _REGISTRY: dict[str, DataInfo] = {}
-_INFRASTRUCTURE = {
-    *("errors", "problem", "registry", "sample", "rows", "fingerprint", "images", "layout"),
-    *("location", "archive", "fetch", "unpack", "download", "provide", "verify"),
-}
 
 
 def register(info: DataInfo) -> None:
@@ -84,7 +80,7 @@ def known_data() -> dict[str, DataInfo]:
     """All datasets and sets of textures by name, sorted."""
     package = importlib.import_module("datasets")
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name not in _INFRASTRUCTURE:
+        if not module.ispkg:
             importlib.import_module(f"datasets.{module.name}")
     return dict(sorted(_REGISTRY.items()))
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from datasets.errors import DatasetError
-from datasets.images import (
+from datasets.samples.images import (
     decode,
     decode_mask,
     image_size,
@@ -17,7 +17,7 @@ from datasets.images import (
     resize_mask,
     same_shape_up_to_scale,
 )
-from datasets.sample import Sample
+from datasets.samples.sample import Sample
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from datasets.processes import born, is_running, place
+from datasets.storage.processes import born, is_running, place
 
 ABANDONED_SECONDS = 86_400.0
 _LONGEST = 255

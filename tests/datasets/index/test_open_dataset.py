@@ -1,9 +1,9 @@
 import pytest
 
 from datasets.errors import DatasetError, UnknownNameError
-from datasets.location import open_dataset
+from datasets.index.open_dataset import open_dataset
+from datasets.index.problems import IndexingError
 from datasets.mvtec import COUNTS
-from datasets.problem import IndexingError
 from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 

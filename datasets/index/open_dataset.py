@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets.errors import DatasetError
-from datasets.problem import IndexingError
-from datasets.registry import DataInfo, find_dataset
-from datasets.sample import DatasetIndex
-from datasets.verify import count_problems
+from datasets.index.problems import IndexingError
+from datasets.index.registry import DataInfo, find_dataset
+from datasets.index.verify import count_problems
+from datasets.samples.sample import DatasetIndex
 
 _ADVICE = "To go on with what is there, select complete categories, or switch the check of counts off."
 

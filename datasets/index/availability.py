@@ -6,13 +6,13 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from datasets.download import read_manifest
+from datasets.download.obtain import read_manifest
+from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError
-from datasets.images import IMAGE_SUFFIXES, decode
-from datasets.problem import IndexingError, Problem
-from datasets.registry import DataInfo, DatasetInfo
-from datasets.unpack import STAGING
-from datasets.verify import changed_files, verify_root
+from datasets.index.problems import IndexingError, Problem
+from datasets.index.registry import DataInfo, DatasetInfo
+from datasets.index.verify import changed_files, verify_root
+from datasets.samples.images import IMAGE_SUFFIXES, decode
 
 
 class State(Enum):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from datasets.errors import DatasetError, unknown_name
-from datasets.fingerprint import content_fingerprint
+from datasets.samples.fingerprint import content_fingerprint
 
 Split = Literal["train", "test"]
 GOOD = "good"

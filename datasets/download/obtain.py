@@ -12,10 +12,10 @@ from typing import Protocol
 
 import pooch
 
-from datasets.archive import Archive, check_file
+from datasets.download.archive import Archive, check_file
+from datasets.download.fetch import fetch_file
+from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
-from datasets.fetch import fetch_file
-from datasets.unpack import unpack
 
 MANIFEST = "uniboard-manifest.json"
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from datasets.errors import DatasetError
-from datasets.fingerprint import content_fingerprint, file_digest
-from datasets.folder import index_folder
+from datasets.index.mvtec_layout import index_folder
+from datasets.samples.fingerprint import content_fingerprint, file_digest
 from tests.miniature import write_miniature_folder
 
 

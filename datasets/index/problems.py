@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from datasets.errors import DatasetError, printable
 
 if TYPE_CHECKING:
-    from datasets.sample import DatasetIndex
+    from datasets.samples.sample import DatasetIndex
 
 LISTED = 20
 """Problems written out in an error message; the rest is counted."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.errors import StorageError
-from datasets.unfinished import unfinished
+from datasets.storage.temporary_files import unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 """What says by itself that a disk takes no more, whoever wrote to it."""

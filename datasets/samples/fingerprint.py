@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from datasets.errors import DatasetError
-from datasets.rows import split_row
+from datasets.samples.array_rows import split_row
 
 _CHUNK = 1 << 20
 

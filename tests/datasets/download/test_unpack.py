@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from datasets import unpack as unpack_module
+from datasets.download import unpack as unpack_module
+from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
-from datasets.unpack import unpack
 from tests.archives import member, write_tar, write_zip, zip_member
 
 FILES = {"candle/a.png": b"image", "candle/deep/b.png": b"another image", "readme.txt": b""}

@@ -1,0 +1,1 @@
+"""Getting archives: fetch, check, unpack."""

@@ -1,0 +1,1 @@
+"""Finding datasets: the registry, the MVTec folder layout, opening, verification."""

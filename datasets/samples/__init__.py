@@ -1,0 +1,1 @@
+"""Samples of a dataset: what they are, how their images are decoded, their fingerprints."""

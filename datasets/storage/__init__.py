@@ -1,0 +1,1 @@
+"""Files that no crash, full disk or second writer spoils."""
