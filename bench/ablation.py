@@ -10,7 +10,7 @@ from bench.errors import OptionError
 from bench.options import Options
 from methods.detector import Detector
 from methods.registry import find_detector
-from results.study import Study, StudyError, Value, shipped_studies
+from results.studies.study import Study, StudyError, Value, shipped_studies
 
 ALL_STUDIES = "all"
 """Stands for every study of this project."""

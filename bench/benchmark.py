@@ -22,11 +22,11 @@ from bench.runner import Execution
 from bench.turns import stamps
 from reports.build import build
 from reports.studies import study_file
-from results.cards import keep_card
+from results.analyses.gallery_cases import SEED
 from results.errors import RecordError
-from results.gallery import SEED
-from results.record import RunRecord
-from results.store import Store, write_atomically
+from results.records.method_card import keep_card
+from results.records.record import RunRecord
+from results.records.store import Store, write_atomically
 
 
 def benchmark(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from methods.detector import DetectorInfo
-from results.cards import MethodCard
+from results.records.method_card import MethodCard
 
 
 def card_of(info: DetectorInfo) -> MethodCard:

@@ -200,7 +200,7 @@ def ablation(
     """Ablation studies: every level of each, what is recorded already is skipped. Then render the pages."""
     from bench.ablation import chosen_studies, study_options
     from bench.options import parse_list
-    from results.study import find_study
+    from results.studies.study import find_study
 
     all_options: list[Options] = []
     chosen = [find_study(name) for name in chosen_studies(parse_list(study, "study"))]

@@ -30,7 +30,7 @@ from methods.detector import Detector
 from methods.errors import ConfigError
 from methods.feature_batch import layout_of
 from methods.registry import find_detector
-from results.record import MethodEntry
+from results.records.record import MethodEntry
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from bench.plan import Run
 from bench.provenance import device_name, git_state, utc_now, versions
 from methods.detector import Detector
-from results.record import FailureEntry, ProvenanceEntry, RunRecord
+from results.records.record import FailureEntry, ProvenanceEntry, RunRecord
 
 CURVE_POINTS = 200
 TRACEBACK_LINES = 20

@@ -14,7 +14,7 @@ import torch
 from bench.plan import Run, load_backbone, splits_of
 from methods.detector import Batch, Detector, FitContext
 from methods.feature_batch import to_batch
-from results.record import MethodEntry, RunRecord
+from results.records.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8
 _FEW, _MORE, _SLOW_MORE = 1, 9, 3

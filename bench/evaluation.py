@@ -14,8 +14,10 @@ from datasets.samples.images import load_mask, resize_mask
 from datasets.samples.sample import DatasetIndex, Sample
 from methods.detector import Detector
 from methods.feature_set import FeatureSet
-from results.metrics import image_metrics, label_regions, pixel_metrics
-from results.record import CategoryResult
+from results.metrics.image import image_metrics
+from results.metrics.pixel import pixel_metrics
+from results.metrics.regions import label_regions
+from results.records.record import CategoryResult
 
 TEST_BATCH = 16
 GALLERY_SIDE = 64

@@ -15,7 +15,7 @@ from datasets.storage.atomic import written
 from methods.checkpoint import save_detector
 from methods.detector import Detector, FitReport
 from methods.state_file import read_state
-from results.record import BackboneEntry, ProvenanceEntry
+from results.records.record import BackboneEntry, ProvenanceEntry
 
 _CURE = "Free some space there, or choose another directory with CACHE_DIR=..., or KEEP=none."
 

@@ -9,7 +9,7 @@ from typing import Any
 from bench.evaluation import evaluate_category, score_category
 from bench.plan import Run
 from methods.detector import Detector, FitReport
-from results.record import LearningPoint
+from results.records.record import LearningPoint
 
 WATCHED = ("I-AUROC", "P-AUROC", "PRO")
 

@@ -25,7 +25,7 @@ from bench.plan import Run
 from datasets.samples.images import load_images
 from methods.detector import Batch, Detector
 from methods.state_file import read_state, save_state
-from results.canonical import short_id
+from results.ids import short_id
 
 LOOK_SIDE = 64
 _STEPS, _BATCH, _RATE = 250, 8, 3e-3

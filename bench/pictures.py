@@ -13,8 +13,8 @@ from bench.plan import Run
 from datasets.errors import DatasetError
 from datasets.samples.images import decode, load_mask
 from datasets.samples.sample import DatasetIndex
-from results.pictures import MASK_SIDE, PICTURE_SIDE, Pictures, read_pictures, write_pictures
-from results.store import Store
+from results.records.store import Store
+from results.records.thumbnails import MASK_SIDE, PICTURE_SIDE, Pictures, read_pictures, write_pictures
 
 _QUALITY = 80
 

@@ -26,10 +26,10 @@ from methods.feature_bank import BankSettings, FeatureBank
 from methods.feature_batch import layout_of
 from methods.features import FeatureLayout, FeatureSpec
 from methods.registry import find_detector
-from results.canonical import short_id
-from results.labels import shown
-from results.record import BackboneEntry, DatasetEntry, MethodEntry
-from results.store import Store
+from results.ids import short_id
+from results.records.record import BackboneEntry, DatasetEntry, MethodEntry
+from results.records.store import Store
+from results.rows.labels import shown
 
 
 @dataclass(frozen=True)

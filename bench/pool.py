@@ -32,8 +32,8 @@ from bench.turns import Outcome, Stamps, Turn, stamps, take_turn
 from bench.workers import in_processes
 from datasets.storage.temporary_files import sweep
 from methods.features import FeatureSpec
-from results.record import RunRecord
-from results.store import Store
+from results.records.record import RunRecord
+from results.records.store import Store
 
 _CACHED = ("features", "states", "checkpoints", "looks")
 """What is written below the cache."""

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from results.store import Store
-from results.tables import GROUPS, HEADLINE_METRICS, headline
+from results.metrics.catalogue import HEADLINE_METRICS
+from results.records.store import Store
+from results.tables.headline import GROUPS, headline
 
 if TYPE_CHECKING:
     from datasets.index.registry import DatasetInfo

@@ -18,7 +18,7 @@ import torch
 from methods.processor import processor
 
 ROOT = Path(__file__).resolve().parent.parent
-_CODE = ("bench", "baselines", "methods", "datasets", "results/*.py", "results/metrics", "requirements.lock")
+_CODE = ("bench", "baselines", "methods", "datasets", "results/*.py", "requirements.lock")
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit-learn", "pandas")
 
 

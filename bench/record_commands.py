@@ -35,7 +35,7 @@ def report(
 ) -> None:
     """Render the page from the records alone."""
     from reports.build import build, build_single
-    from results.store import Store
+    from results.records.store import Store
 
     store = Store(results_dir, (reference_dir,))
     if single_file:
@@ -56,8 +56,8 @@ def table(
     reference_dir: ReferenceDir = REFERENCE,
 ) -> None:
     """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
-    from results.store import Store
-    from results.tables import table as render
+    from results.records.store import Store
+    from results.tables.formats import table as render
 
     content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
     sys.stdout.buffer.write(content)
@@ -76,9 +76,9 @@ def merge(
     Where both have a run, a finished one stands against a failed one, and equal outcomes leave yours. Two that differ
     are named and left alone, with exit code 1, unless --keep says whose stands.
     """
-    from results.merge import KEEPS
-    from results.merge import merge as take_over
-    from results.store import Store
+    from results.records.merge import KEEPS
+    from results.records.merge import merge as take_over
+    from results.records.store import Store
 
     if keep not in KEEPS:
         raise ResultsError(unknown("choice for --keep", keep, KEEPS))
@@ -115,7 +115,7 @@ def export(
 ) -> None:
     """Write the small set of records to commit: current and finished, without the maps of the gallery."""
     from results.export import export as copy_out
-    from results.store import Store
+    from results.records.store import Store
 
     if reference == (out is not None):
         raise ResultsError("Say where to: --reference, or --out DIRECTORY.")

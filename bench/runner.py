@@ -31,9 +31,9 @@ from datasets.errors import StorageError
 from methods.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
 from methods.feature_set import TrainingView
-from results.gallery import SEED
-from results.record import BudgetEntry, CostEntry, ProvenanceEntry, RunRecord
-from results.store import Scores, Store
+from results.analyses.gallery_cases import SEED
+from results.records.record import BudgetEntry, CostEntry, ProvenanceEntry, RunRecord
+from results.records.store import Scores, Store
 
 RunProgress = Callable[[int, int, str], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.errors import OptionError
 from datasets.samples.fingerprint import file_digest
 from datasets.samples.images import IMAGE_SUFFIXES
-from results.canonical import short_id
+from results.ids import short_id
 
 
 def require_textures(method: str, directory: Path) -> None:

@@ -13,8 +13,8 @@ from bench.runner import Execution, RunProgress, execute, give_up
 from datasets.errors import UniBoardError
 from datasets.storage.temporary_files import is_abandoned
 from results.errors import RecordError
-from results.record import RunRecord
-from results.store import Store, read_record
+from results.records.record import RunRecord
+from results.records.store import Store, read_record
 
 DEATHS = 2
 """So many processes may die over a fit: it is tried once more, then recorded as failed."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from datasets.errors import StorageError
 from datasets.storage.atomic import written
-from results.canonical import canonical_json, short_id
+from results.ids import canonical_json, short_id
 
 _PAGE = 4096
 _CURE = (

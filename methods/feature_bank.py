@@ -31,7 +31,7 @@ from methods.errors import BackboneError
 from methods.feature_batch import layout_of, resample
 from methods.feature_set import FeatureSet, Unit
 from methods.features import FeatureSpec
-from results.canonical import short_id
+from results.ids import short_id
 
 PASS_BATCH = 16
 RESIZE = "pillow-bilinear-uint8"

@@ -15,14 +15,14 @@ from reports.gallery import GalleryPage, gallery_page
 from reports.methods import method_pages
 from reports.page import make_page, section_key
 from reports.studies import study_pages
-from results.board import split_levels
-from results.cards import known_cards
-from results.labels import labels, table_key
-from results.rows import Row, leaderboard
-from results.store import Store, write_atomically
-from results.study import known_studies
-from results.tables import ordered, table
-from results.tidy import tidy
+from results.leaderboard import leaderboard, ordered, split_levels
+from results.records.method_card import known_cards
+from results.records.store import Store, write_atomically
+from results.rows.labels import labels, table_key
+from results.rows.row import Row
+from results.studies.study import known_studies
+from results.tables.formats import table
+from results.tables.tidy import tidy
 
 HOME = Path(__file__).resolve().parent
 SITE = HOME / "site"

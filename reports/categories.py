@@ -9,10 +9,10 @@ from dataclasses import replace
 from reports.sentences import Labels, label_of
 from reports.tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
 from reports.views import CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.cells import Cell
-from results.record import METRICS
-from results.rows import SETTINGS, Row
-from results.tables import Group
+from results.metrics.catalogue import METRICS
+from results.rows.cell import Cell
+from results.rows.row import SETTINGS, Row
+from results.tables.headline import Group
 
 
 def category_tables(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, TableView]]:

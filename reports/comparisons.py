@@ -9,11 +9,11 @@ from reports.metrics import DEFINITIONS, HEADLINE
 from reports.rank_figure import rank_figure
 from reports.sentences import Labels, label_of
 from reports.views import CellView, ColumnView, GroupView, RowView, TableView
-from results.cells import BLANK, number
-from results.comparison import Ranking, compare_settings, ranking
-from results.record import Setting
-from results.rows import SETTINGS, Row
-from results.statistics import Comparison
+from results.analyses.comparison import Ranking, compare_settings, ranking
+from results.records.record import Setting
+from results.rows.cell import BLANK, number
+from results.rows.row import SETTINGS, Row
+from results.rows.statistics import Comparison
 
 _METRIC = "I-AUROC"
 _INTERVAL = "95 % percentile bootstrap interval of the mean difference, categories resampled 9,999 times"

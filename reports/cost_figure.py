@@ -12,8 +12,8 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from reports.sentences import Labels, label_of
 from reports.svg import MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from results.costs import Cost, cost_of
-from results.rows import SETTINGS, Row
+from results.analyses.costs import Cost, cost_of
+from results.rows.row import SETTINGS, Row
 
 _WIDTH = 12.4
 _MARKERS = {"unified": ("o", UNIFIED, UNIFIED), "separate": ("D", SEPARATE, PAGE)}

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from reports.sentences import Labels, label_of
 from reports.tables import badges
 from reports.views import CellView, ColumnView, GroupView, RowView, TableView
-from results.cells import BLANK
-from results.costs import Cost, cost_of
-from results.rows import SETTINGS, Row
+from results.analyses.costs import Cost, cost_of
+from results.rows.cell import BLANK
+from results.rows.row import SETTINGS, Row
 
 _GROUPS: tuple[tuple[str, str], ...] = (
     (

@@ -12,9 +12,9 @@ from matplotlib.ticker import PercentFormatter
 
 from reports.sentences import Labels, label_of
 from reports.svg import DASHES, LINES, MUTED, STYLE, svg_element
-from results.mean_curves import CURVES, mean_curves
-from results.rows import SETTINGS, Row
-from results.store import Store
+from results.analyses.roc_pro_curves import CURVES, mean_curves
+from results.records.store import Store
+from results.rows.row import SETTINGS, Row
 
 _TITLES = {"roc_image": "ROC of the image score", "pro": "PRO"}
 _HEIGHTS = {"roc_image": "recall of anomalous images", "pro": "mean overlap of defect regions"}

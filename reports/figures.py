@@ -13,8 +13,8 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from reports.sentences import Labels, label_of
 from reports.svg import FAINT, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from results.record import Setting
-from results.rows import SETTINGS, Row
+from results.records.record import Setting
+from results.rows.row import SETTINGS, Row
 
 _ACROSS = 3
 _WIDTH = 12.4

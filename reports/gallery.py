@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reports.sentences import Labels, label_of
-from results.gallery import KINDS, Case, Witness, choose, witnesses
-from results.pictures import MASK_SIDE, Pictures, read_pictures
-from results.record import Setting
-from results.rows import SETTINGS, Row
-from results.store import Store
+from results.analyses.gallery_cases import KINDS, Case, Witness, choose, witnesses
+from results.records.record import Setting
+from results.records.store import Store
+from results.records.thumbnails import MASK_SIDE, Pictures, read_pictures
+from results.rows.row import SETTINGS, Row
 
 _RAREST = 1e-4
 """Share of normal pixels at which the scale ends."""

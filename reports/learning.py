@@ -9,11 +9,11 @@ from reports.learning_figure import MOST_LINES, learning_figure
 from reports.learning_order import in_order
 from reports.learning_sentences import Told, background, loss_share, percent, told
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.cells import BLANK
-from results.labels import labels_among
-from results.learning import LearningCurves, Series, learning_curves
-from results.record import Setting
-from results.rows import SETTINGS, Row
+from results.analyses.learning_curves import LearningCurves, Series, learning_curves
+from results.records.record import Setting
+from results.rows.cell import BLANK
+from results.rows.labels import labels_among
+from results.rows.row import SETTINGS, Row
 
 _METRICS = ("I-AUROC", "P-AUROC")
 _METRIC_COLUMNS = (

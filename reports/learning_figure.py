@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from reports.learning_order import place
 from reports.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
-from results.learning import LearningCurves, Series
+from results.analyses.learning_curves import LearningCurves, Series
 
 MOST_LINES = len(LINES)
 """More lines than this are not told apart: they need a second figure."""

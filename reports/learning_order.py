@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from results.rows import Row
+from results.rows.row import Row
 
 MLP, CNN, TRANSFORMER, UNIAD = "MLP", "CNN", "transformer", "UniAD"
 _PLAIN = {"shortcut_mlp": MLP, "shortcut_cnn": CNN, "shortcut_transformer": TRANSFORMER}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from reports.learning_order import CNN, MLP, TRANSFORMER, UNIAD, published_kind
 from reports.sentences import listed, times
-from results.cells import number
-from results.learning import LearningCurves, Series
+from results.analyses.learning_curves import LearningCurves, Series
+from results.rows.cell import number
 
 FALL = 0.01
 """A fall counts from one point on."""

@@ -11,16 +11,16 @@ from reports.provenance import Failure, Provenance, failures, provenance
 from reports.sentences import Labels, budget, label_of, routed
 from reports.tables import badges, method_file, row_key, source_line
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.cards import MethodCard
-from results.cells import BLANK, Cell, number
-from results.costs import cost_of
+from results.analyses.costs import cost_of
+from results.analyses.image_bootstrap import image_interval
 from results.errors import RecordError
-from results.image_bootstrap import image_interval
-from results.labels import shown
-from results.record import RunRecord
-from results.reported import MEAN, Reported, matches, reported
-from results.rows import SETTINGS, Row
-from results.store import Store
+from results.records.method_card import MethodCard
+from results.records.record import RunRecord
+from results.records.store import Store
+from results.reported.numbers import MEAN, Reported, matches, reported
+from results.rows.cell import BLANK, Cell, number
+from results.rows.labels import shown
+from results.rows.row import SETTINGS, Row
 
 _RUN_METRICS = HEADLINE
 _INTERVAL = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from results.labels import shown
+from results.rows.labels import shown
 
 DEFINITIONS = {
     "I-AUROC": "Chance that a random anomalous test image scores higher than a random normal one; ties count "

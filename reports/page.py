@@ -21,11 +21,11 @@ from reports.seed_figure import seed_figure
 from reports.sentences import Labels, answer, completeness, mixing
 from reports.tables import further_table, headline_table, source_line
 from reports.views import TableView
-from results.labels import labels, table_key
-from results.reported import all_reported, matches
-from results.rows import Leaderboard, Row
-from results.store import Store
-from results.tables import ordered
+from results.leaderboard import Leaderboard, ordered
+from results.records.store import Store
+from results.reported.numbers import all_reported, matches
+from results.rows.labels import labels, table_key
+from results.rows.row import Row
 
 
 @dataclass(frozen=True)

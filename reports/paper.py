@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from reports.metrics import DEFINITIONS, HEADLINE
 from reports.sentences import Labels, label_of
 from reports.views import CellView, ColumnView, GroupView, RowView, TableView
-from results.paper import Pair, PaperLine, paper_lines
-from results.rows import Row
+from results.rows.row import Row
+from results.tables.paper import Pair, PaperLine, paper_lines
 
 
 def paper_tables(rows: Sequence[Row], named: Labels, key: str) -> tuple[TableView, ...]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.sentences import Labels, label_of
-from results.labels import shown
-from results.record import RunRecord
-from results.rows import SETTINGS, Leaderboard, Row
+from results.leaderboard import Leaderboard
+from results.records.record import RunRecord
+from results.rows.labels import shown
+from results.rows.row import SETTINGS, Row
 
 _COMMANDS = 3
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from reports.sentences import Labels, label_of
 from reports.svg import INK, MUTED, SEPARATE, STYLE, UNIFIED, svg_element
-from results.comparison import Ranking
-from results.record import Setting
+from results.analyses.comparison import Ranking
+from results.records.record import Setting
 
 _WIDTH = 12.4
 _LINE = 0.24

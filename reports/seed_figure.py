@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from reports.metrics import HEADLINE
 from reports.sentences import Labels, label_of
 from reports.svg import FAINT, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from results.rows import SETTINGS, Row
+from results.rows.row import SETTINGS, Row
 
 _LOOKS = {"unified": ("o", UNIFIED, UNIFIED, -0.16), "separate": ("D", SEPARATE, PAGE, 0.16)}
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from results.cells import Cell, number
-from results.costs import cost_of
-from results.labels import table_key
-from results.routing import routing
-from results.rows import SETTINGS, Row
-from results.undertrained import Shortfall, shortfalls
+from results.analyses.costs import cost_of
+from results.analyses.row_remarks import Shortfall, routing, shortfalls
+from results.rows.cell import Cell, number
+from results.rows.labels import table_key
+from results.rows.row import SETTINGS, Row
 
 Labels = Mapping[tuple[str, str, str], str]
 _NAMED = 6

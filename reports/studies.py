@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from reports.study_figure import METRICS, study_figure
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.ablations import Ablation, ablations
-from results.cells import BLANK, number
-from results.labels import backbone_text, shown
-from results.record import Setting
-from results.rows import SETTINGS, Row
-from results.statistics import Comparison
-from results.study import Study
+from results.records.record import Setting
+from results.rows.cell import BLANK, number
+from results.rows.labels import backbone_text, shown
+from results.rows.row import SETTINGS, Row
+from results.rows.statistics import Comparison
+from results.studies.ablation import Ablation, ablations
+from results.studies.study import Study
 
 _SPAN = 3
 _MOST_NAMED = 3

@@ -13,10 +13,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from reports.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from results.ablations import Ablation
-from results.cells import Cell, number
-from results.record import Setting
-from results.study import Axis, Value
+from results.records.record import Setting
+from results.rows.cell import Cell, number
+from results.studies.ablation import Ablation
+from results.studies.study import Axis, Value
 
 METRICS = ("I-AUROC", "P-AUROC", "PRO")
 _WIDTH = 12.4

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
 from reports.sentences import Labels, budget, label_of, routed, undertrained
 from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from results.cells import Cell, number
-from results.comparison import tied_with
-from results.labels import backbone_text, table_key
-from results.record import METRICS
-from results.reported import Reported, matches, reported
-from results.rows import SETTINGS, Row
-from results.store import Store, portable
-from results.tables import GROUPS, Group, cell_of
-from results.undertrained import shortfalls
+from results.analyses.comparison import tied_with
+from results.analyses.row_remarks import shortfalls
+from results.metrics.catalogue import METRICS
+from results.records.store import Store, portable
+from results.reported.numbers import Reported, matches, reported
+from results.rows.cell import Cell, number
+from results.rows.labels import backbone_text, table_key
+from results.rows.row import SETTINGS, Row
+from results.tables.headline import GROUPS, Group, cell_of
 
 _MEANINGS = DEFINITIONS | OTHER_DEFINITIONS
 COLUMN_TITLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from results.cells import BLANK, Cell, number
+from results.rows.cell import BLANK, Cell, number
 
 
 @dataclass(frozen=True)

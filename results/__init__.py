@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(roots: Sequence[Path | str] | None = None) -> pd.DataFrame:
-    """All records as one tidy frame; see ``results.tidy.load``."""
-    from results.tidy import load as load_tidy  # pandas is slow to import, and most of this package is fast
+    """All records as one tidy frame; see ``results.tables.tidy.load``."""
+    from results.tables.tidy import load as load_tidy  # pandas is slow to import, and most of this package is fast
 
     return load_tidy(roots)

@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from results.board import split_levels
-from results.cards import keep_card, known_cards
 from results.errors import ResultsError, unknown
-from results.merge import copy_run
-from results.record import RunRecord
-from results.rows import leaderboard
-from results.store import Store
-from results.study import known_studies
+from results.leaderboard import leaderboard, split_levels
+from results.records.merge import copy_run
+from results.records.method_card import keep_card, known_cards
+from results.records.record import RunRecord
+from results.records.store import Store
+from results.studies.study import known_studies
 
 _LOCAL = frozenset({"--results-dir", "--reference-dir", "--cache-dir", "--data-dir", "--site"})
 """Options that only say where a machine keeps its files."""

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from results.canonical import short_id
-from results.record import (
-    COMMON_METRICS,
-    METRICS,
+from results.ids import short_id
+from results.metrics.catalogue import COMMON_METRICS, METRICS
+from results.records.record import (
     BackboneEntry,
     BudgetEntry,
     CategoryResult,
@@ -24,7 +23,7 @@ from results.record import (
     RunRecord,
     Setting,
 )
-from results.store import Scores
+from results.records.store import Scores
 
 CATEGORIES = ("bolt", "cloth", "pipe")
 

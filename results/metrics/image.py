@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from results.errors import MetricError
-from results.metrics.areas import auroc, average_precision, f1_max
+from results.metrics.catalogue import IMAGE_METRICS
 from results.metrics.curves import precision_recall_curve, roc_curve
-from results.metrics.ranking import rank_scores
+from results.metrics.ranking import auroc, average_precision, f1_max, rank_scores
 from results.metrics.result import MetricResult
-
-IMAGE_METRICS = ("I-AUROC", "I-AP", "I-F1max")
 
 
 def image_metrics(scores: ArrayLike, labels: ArrayLike) -> MetricResult:

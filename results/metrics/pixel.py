@@ -20,13 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from results.errors import MetricError
-from results.metrics.areas import auroc, average_precision, f1_max
+from results.metrics.catalogue import PIXEL_METRICS
 from results.metrics.curves import Curve, precision_recall_curve, rising_vertices, roc_curve, thin
-from results.metrics.ranking import Part, Ranking, Scores, pieces, rank_scores
+from results.metrics.ranking import Part, Ranking, Scores, auroc, average_precision, f1_max, pieces, rank_scores
 from results.metrics.regions import bounding_box, region_of_each_pixel, require_bool_masks
 from results.metrics.result import MetricResult
 
-PIXEL_METRICS = ("P-AUROC", "P-AP", "P-F1max", "PRO")
 FPR_LIMIT = 0.3
 _PART = 1 << 25
 """Scores sorted at a time: bounds the copy to 134 MB of float32; fewer would be looked through more often."""

@@ -16,8 +16,8 @@ from bench.options import Options
 from bench.plan import make_plan
 from bench.runner import Execution, execute
 from methods.registry import known_detectors
-from results.record import RunRecord
-from results.store import Store
+from results.records.record import RunRecord
+from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {

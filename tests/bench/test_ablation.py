@@ -14,8 +14,8 @@ from bench.plan import make_plan
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError
 from methods.registry import find_detector
-from results.store import Store
-from results.study import StudyError, read_study, shipped_studies
+from results.records.store import Store
+from results.studies.study import StudyError, read_study, shipped_studies
 
 TEXT = """
 title = "T"

@@ -8,8 +8,8 @@ import pytest
 
 from bench.cards import card_of
 from methods.registry import known_detectors
-from results.cards import keep_card, known_cards, read_card
 from results.errors import RecordError
+from results.records.method_card import keep_card, known_cards, read_card
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 

@@ -21,7 +21,7 @@ from bench.runner import Execution
 from bench.turns import Outcome, Turn, WorkerError, stamps, take_turn
 from bench.workers import WorkersDiedError
 from datasets.storage.temporary_files import unfinished
-from results.store import Store
+from results.records.store import Store
 
 FIT = "0123456789ab"
 ELSEWHERE = Holder("gpu-3", "another boot", 4711, "1", "theirs")

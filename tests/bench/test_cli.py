@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import EXIT_FAILED_RUNS, EXIT_USER_ERROR, app, main
-from results.store import Store
+from results.records.store import Store
 from tests.bench.conftest import SMALL
 from tests.miniature import write_miniature_cifar10, write_miniature_visa
 

@@ -15,7 +15,7 @@ from bench.runner import Execution
 from bench.score import Scoring, score_directory
 from methods.detector import Detector
 from reports.build import build
-from results.store import Store
+from results.records.store import Store
 
 QUIET = Console(quiet=True)
 SMALL = {

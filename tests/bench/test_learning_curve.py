@@ -8,8 +8,8 @@ from bench.estimate import Estimator
 from bench.plan import make_plan, missing_runs
 from bench.pool import carry_out
 from bench.runner import Execution
-from results.record import RunRecord
-from results.store import Store
+from results.records.record import RunRecord
+from results.records.store import Store
 from tests.bench.test_runner import QUIET
 
 

@@ -18,8 +18,8 @@ from bench.plan import make_plan
 from bench.pool import carry_out
 from bench.runner import Execution
 from reports.build import build
-from results.pictures import PICTURE_SIDE, read_pictures
-from results.store import Store
+from results.records.store import Store
+from results.records.thumbnails import PICTURE_SIDE, read_pictures
 from tests.miniature import write_miniature_folder
 
 METHODS = ("uniad", "hvq_trans", "padim")

@@ -12,7 +12,7 @@ from bench.seeding import run_seed
 from datasets.errors import DatasetError, UnknownNameError
 from methods.errors import BackboneError
 from methods.registry import known_detectors
-from results.store import Store
+from results.records.store import Store
 from tests.miniature import write_miniature_folder
 
 CHANGES = {

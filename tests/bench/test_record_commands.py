@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import EXIT_FAILED_RUNS, EXIT_USER_ERROR, app, main
-from results.store import Store
+from results.records.store import Store
 from tests.records import make_record, make_scores
 
 

@@ -20,8 +20,8 @@ from bench.seeding import seed_everything
 from datasets.samples.sample import DatasetIndex
 from methods.detector import Prediction
 from methods.uniad import UniAD
-from results.metrics import image_metrics
-from results.store import Store
+from results.metrics.image import image_metrics
+from results.records.store import Store
 from tests.miniature import write_miniature_folder
 
 QUIET = Console(quiet=True)

@@ -29,8 +29,8 @@ from methods.features import FeatureLayout
 from methods.hvq_trans import HVQTrans, HVQTransConfig
 from methods.uniad import UniAD, UniADConfig
 from reports.tables import badges
-from results.rows import leaderboard
-from results.store import Store
+from results.leaderboard import leaderboard
+from results.records.store import Store
 from tests.bench.test_cli import invoke
 from tests.released import write_hvq_trans, write_rlr, write_uniad
 

@@ -14,9 +14,9 @@ from bench.options import Options
 from bench.plan import fits, make_plan
 from bench.shortcut import PLAIN, shortcut_options
 from datasets.errors import UnknownNameError
-from results.learning import learning_curves
-from results.rows import leaderboard
-from results.store import Store
+from results.analyses.learning_curves import learning_curves
+from results.leaderboard import leaderboard
+from results.records.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [f"{name}.{value}" for name in (*PLAIN, "uniad") for value in ("image_size=64", "width=16", "score_window=8")]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results.store import Store, read_record
+from results.records.store import Store, read_record
 from tests.bench.conftest import SMALL
 from tests.miniature import write_miniature_folder
 

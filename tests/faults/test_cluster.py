@@ -18,7 +18,7 @@ from bench.cluster import ClusterError, open_cluster
 from bench.errors import OptionError
 from bench.options import Options
 from bench.plan import resolve_device
-from results.store import Store
+from results.records.store import Store
 from tests.faults import small_benchmark as small
 
 needs_dask = pytest.mark.skipif(

@@ -22,7 +22,7 @@ from datasets.storage.atomic import full_disk, written
 from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
 from results.errors import RecordError
-from results.store import Store
+from results.records.store import Store
 from tests.bench.test_cli import arguments
 from tests.bench.test_runner import run_all
 from tests.methods.test_training import CPU, equal, train

@@ -31,9 +31,9 @@ from datasets.index.verify import verify_root
 from datasets.samples.images import decode, decode_mask, image_size, load_image, load_mask
 from methods.bank_file import BankFile
 from results.errors import RecordError, ResultsError
-from results.pictures import Pictures, read_pictures, write_pictures
-from results.store import Store, read_record
-from results.tables import table
+from results.records.store import Store, read_record
+from results.records.thumbnails import Pictures, read_pictures, write_pictures
+from results.tables.formats import table
 from tests.miniature import write_miniature_folder
 from tests.records import make_record, make_scores
 

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from reports.build import build, build_single
-from results.cards import MethodCard, keep_card
-from results.record import FailureEntry, RunRecord
-from results.store import Store
+from results.records.method_card import MethodCard, keep_card
+from results.records.record import FailureEntry, RunRecord
+from results.records.store import Store
 from tests.records import falling_loss, make_learning_curve, make_row
 from tests.reports.test_gallery import fill
 

@@ -19,8 +19,8 @@ from bench.pool import Reporter
 from datasets.errors import DatasetError, printable
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
-from results.pictures import read_pictures
-from results.store import Store
+from results.records.store import Store
+from results.records.thumbnails import read_pictures
 from tests.bench.test_cli import arguments, invoke
 from tests.bench.test_runner import run_all
 from tests.miniature import write_miniature_folder

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from results.store import Store
+from results.records.store import Store
 from tests.faults import small_benchmark as small
 
 _started: list[subprocess.Popen[str]] = []

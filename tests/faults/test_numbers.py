@@ -14,7 +14,7 @@ from bench.soundness import ScoreCheck, UnsoundScoresError
 from datasets.samples.sample import Sample
 from methods.detector import FitContext, FitReport, Prediction
 from methods.errors import FitError
-from results.store import Store
+from results.records.store import Store
 from tests.bench.conftest import small_for
 from tests.bench.test_runner import run_all
 from tests.methods.test_training import CPU, train

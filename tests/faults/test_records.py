@@ -11,9 +11,9 @@ import pytest
 from bench.plan import make_plan, missing_runs
 from results.errors import RecordError
 from results.export import export
-from results.merge import merge
-from results.store import Store, read_record
-from results.tables import table
+from results.records.merge import merge
+from results.records.store import Store, read_record
+from results.tables.formats import table
 from tests.records import make_record, make_scores
 
 

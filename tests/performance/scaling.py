@@ -25,8 +25,8 @@ from rich.console import Console
 
 from bench.provenance import device_name, git_state, utc_now
 from datasets.synthetic import generate
-from results.record import RunRecord
-from results.store import Store
+from results.records.record import RunRecord
+from results.records.store import Store
 from tests.performance import scaling_page
 from tests.performance.stopwatch import seconds_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from reports.build import build, build_single
-from results.record import FailureEntry
-from results.store import Store
+from results.records.record import FailureEntry
+from results.records.store import Store
 from tests.records import make_record, make_row
 from tests.reports.test_gallery import fill
 

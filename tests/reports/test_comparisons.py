@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from reports.comparisons import comparison_part
-from results.labels import labels
-from results.rows import leaderboard
+from results.leaderboard import leaderboard
+from results.rows.labels import labels
 from tests.records import make_record
 
 CATEGORIES = tuple("abcdefgh")

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from reports.cost_figure import cost_figure
 from reports.svg import STYLE, svg_element
-from results.labels import labels
-from results.rows import leaderboard
+from results.leaderboard import leaderboard
+from results.rows.labels import labels
 from tests.records import make_row
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from reports.build import build, build_single
 from reports.gallery import contour_path
-from results.pictures import Pictures, write_pictures
-from results.store import Store
+from results.records.store import Store
+from results.records.thumbnails import Pictures, write_pictures
 from tests.records import CATEGORIES, make_row, make_scores
 
 HOSTILE = "<b>x</b>"

@@ -7,8 +7,8 @@ import pytest
 
 from reports.build import build
 from reports.learning import learning_part
-from results.rows import leaderboard
-from results.store import Store
+from results.leaderboard import leaderboard
+from results.records.store import Store
 from tests.records import make_learning_curve, make_record, make_row
 
 PUBLISHED = {

@@ -9,13 +9,13 @@ import pytest
 
 from reports.build import build, build_single
 from reports.methods import method_pages
-from results.cards import MethodCard, keep_card
-from results.image_bootstrap import image_interval
-from results.labels import labels
-from results.record import FailureEntry
-from results.reported import reported, reported_categories
-from results.rows import leaderboard
-from results.store import Store
+from results.analyses.image_bootstrap import image_interval
+from results.leaderboard import leaderboard
+from results.records.method_card import MethodCard, keep_card
+from results.records.record import FailureEntry
+from results.records.store import Store
+from results.reported.numbers import reported, reported_categories
+from results.rows.labels import labels
 from tests.records import make_record, make_row, make_scores
 
 CARD = MethodCard(

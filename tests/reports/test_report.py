@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from reports.build import build
-from results.reported import reported_categories
-from results.rows import leaderboard
-from results.store import Store
+from results.leaderboard import leaderboard
+from results.records.store import Store
+from results.reported.numbers import reported_categories
 from tests.records import CATEGORIES, falling_loss, make_record, make_row, make_scores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -313,7 +313,7 @@ def test_a_stray_slow_run_does_not_move_the_time_per_image(tmp_path):
 def test_building_imports_no_torch(store, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from reports.build import build; from results.store import Store\n"
+        "from reports.build import build; from results.records.store import Store\n"
         f"build(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))\n"
         "above = {'torch', 'timm', 'torchvision', 'methods', 'baselines', 'bench'}\n"
         "of_files = {'datasets.storage', 'datasets.storage.temporary_files', 'datasets.storage.processes'}\n"

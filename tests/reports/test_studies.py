@@ -8,9 +8,9 @@ import pytest
 
 from reports.build import build
 from reports.studies import study_pages
-from results.rows import leaderboard
-from results.store import Store
-from results.study import find_study
+from results.leaderboard import leaderboard
+from results.records.store import Store
+from results.studies.study import find_study
 from tests.records import make_record
 
 MASK = {"mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True, "neighbour_size": 3}

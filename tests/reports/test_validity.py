@@ -7,7 +7,7 @@ import html5lib
 import pytest
 
 from reports.build import build, build_single
-from results.store import Store
+from results.records.store import Store
 from tests.records import falling_loss, make_learning_curve, make_record, make_row
 from tests.reports.test_gallery import fill
 

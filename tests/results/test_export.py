@@ -10,8 +10,8 @@ import pytest
 
 from results.errors import ResultsError
 from results.export import export
-from results.rows import leaderboard
-from results.store import Store, read_record
+from results.leaderboard import leaderboard
+from results.records.store import Store, read_record
 from tests.records import make_record, make_row, make_scores
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"

@@ -13,7 +13,7 @@ import pytest
 from datasets.storage import processes
 from datasets.storage.atomic import written
 from datasets.storage.temporary_files import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
-from results.store import write_atomically
+from results.records.store import write_atomically
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITER = """

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from results.metrics import pixel_metrics
+from results.metrics.pixel import pixel_metrics
 from tests.performance.peers import adeval_bins, scikit_pixels, torch_pixels
 from tests.performance.pixel_maps import maps_and_masks
 from tests.performance.row import Outcome, Row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from results.metrics import pixel_metrics
+from results.metrics.pixel import pixel_metrics
 from tests.performance.pixel_maps import maps_and_masks
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import extra_memory, in_fresh_process, seconds_of

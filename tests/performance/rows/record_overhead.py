@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.options import Options
 from bench.plan import make_plan
-from results.store import Store
-from results.tables import headline
+from results.records.store import Store
+from results.tables.headline import headline
 from tests.miniature import write_miniature_folder
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import seconds_of

@@ -1,0 +1,1 @@
+"""What is computed from the rows beyond mean and standard deviation."""

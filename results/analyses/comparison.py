@@ -1,0 +1,144 @@
+"""What the categories of a dataset say: unified against separate, and methods against each other.
+
+The categories are what is resampled and ranked here, not the seeds: each counts once, by its mean over seeds. They
+are a chosen set and no sample of all products, so ranks and their critical difference are descriptive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from results.records.record import Setting
+from results.rows.row import Row
+from results.rows.statistics import Comparison, bootstrap_interval, holm, signed_rank_p
+
+_LEAST_METHODS, _LEAST_CATEGORIES = 3, 5
+"""Fewer make no ranking (conventions of the field)."""
+_LEAST_PAIRS = 2
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Average ranks of rows over categories; rank 1 is the highest value, ties share the mean of their ranks.
+
+    Attributes:
+        rows: The rows, best first.
+        ranks: Their average ranks.
+        critical_difference: Nemenyi's at 5 %: ranks that differ by less can't be told apart.
+        p: Friedman's test of the hypothesis that all rows are alike.
+        n: Categories.
+    """
+
+    rows: tuple[Row, ...]
+    ranks: tuple[float, ...]
+    critical_difference: float
+    p: float
+    n: int
+
+    @property
+    def cliques(self) -> tuple[tuple[int, int], ...]:
+        """Longest runs of rows, as (first, last) places, whose ranks differ by less than the critical difference."""
+        found: list[tuple[int, int]] = []
+        for first, rank in enumerate(self.ranks):
+            last = max(k for k, other in enumerate(self.ranks) if other - rank < self.critical_difference)
+            if last > first and (not found or last > found[-1][1]):
+                found.append((first, last))
+        return tuple(found)
+
+
+def compare_settings(rows: Sequence[Row], metric: str) -> dict[str, Comparison]:
+    """Every row's unified detector against its separate ones, over categories.
+
+    Args:
+        rows: Of one table; the p values are corrected over those that can be tested.
+        metric: One of the per-category metrics.
+
+    Returns:
+        By row id: unified minus separate with the percentile bootstrap interval over categories and the signed-rank p,
+        ``n`` counts categories. Without a mean where a category has no number in either setting.
+    """
+    found = {row.row_id: _compare(row, metric) for row in rows}
+    corrected = holm({row_id: one.p for row_id, one in found.items() if one.p is not None})
+    return {
+        row_id: Comparison(one.mean, one.low, one.high, corrected.get(row_id), one.n, one.reason)
+        for row_id, one in found.items()
+    }
+
+
+def _compare(row: Row, metric: str) -> Comparison:
+    cells = [row.delta(metric, category) for category in row.dataset.set_categories]
+    differences = [cell.mean for cell in cells if cell.mean is not None]
+    if len(differences) < len(cells):
+        return Comparison(reason=next(cell.reason for cell in cells if cell.mean is None))
+    if len(differences) < _LEAST_PAIRS:
+        return Comparison(differences[0], n=1, reason="one category: nothing to resample")
+    low, high = bootstrap_interval(differences)
+    return Comparison(float(np.mean(differences)), low, high, signed_rank_p(differences), len(differences))
+
+
+def tied_with(best: Row, rows: Sequence[Row], setting: Setting, metric: str) -> frozenset[str]:
+    """Rows that can't be told from the best: the paired interval of the difference over categories contains 0.
+
+    Args:
+        best: The row of the highest mean.
+        rows: The others; itself among them is left out.
+        setting: Which numbers.
+        metric: One of the per-category metrics.
+
+    Returns:
+        Row ids. A row that lacks a category's number is told from nothing and left out.
+    """
+    highest = _category_means(best, setting, metric)
+    found = set()
+    for row in rows:
+        values = _category_means(row, setting, metric)
+        if row.row_id == best.row_id or highest is None or values is None or len(values) < _LEAST_PAIRS:
+            continue
+        low, high = bootstrap_interval([a - b for a, b in zip(highest, values, strict=True)])
+        if low <= 0 <= high:
+            found.add(row.row_id)
+    return frozenset(found)
+
+
+def _category_means(row: Row, setting: Setting, metric: str) -> list[float] | None:
+    """Mean over seeds of every category, or None if one is missing."""
+    means = [row.category_cell(setting, metric, category).mean for category in row.dataset.set_categories]
+    known = [mean for mean in means if mean is not None]
+    return known if known and len(known) == len(means) else None
+
+
+def ranking(rows: Sequence[Row], setting: Setting, metric: str) -> Ranking | None:
+    """Average ranks over categories of all rows that have every category's number in a setting.
+
+    Args:
+        rows: Of one table, of one preset.
+        setting: Which numbers.
+        metric: One of the per-category metrics.
+
+    Returns:
+        The ranking, or None with fewer than three such rows or five categories.
+
+    Source: J. Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 2006.
+    """
+    values, complete = [], []
+    for row in rows:
+        means = _category_means(row, setting, metric)
+        if means is not None:
+            values.append(means)
+            complete.append(row)
+    methods = len(complete)
+    if methods < _LEAST_METHODS or len(values[0]) < _LEAST_CATEGORIES:
+        return None
+    numbers = np.array(values)
+    categories = numbers.shape[1]
+    ranks = stats.rankdata(-numbers, axis=0).mean(axis=1)
+    alike = bool(np.ptp(numbers, axis=0).max() == 0)  # Friedman's statistic would be 0/0
+    p = 1.0 if alike else float(stats.friedmanchisquare(*numbers).pvalue)
+    quantile = stats.studentized_range.ppf(0.95, methods, np.inf) / np.sqrt(2)
+    critical = float(quantile * np.sqrt(methods * (methods + 1) / (6 * categories)))
+    order = sorted(range(methods), key=lambda k: (ranks[k], complete[k].method.title, complete[k].row_id))
+    return Ranking(tuple(complete[k] for k in order), tuple(float(ranks[k]) for k in order), critical, p, categories)

@@ -1,0 +1,160 @@
+"""Which test images a gallery shows, chosen by rule from the records of seed 0.
+
+Every detector (a row in one setting) ranks a category's test images by its image score; the mean of these ranks over
+detectors orders the images. A detector judges an image right if its score is on the right side of the threshold of its
+largest F1 on the category's test images: a diagnostic, since that threshold is chosen on the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from results.errors import RecordError
+from results.records.record import Setting
+from results.records.store import Store
+from results.rows.row import SETTINGS, Row
+
+SEED = 0
+"""The seed whose maps are kept."""
+KINDS = {
+    "good": "the normal image in the middle of the normal ones, by mean rank",
+    "easy": "the defective image of the highest mean rank",
+    "hard": "the defective image of the lowest mean rank that at least half of the detectors find",
+    "failed": "the image that most detectors judge wrong, a missed defect before a false alarm",
+}
+"""Kinds of cases with the rule that chooses them."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What one detector said of a category's n test images.
+
+    Attributes:
+        row: Of the leaderboard.
+        setting: Which of its detectors.
+        paths: (n,) of the images.
+        labels: (n,) bool, True for anomalous.
+        scores: (n,) image scores by its own rule.
+        maps: (n, 64, 64) anomaly maps.
+        looks: JPEG bytes of the n rebuilt images, or nothing.
+        threshold: Of its largest F1 on these images.
+    """
+
+    row: Row
+    setting: Setting
+    paths: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float16]
+    looks: tuple[bytes, ...]
+    threshold: float
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(n,) whether it judges each image right."""
+        return np.asarray((self.scores >= self.threshold) == self.labels)
+
+    def rarity(self, image: int) -> NDArray[np.float64]:
+        """(64, 64) share of the pixels of normal test images whose map value is at least the pixel's own.
+
+        A scale that all detectors have in common: 0.01 means that one in a hundred normal pixels looks as anomalous.
+        """
+        below = np.searchsorted(self._normal, self.maps[image].astype(np.float32), side="left")
+        return np.asarray(1 - below / max(self._normal.size, 1))
+
+    @cached_property
+    def _normal(self) -> NDArray[np.float32]:
+        """Values of all pixels of normal images, rising."""
+        return np.sort(self.maps[~self.labels].astype(np.float32), axis=None)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of the gallery: its place among the category's test images, why it is shown, who judges it right."""
+
+    kind: str
+    image: int
+    right: int
+    of: int
+
+
+def witnesses(store: Store, rows: Sequence[Row], category: str) -> list[Witness]:
+    """All detectors of some rows with kept maps of a category, in the order of the rows; same images throughout."""
+    found = []
+    for row in rows:
+        for setting in SETTINGS:
+            record = row.run_of(setting, SEED, category)
+            if record is None or record.status != "ok" or category not in record.results:
+                continue
+            try:
+                scores, maps, looks = store.scores(record, ()), store.maps(record), store.looks(record)
+            except RecordError:
+                continue
+            mine = np.flatnonzero(scores.categories == category)
+            if len(maps) != len(scores.own) or not len(mine):
+                continue
+            labels, own = scores.labels[mine], scores.own[mine]
+            found.append(
+                Witness(
+                    row,
+                    setting,
+                    tuple(map(str, scores.paths[mine])),
+                    labels,
+                    own,
+                    maps[mine],
+                    tuple(looks[k] for k in mine) if looks else (),
+                    best_threshold(own, labels),
+                )
+            )
+    return [one for one in found if one.paths == found[0].paths]
+
+
+def best_threshold(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
+    """The score t for which calling every image of at least t anomalous has the largest F1; of several, the highest.
+
+    Args:
+        scores: (n,) image scores.
+        labels: (n,) bool.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each group of equal scores
+    found = np.cumsum(labels[order])[last]
+    f1 = 2 * found / (last + 1 + max(int(labels.sum()), 1))
+    return float(ranked[last[int(np.argmax(f1))]])
+
+
+def choose(seen: Sequence[Witness]) -> list[Case]:
+    """The cases of one category, at most one of each kind, no image twice.
+
+    Args:
+        seen: Detectors that saw the same images, at least one.
+    """
+    labels = seen[0].labels
+    ranks = np.mean([rankdata(one.scores) for one in seen], axis=0)
+    right = np.sum([one.right for one in seen], axis=0)
+    order = np.lexsort((np.arange(len(labels)), ranks))
+    normal = [int(k) for k in order if not labels[k]]
+    anomalous = [int(k) for k in order if labels[k]]
+    chosen: dict[str, int] = {}
+    if normal:
+        chosen["good"] = normal[(len(normal) - 1) // 2]
+    if anomalous:
+        chosen["easy"] = anomalous[-1]
+    hard = [k for k in anomalous[:-1] if 2 * right[k] >= len(seen)]
+    if hard:
+        chosen["hard"] = hard[0]
+    # The most wrong first: fewest right, then missed defects by how low and false alarms by how high they rank.
+    wrongness = np.where(labels, -ranks, ranks)
+    failed = [
+        int(k) for k in np.lexsort((-wrongness, ~labels, right)) if right[k] < len(seen) and k not in chosen.values()
+    ]
+    if failed:
+        chosen["failed"] = failed[0]
+    return [Case(kind, chosen[kind], int(right[chosen[kind]]), len(seen)) for kind in KINDS if kind in chosen]

@@ -1,0 +1,93 @@
+"""Whether a row's training added anything: it has to beat the same detector before its first optimiser step.
+
+How often a detector that finds out the category by itself finds the right one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from results.records.record import RunRecord, Setting
+from results.rows.row import SETTINGS, Row
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A metric that did not rise by training.
+
+    Attributes:
+        setting: In which setting.
+        metric: ``I-AUROC`` or ``P-AUROC``.
+        untrained: Mean over the setting's runs and their categories, before training.
+        trained: The same after it.
+    """
+
+    setting: Setting
+    metric: str
+    untrained: float
+    trained: float
+
+
+def shortfalls(row: Row) -> tuple[Shortfall, ...]:
+    """Metrics whose mean the trained detectors of a row do not exceed; empty where nothing is known or all rise.
+
+    Only runs and categories count that have both numbers, so that like is compared with like.
+    """
+    found = []
+    for setting in SETTINGS:
+        runs = [record for record in row.runs(setting) if record.status == "ok"]
+        metrics = dict.fromkeys(name for run in runs for values in run.untrained.values() for name in values)
+        for metric in metrics:
+            pairs = [pair for run in runs for pair in _pairs(run, metric)]
+            if not pairs:
+                continue
+            before, after = (sum(values) / len(pairs) for values in zip(*pairs, strict=True))
+            if after <= before:
+                found.append(Shortfall(setting, metric, before, after))
+    return tuple(found)
+
+
+def _pairs(run: RunRecord, metric: str) -> list[tuple[float, float]]:
+    """(untrained, trained) of each category that has both."""
+    pairs = []
+    for category, values in run.untrained.items():
+        before = values.get(metric)
+        result = run.results.get(category)
+        after = result.metrics.get(metric) if result else None
+        if before is not None and after is not None:
+            pairs.append((before, after))
+    return pairs
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Shares of test images that were taken for their own category, means over seeds.
+
+    Attributes:
+        mean: Mean over categories and seeds.
+        lowest: The category with the smallest share, the first of equal ones.
+        lowest_share: Its share.
+        runs: Runs behind the numbers.
+    """
+
+    mean: float
+    lowest: str
+    lowest_share: float
+    runs: int
+
+
+def routing(row: Row) -> Routing | None:
+    """Of the row's finished unified runs; None where none of them chooses a category by itself."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    runs = 0
+    for record in row.runs("unified"):
+        known = {c: r.routing_accuracy for c, r in record.results.items() if r.routing_accuracy is not None}
+        runs += bool(known)
+        for category, share in known.items():
+            shares[category].append(share)
+    if not shares:
+        return None
+    means = {category: sum(values) / len(values) for category, values in sorted(shares.items())}
+    lowest = min(means, key=lambda category: means[category])
+    return Routing(sum(means.values()) / len(means), lowest, means[lowest], runs)

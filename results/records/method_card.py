@@ -1,0 +1,91 @@
+"""What a method is, kept beside the records of its runs: the page is made without importing any detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from results.errors import RecordError
+from results.records.store import portable, write_atomically
+
+KEPT = "methods"
+"""Directory of the cards in a store."""
+
+
+class MethodCard(BaseModel):
+    """A method in words.
+
+    Attributes:
+        name: As on the command line.
+        title: As the field writes it.
+        family: E.g. ``memory bank``.
+        designed_for: The setting that it was published for.
+        paper: Authors, title, venue.
+        year: Of publication.
+        url: Of the paper.
+        version: Of the code that made the newest records.
+        class_aware: Whether it may be told the category.
+        deviations: What differs from the paper; empty if nothing.
+        presets: Where the values of each preset come from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    family: str
+    designed_for: Literal["unified", "separate"]
+    paper: str
+    year: int
+    url: str = Field(pattern=r"^(https?://|$)")  # a page links to it: no javascript:
+    version: int
+    class_aware: bool = False
+    deviations: str = ""
+    presets: dict[str, str] = {}
+
+
+def keep_card(root: Path, card: MethodCard) -> Path:
+    """Write a card beside the records; one that is there already and equal stays untouched.
+
+    Raises:
+        RecordError: If the directory can't be written.
+    """
+    path = root / KEPT / f"{portable(card.name)}.json"
+    content = (card.model_dump_json(indent=1) + "\n").encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content)
+    return path
+
+
+def known_cards(roots: Iterable[Path]) -> dict[str, MethodCard]:
+    """All readable cards by name of the method; the newest version counts, of equal ones the first.
+
+    Args:
+        roots: Directories of records.
+    """
+    found: dict[str, MethodCard] = {}
+    for path in (path for root in roots for path in sorted((root / KEPT).glob("*.json"))):
+        try:
+            card = read_card(path)
+        except RecordError:
+            continue  # the page then says of the method what the records say
+        if card.name not in found or card.version > found[card.name].version:
+            found[card.name] = card
+    return found
+
+
+def read_card(path: Path) -> MethodCard:
+    """Read one card.
+
+    Raises:
+        RecordError: If the file can't be read or is no card, naming it.
+    """
+    try:
+        return MethodCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
+    except ValidationError as error:
+        raise RecordError(f"{path}: not a method's card ({error.errors()[0]['msg']}). Delete it.") from error

@@ -1,0 +1,247 @@
+"""The record: what one run left behind. One JSON file, validated when it is read.
+
+A run is one training: (dataset, setting, category or all categories, method, resolved config, seed).
+Numbers are fractions (an AUROC of 0.965, not 96.5), times are seconds, sizes are bytes.
+
+The bytes of a record's file: its JSON, closed by a digest of itself, so that an edited number is noticed.
+
+The name of a file is a hash of what was asked for, not of what came out; without the digest nobody would see that an
+AUROC was typed over. It stands last, on a line of its own, and covers every byte before it, line ends aside: hashing
+the text costs 8 microseconds a record, hashing the parsed content in canonical form 190. Records that are older than
+the digest have none and are taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from results.ids import short_id
+
+SCHEMA_VERSION = 1
+Setting = Literal["unified", "separate"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetEntry(_Entry):
+    """Which data. ``fingerprint`` covers train and test files of the run's categories."""
+
+    name: str
+    title: str
+    licence: str
+    fingerprint: str
+    has_masks: bool = True
+    textures: tuple[str, ...] = ()
+    set_categories: tuple[str, ...]
+    """All categories of the benchmark that the run belongs to, sorted (a separate run trains on one of them)."""
+    set_id: str
+    """Short id of ``set_categories``: results of different sets never share a table or an average."""
+
+
+class MethodEntry(_Entry):
+    """Which detector, with every hyper-parameter resolved."""
+
+    name: str
+    title: str
+    family: str
+    version: int
+    preset: str
+    overrides: dict[str, Any] = {}
+    """What the user changed with ``--set``, e.g. ``{"neighbour_size": 5}``."""
+    fit_config: dict[str, Any]
+    score_config: dict[str, Any] = {}
+    class_aware: bool = False
+    deterministic: bool = False
+    """The fit draws nothing: seeds give the same detector."""
+    badges: tuple[str, ...] = ()
+    """Short remarks that must stand on the row, e.g. ``backbone is not the paper's``."""
+    sizes: str = ""
+    """The sizes that matter in words, e.g. ``224 px, 14x14 tokens, width 256``."""
+
+
+class BackboneEntry(_Entry):
+    """Which frozen features. ``weights``: ``random``, ``pretrained`` (timm), ``file`` (WEIGHTS_DIR) or ``shipped``."""
+
+    name: str
+    weights: Literal["random", "pretrained", "file", "shipped", "none"]
+    sha256: str
+    padding: Literal["timm", "native"] = "timm"
+    """Of its convolutions: timm's, or as the published EfficientNets have it."""
+
+    @property
+    def of_photographs(self) -> bool:
+        """Trained on photographs, as in the papers; neither random nor the formula backbone."""
+        return self.weights in ("pretrained", "file")
+
+    @property
+    def unusual(self) -> tuple[str, ...]:
+        """What ids hold beside name and hash: nothing of timm's padding, which goes without saying."""
+        return () if self.padding == "timm" else (self.padding,)
+
+
+class BudgetEntry(_Entry):
+    """How much training. Memory-bank and Gaussian methods take no optimiser steps: 0."""
+
+    train_images: int
+    steps: int
+    presentations_per_image: FiniteFloat
+    batch_size: int = 0
+
+
+class CategoryResult(_Entry):
+    """Metrics of one category's test images. A blank metric is None and has its reason in ``reasons``."""
+
+    metrics: dict[str, FiniteFloat | None]
+    reasons: dict[str, str] = {}
+    test_normal: int
+    test_anomalous: int
+    regions: int = 0
+    regions_lost: int = 0
+    """Connected defect regions that vanished when masks were resized to the protocol's map size."""
+    routing_accuracy: FiniteFloat | None = None
+    """Share of the test images that the detector took for this category, where it chooses one by itself."""
+
+
+class LearningPoint(_Entry):
+    """How a training stood at one moment: a diagnostic, never used to choose anything.
+
+    ``loss`` is the mean training loss since the point before; ``results`` are test metrics by category.
+    """
+
+    step: int
+    epoch: FiniteFloat
+    loss: FiniteFloat
+    results: dict[str, dict[str, FiniteFloat | None]]
+
+
+class CostEntry(_Entry):
+    """What the run cost. Not part of a record's identity."""
+
+    feature_seconds: FiniteFloat
+    """Backbone pass over the run's training images; where they were banked, of the pass that filled the bank."""
+    fit_seconds: FiniteFloat
+    score_seconds: FiniteFloat
+    ms_per_image_batch_1: FiniteFloat | None = None
+    ms_per_image_batch_16: FiniteFloat | None = None
+    """From decoded image to anomaly map, backbone included, measured alone."""
+    parameters: int
+    """Trainable parameters of the detector (backbone not counted)."""
+    state_bytes: int
+    """Bytes of the fitted state (weights, Gaussians, memory bank), backbone not counted."""
+    peak_rss_bytes: int
+    jobs: int = 1
+    """Runs at the same time on the machine; timings with more than one are flagged and not plotted."""
+
+
+class ProvenanceEntry(_Entry):
+    """Where a number comes from. Not part of a record's identity."""
+
+    git_commit: str
+    git_dirty: bool
+    versions: dict[str, str]
+    device: str
+    threads: int
+    started_utc: str
+    finished_utc: str
+    command: str
+
+
+class FailureEntry(_Entry):
+    """Why a run failed, for the page and for ``--retry-failed``."""
+
+    error_type: str
+    message: str
+    traceback: str
+
+
+class RunRecord(_Entry):
+    """One run. ``score_id`` is the id of the file name, ``fit_id`` names the fitted detector."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["ok", "failed"]
+    fit_id: str
+    score_id: str
+    dataset: DatasetEntry
+    setting: Setting
+    categories: tuple[str, ...]
+    """Categories trained on, sorted: one in the separate setting."""
+    seed: int
+    method: MethodEntry
+    backbone: BackboneEntry
+    protocol: dict[str, Any]
+    budget: BudgetEntry | None = None
+    results: dict[str, CategoryResult] = {}
+    """By category. A failed run has none."""
+    pooled: dict[str, FiniteFloat | None] = {}
+    """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
+    untrained: dict[str, dict[str, FiniteFloat | None]] = {}
+    """I-AUROC and P-AUROC by category of the same detector before its first optimiser step; empty where nothing is
+    trained by gradient, where a checkpoint was loaded, and in records that are older than this field."""
+    loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
+    """(optimiser step, training loss), thinned to at most 200 points."""
+    learning_curve: tuple[LearningPoint, ...] = ()
+    """Test metrics in the course of the training, where they were asked for. The last step is what counts."""
+    failure: FailureEntry | None = None
+    cost: CostEntry | None = None
+    provenance: ProvenanceEntry = Field(repr=False)
+
+    @property
+    def row_id(self) -> str:
+        """Id of the leaderboard row: everything but setting, categories and seed.
+
+        Runs with the same row id are the same method with the same config; they may be averaged over seeds
+        and compared between settings.
+        """
+        method = self.method
+        return short_id(
+            {
+                "method": [method.name, method.version, method.preset, method.fit_config, method.score_config],
+                "backbone": [self.backbone.name, self.backbone.sha256, *self.backbone.unusual],
+                "protocol": self.protocol,
+            }
+        )
+
+    def comparable(self) -> dict[str, Any]:
+        """The record without cost and provenance: equal for equal runs on the same machine type and threads."""
+        return self.model_dump(mode="json", exclude={"cost", "provenance"})
+
+
+_END = "\n}"
+_DIGEST = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n\}\s*$')
+
+
+class EditedError(ValueError):
+    """The content is not what its digest was made of."""
+
+
+def encode_record(record: RunRecord) -> bytes:
+    """The file of a record."""
+    text = record.model_dump_json(indent=1)
+    return f'{text.removesuffix(_END)},\n "digest": "{_digest(text.encode())}"{_END}\n'.encode()
+
+
+def decode_record(content: bytes) -> RunRecord:
+    """The record of a file.
+
+    Raises:
+        EditedError: If the content was changed after it was written.
+        ValidationError: If it is no record.
+    """
+    plain = content.replace(b"\r\n", b"\n")
+    found = _DIGEST.search(plain, max(0, len(plain) - 120))
+    if found is None:
+        return RunRecord.model_validate_json(content)
+    body = plain[: found.start()] + _END.encode()
+    if _digest(body) != found[1].decode():
+        raise EditedError("its content does not fit its digest: it was edited, or damaged, after the run")
+    return RunRecord.model_validate_json(body)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

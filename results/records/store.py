@@ -1,0 +1,324 @@
+"""The store: one JSON file per run, written atomically, with its arrays beside it.
+
+    <root>/<dataset>/<setting>/<method>/<category | all-<set id>>/seed<k>-<score id>.json
+                                                                 seed<k>-<score id>.scores.npz
+                                                                 seed<k>-<score id>.maps.npz    (seed 0)
+    <root>/<dataset>/pictures/<category>.npz                                    (see ``results.records.thumbnails``)
+
+The arrays are written first and the JSON file last, so a JSON file means a complete run. A file that can't
+be read is reported in ``problems`` and counts as absent: its run is repeated, it is never averaged.
+
+Byte strings, e.g. JPEG files, as two arrays for an ``.npz`` file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from datasets.storage.temporary_files import unfinished
+from results.errors import RecordError
+from results.records.record import DatasetEntry, EditedError, MethodEntry, RunRecord, decode_record, encode_record
+
+_NEEDED = {
+    ".scores.npz": frozenset({"paths", "categories", "labels", "own", "common"}),
+    ".maps.npz": frozenset({"maps"}),
+}
+"""Arrays that the files beside a record must hold, by their ending."""
+ARRAYS = tuple(_NEEDED)
+_CURVE = "curve/"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class Placed(Protocol):
+    """What a record's place hangs on: a record has it, and so has a run before it is carried out."""
+
+    @property
+    def dataset(self) -> DatasetEntry: ...  # noqa: D102
+    @property
+    def setting(self) -> str: ...  # noqa: D102
+    @property
+    def categories(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def method(self) -> MethodEntry: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def score_id(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-image outcome of a run: every image metric can be recomputed from it.
+
+    Attributes:
+        paths: (n,) path of each test image relative to the dataset's root.
+        categories: (n,) category of each image.
+        labels: (n,) bool, True for anomalous.
+        own: (n,) float32 image scores by the detector's own rule.
+        common: (n,) float32 image scores by the harness's rule for all detectors.
+        curves: By ``"<category>/<curve name>"``, each (2, at most 200) float32.
+    """
+
+    paths: NDArray[np.str_]
+    categories: NDArray[np.str_]
+    labels: NDArray[np.bool_]
+    own: NDArray[np.float32]
+    common: NDArray[np.float32]
+    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+def portable(name: str) -> str:
+    """A file name that every file system takes, made of ``name``."""
+    return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees all of it or nothing.
+
+    Raises:
+        RecordError: If the directory can't be written, naming the path.
+    """
+    temporary = unfinished(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise RecordError(
+            f"{path}: can't be written ({error.strerror or error}). Free some space, or make the directory writable, "
+            "and start again: what is recorded stays."
+        ) from error
+
+
+def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def without_curves(content: bytes) -> bytes:
+    """The bytes of a file of scores, less its curves: what is left is a fifth."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return _npz({name: archive[name] for name in archive.files if not name.startswith(_CURVE)})
+
+
+@dataclass
+class Store:
+    """Records under one or several root directories.
+
+    Attributes:
+        root: Where new records are written.
+        also: Further directories that are only read (e.g. the committed ``results/reference``).
+        problems: (file, reason) of every file that the last reading could not use.
+    """
+
+    root: Path
+    also: tuple[Path, ...] = ()
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+
+    def path_of(self, record: Placed) -> Path:
+        """Where the JSON file of a record, or of a run, lies or will lie under ``root``."""
+        part = f"all-{record.dataset.set_id}" if record.setting == "unified" else record.categories[0]
+        directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
+        return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
+
+    def write(
+        self,
+        record: RunRecord,
+        scores: Scores | None = None,
+        maps: NDArray[np.float16] | None = None,
+        looks: Sequence[bytes] = (),
+    ) -> Path:
+        """Write a run: arrays first, the JSON file last, each atomically.
+
+        Args:
+            record: The record.
+            scores: Per-image scores and curves; None for a failed run.
+            maps: (n, 64, 64) float16 anomaly maps of all test images, for the gallery.
+            looks: JPEG bytes of the n rebuilt images, of methods that rebuild features; kept with the maps.
+
+        Returns:
+            Path of the JSON file.
+
+        Raises:
+            RecordError: If the directory can't be written.
+        """
+        path = self.path_of(record)
+        if scores is not None:
+            arrays = {f"{_CURVE}{name}": curve for name, curve in sorted(scores.curves.items())}
+            columns = {
+                "paths": scores.paths,
+                "categories": scores.categories,
+                "labels": scores.labels,
+                "own": scores.own,
+                "common": scores.common,
+            }
+            write_atomically(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
+        if maps is not None:
+            images, ends = joined(looks)
+            kept: dict[str, NDArray[np.generic]] = {"looks": images, "look_ends": ends} if looks else {}
+            write_atomically(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
+        write_atomically(path, encode_record(record))
+        return path
+
+    def files(self) -> Iterator[Path]:
+        """All JSON files, sorted by path below their root; ``root`` wins over ``also``."""
+        seen: set[str] = set()
+        for root in (self.root, *self.also):
+            for path in sorted(root.glob("**/seed*.json")):
+                if path.name.startswith("."):
+                    continue
+                key = path.relative_to(root).as_posix()
+                if key not in seen:
+                    seen.add(key)
+                    yield path
+
+    def records(self) -> list[RunRecord]:
+        """All readable records, sorted by path. Unreadable files are left out and named in ``problems``."""
+        return [record for _, record in self.items()]
+
+    def items(self) -> list[tuple[Path, RunRecord]]:
+        """As ``records``, each with its file."""
+        self.problems.clear()
+        found = []
+        for path in self.files():
+            try:
+                found.append((path, read_record(path)))
+            except RecordError as error:
+                self.problems.append((path, str(error)))
+        return found
+
+    def scores(self, record: RunRecord, curves: Collection[str] | None = None) -> Scores:
+        """The per-image scores of a run.
+
+        Args:
+            record: The run.
+            curves: Which curves to read with them, e.g. ``("pro",)``; None for all.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+
+        def wanted(name: str) -> bool:
+            return curves is None or not name.startswith(_CURVE) or name.rpartition("/")[2] in curves
+
+        arrays = self._arrays(record, ".scores.npz", wanted)
+        return Scores(
+            paths=arrays["paths"],
+            categories=arrays["categories"],
+            labels=arrays["labels"],
+            own=arrays["own"],
+            common=arrays["common"],
+            curves={name.removeprefix(_CURVE): a for name, a in arrays.items() if name.startswith(_CURVE)},
+        )
+
+    def maps(self, record: RunRecord) -> NDArray[np.float16]:
+        """The (n, 64, 64) anomaly maps of a run of seed 0, in the order of its scores.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+        maps: NDArray[np.float16] = self._arrays(record, ".maps.npz", lambda name: name == "maps")["maps"]
+        return maps
+
+    def looks(self, record: RunRecord) -> tuple[bytes, ...]:
+        """JPEG bytes of the rebuilt test images of a run of seed 0, in the order of its scores; nothing without any.
+
+        Raises:
+            RecordError: If the file is absent or can't be read.
+        """
+        arrays = self._arrays(record, ".maps.npz", lambda name: name != "maps")
+        return parted(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
+
+    def damaged_arrays(self, record: RunRecord) -> tuple[Path, str] | None:
+        """The first file beside a record of ``root`` that is there but was cut short or changed, and what is wrong.
+
+        Reads every byte of the files (a millisecond per run): each array in an archive has a checksum.
+        """
+        for suffix in _NEEDED:
+            path = self.path_of(record).with_suffix(suffix)
+            try:
+                if path.exists():
+                    _read_arrays(path, lambda name: True)
+            except RecordError as error:
+                return path, str(error)
+        return None
+
+    def _arrays(self, record: RunRecord, suffix: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
+        relative = self.path_of(record).relative_to(self.root)
+        for root in (self.root, *self.also):
+            path = (root / relative).with_suffix(suffix)
+            if path.exists():
+                return _read_arrays(path, wanted)
+        raise RecordError(f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force.")
+
+
+def _read_arrays(path: Path, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = archive.files
+            found = {name: archive[name] for name in names if wanted(name)}
+    except Exception as error:  # a damaged archive makes numpy raise nearly anything, tokenize.TokenError among it
+        raise RecordError(
+            f"{path}: can't be read ({error}). Start the benchmark again: its run is repeated."
+        ) from error
+    if missing := sorted(_NEEDED[path.name[path.name.index(".") :]].difference(names)):
+        raise RecordError(f"{path}: lacks {', '.join(missing)}. Start the benchmark again: its run is repeated.")
+    return found
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and validate one record.
+
+    Raises:
+        RecordError: If the file can't be read, is cut short, was edited, or does not fit the schema, naming the file.
+    """
+    try:
+        record = decode_record(path.read_bytes())
+    except EditedError as error:
+        raise RecordError(f"{path}: {error}. Its run will be repeated.") from error
+    except OSError as error:
+        raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(f"{path}: not a valid record ({place}: {first['msg']}). Its run will be repeated.") from error
+    if record.score_id not in path.name:
+        raise RecordError(f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated.")
+    return record
+
+
+def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:
+    """The highest ``version`` of each method among the records: older ones are stale, never averaged."""
+    versions: dict[str, int] = {}
+    for record in records:
+        versions[record.method.name] = max(versions.get(record.method.name, 0), record.method.version)
+    return versions
+
+
+def joined(pieces: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All bytes in a row, and where each string ends."""
+    ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+    return np.frombuffer(b"".join(pieces), dtype=np.uint8), ends
+
+
+def parted(everything: NDArray[np.uint8], ends: NDArray[np.int64]) -> tuple[bytes, ...]:
+    """What ``joined`` was given."""
+    starts = [0, *ends[:-1].tolist()]
+    return tuple(everything[start:end].tobytes() for start, end in zip(starts, ends.tolist(), strict=True))

@@ -1,0 +1,154 @@
+"""Leaderboard rows: the runs of one method with one config on one set of categories, in both settings.
+
+Categories are averaged within a seed first, then mean and std are taken over seeds. A row that lacks a run
+has a blank mean and says how many it has: never an average of what happens to be there, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from results.records.record import BackboneEntry, DatasetEntry, MethodEntry, RunRecord, Setting
+from results.rows.cell import Cell, difference, summarise
+
+SETTINGS: tuple[Setting, ...] = ("unified", "separate")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a leaderboard.
+
+    Attributes:
+        dataset: The dataset and its set of categories.
+        row_id: Hash of method, config, backbone weights and protocol.
+        records: All of the row's records (failed ones too), one per (setting, categories, seed).
+    """
+
+    dataset: DatasetEntry
+    row_id: str
+    records: tuple[RunRecord, ...] = field(repr=False)
+
+    @property
+    def method(self) -> MethodEntry:
+        """Method and resolved config, equal in all records of the row."""
+        return self.records[0].method
+
+    @property
+    def backbone(self) -> BackboneEntry:
+        """Frozen features and weights, equal in all records of the row."""
+        return self.records[0].backbone
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """Protocol, equal in all records of the row."""
+        return self.records[0].protocol
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed that the row has in either setting, failed runs included."""
+        return tuple(sorted({record.seed for record in self.records}))
+
+    @cached_property
+    def badges(self) -> tuple[str, ...]:
+        """Remarks of all records, each once, in order."""
+        return tuple(dict.fromkeys(badge for record in self.records for badge in record.method.badges))
+
+    def runs(self, setting: Setting) -> tuple[RunRecord, ...]:
+        """Records of one setting, failed ones included."""
+        return tuple(record for record in self.records if record.setting == setting)
+
+    def expected_runs(self, setting: Setting) -> int:
+        """Runs of a complete row: one per seed, times the categories where each has its own detector."""
+        return len(self.seeds) * (len(self.dataset.set_categories) if setting == "separate" else 1)
+
+    def finished_runs(self, setting: Setting) -> int:
+        """Runs of that setting that did not fail."""
+        return sum(record.status == "ok" for record in self.runs(setting))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run of the settings that it has run in is there and did not fail."""
+        return all(self.finished_runs(s) == self.expected_runs(s) for s in SETTINGS if self.runs(s))
+
+    def run_of(self, setting: Setting, seed: int, category: str) -> RunRecord | None:
+        """The run that tested ``category`` with that seed, or None. May be a failed one."""
+        return self._by_place.get((setting, seed, category))
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, int, str], RunRecord]:
+        return {
+            (record.setting, record.seed, category): record for record in self.records for category in record.categories
+        }
+
+    def cell(self, setting: Setting, metric: str, among: Sequence[str] | None = None) -> Cell:
+        """Mean over categories within each seed, then mean ± std over seeds.
+
+        Args:
+            setting: Which runs.
+            metric: Which number.
+            among: Only these categories; all of the set if not given.
+        """
+        categories = self.dataset.set_categories if among is None else tuple(among)
+        blanks: list[str] = []
+        seeds: list[tuple[int, float | None]] = []
+        for seed in self.seeds:
+            values = [self._value(setting, seed, category, metric, blanks) for category in categories]
+            known = [value for value in values if value is not None]
+            seeds.append((seed, sum(known) / len(values) if len(known) == len(values) else None))
+        if among is None:
+            return self._summary(setting, seeds, blanks, self.finished_runs(setting), self.expected_runs(setting))
+        runs = [self.run_of(setting, seed, category) for seed in self.seeds for category in categories]
+        have = sum(run is not None and run.status == "ok" for run in runs)
+        return self._summary(setting, seeds, blanks, have, len(runs))
+
+    def category_cell(self, setting: Setting, metric: str, category: str) -> Cell:
+        """Mean ± std over seeds of one category."""
+        blanks: list[str] = []
+        seeds = [(seed, self._value(setting, seed, category, metric, blanks)) for seed in self.seeds]
+        runs = [self.run_of(setting, seed, category) for seed in self.seeds]
+        have = sum(run is not None and run.status == "ok" for run in runs)
+        return self._summary(setting, seeds, blanks, have, len(self.seeds))
+
+    def delta(self, metric: str, category: str | None = None) -> Cell:
+        """Unified minus separate, of the mean over categories or of one category."""
+        if category is None:
+            return difference(self.cell("unified", metric), self.cell("separate", metric))
+        return difference(
+            self.category_cell("unified", metric, category), self.category_cell("separate", metric, category)
+        )
+
+    def _value(self, setting: Setting, seed: int, category: str, metric: str, blanks: list[str]) -> float | None:
+        """One category's metric of one seed; a missing one is None, and its reason is added to ``blanks``."""
+        record = self.run_of(setting, seed, category)
+        if record is None:
+            blanks.append(f"{category}, seed {seed}: not run")
+        elif record.status == "failed":
+            kind = record.failure.error_type if record.failure else "no reason recorded"
+            blanks.append(f"{category}, seed {seed}: run failed ({kind})")
+        elif category not in record.results:
+            blanks.append(f"{category}, seed {seed}: no test images")
+        else:
+            result = record.results[category]
+            value = result.metrics.get(metric)
+            if value is not None:
+                return value
+            blanks.append(f"{category}: {result.reasons.get(metric, 'not measured')}")
+        return None
+
+    def _summary(
+        self,
+        setting: Setting,
+        seeds: Iterable[tuple[int, float | None]],
+        blanks: list[str],
+        have: int,
+        expected: int,
+    ) -> Cell:
+        if not self.runs(setting):
+            return Cell(expected=expected, reason=f"not run in the {setting} setting")
+        reasons = list(dict.fromkeys(blanks))
+        more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+        deterministic = all(record.method.deterministic for record in self.runs(setting))
+        return summarise(seeds, have, expected, "; ".join(reasons[:3]) + more, deterministic)

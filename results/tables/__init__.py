@@ -1,0 +1,1 @@
+"""Tables of the results, as data frames and as text."""

@@ -1,0 +1,158 @@
+"""Tables to take away: headline and per-category numbers as CSV, Markdown or LaTeX, all data as Parquet.
+
+Columns are always selected by name. Markdown and LaTeX print percent with one decimal; CSV keeps mean, std
+and n unrounded in columns of their own, so that a program can read them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from results.errors import ResultsError
+from results.metrics.catalogue import COMMON_METRICS, METRICS
+from results.records.store import Store
+from results.rows.cell import BLANK, MINUS, Cell
+from results.rows.labels import labels, table_key
+from results.rows.row import Row
+from results.tables.headline import GROUPS, HeadlineRow, cell_of, headline, rows_or_all
+from results.tables.paper import paper_lines
+from results.tables.tidy import tidy
+
+Format = Literal["csv", "md", "latex", "parquet"]
+Kind = Literal["headline", "categories", "paper"]
+
+
+def table(
+    store: Store,
+    output: Format = "md",
+    kind: Kind = "headline",
+    metric: str = "I-AUROC",
+    rows: Iterable[Row] | None = None,
+) -> bytes:
+    """A table of all current records, ready to be printed or written to a file.
+
+    Args:
+        store: The records.
+        output: ``csv``, ``md``, ``latex``, or ``parquet`` (always the tidy frame, stale records marked).
+        kind: ``headline`` (one line per row), ``categories`` (one line per row and category), or ``paper``: a line per
+            category, a column per row and ``unified / separate`` in a cell, as the papers print it (md and latex).
+        metric: The metric of the ``categories`` and ``paper`` tables.
+        rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
+
+    Returns:
+        UTF-8 text, or Parquet bytes.
+
+    Raises:
+        ResultsError: For an unknown format, kind or metric.
+    """
+    if output not in ("csv", "md", "latex", "parquet"):
+        raise ResultsError(f"unknown format '{output}': use csv, md, latex or parquet")
+    if kind not in get_args(Kind):
+        raise ResultsError(f"unknown table '{kind}': use headline, categories or paper")
+    if kind == "paper" and output == "csv":
+        raise ResultsError("the paper's layout has two numbers in a cell: use md or latex, or the table categories")
+    if output == "parquet":
+        buffer = io.BytesIO()
+        tidy(store.records()).to_parquet(buffer, index=False)
+        return buffer.getvalue()
+    chosen = rows_or_all(store, rows)
+    if kind == "paper":
+        return _paper(chosen, output, metric).encode()
+    lines = _headline_lines(store, chosen) if kind == "headline" else _category_lines(store, chosen, metric)
+    if output == "csv":
+        return pd.DataFrame([names | _numbers(cells) for names, cells in lines]).to_csv(index=False).encode()
+    printed = pd.DataFrame(
+        [
+            names | {column: cell.text(signed=column.endswith("delta")) for column, cell in cells.items()}
+            for names, cells in lines
+        ]
+    )
+    return (_markdown(printed) if output == "md" else _latex(printed)).encode()
+
+
+_Line = tuple[dict[str, Any], dict[str, Cell]]
+
+
+def _names(row: HeadlineRow) -> dict[str, Any]:
+    return {
+        "dataset": row.dataset,
+        "categories": row.categories,
+        "method": row.method,
+        "preset": row.preset,
+        "backbone": row.backbone,
+        "remarks": "; ".join(row.badges),
+        "seeds": row.seeds,
+        "runs": row.runs,
+    }
+
+
+def _headline_lines(store: Store, rows: list[Row]) -> list[_Line]:
+    return [
+        (_names(row), {f"{metric} {group}": cell for (metric, group), cell in row.cells.items()})
+        for row in headline(store, rows=rows)
+    ]
+
+
+def _category_lines(store: Store, rows: list[Row], metric: str) -> list[_Line]:
+    named = labels(rows)
+    lines: list[_Line] = []
+    for row in rows:
+        names = {
+            "dataset": row.dataset.title,
+            "method": named[(*table_key(row), row.row_id)],
+            "preset": row.method.preset,
+        }
+        for category in (*row.dataset.set_categories, None):
+            cells = {f"{metric} {group}": cell_of(store, row, group, metric, category) for group in GROUPS}
+            lines.append((names | {"category": category or "mean"}, cells))
+    return lines
+
+
+def _paper(rows: list[Row], output: Format, metric: str) -> str:
+    """The paper's layout, a table for each dataset and set of categories under its title."""
+    if metric not in METRICS + COMMON_METRICS:
+        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}")
+    named = labels(rows)
+    parts = []
+    for _, group in groupby(rows, key=table_key):
+        members = list(group)
+        title = f"{members[0].dataset.title}: {metric} in percent, unified / separate, mean over seeds"
+        heads = [f"{named[(*table_key(row), row.row_id)]} [{row.method.preset}]" for row in members]
+        frame = pd.DataFrame(
+            [[line.name, *(pair.text for pair in line.pairs)] for line in paper_lines(members, metric)],
+            columns=["category", *heads],
+        )
+        parts.append(f"### {title}\n\n{_markdown(frame)}" if output == "md" else f"% {title}\n{_latex(frame)}")
+    return "\n".join(parts)
+
+
+def _numbers(cells: dict[str, Cell]) -> dict[str, Any]:
+    """Mean, std and n of each cell as columns of their own; std is empty for a single seed."""
+    columns: dict[str, Any] = {}
+    for column, cell in cells.items():
+        columns |= {
+            f"{column} mean (%)": None if cell.mean is None else round(100 * cell.mean, 6),
+            f"{column} std (%)": None if cell.std is None else round(100 * cell.std, 6),
+            f"{column} n": cell.n,
+            f"{column} blank because": cell.reason,
+        }
+    return columns
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    """A Markdown table; a pipe within a text is escaped so that it stays in its column."""
+    cells = [[str(value).replace("|", "\\|") for value in line] for line in frame.itertuples(index=False)]
+    header = [str(column) for column in frame.columns]
+    lines = [header, ["---"] * len(header), *cells] if header else []
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    """A booktabs table: text escaped by pandas, signs that need math mode afterwards."""
+    text = str(frame.to_latex(index=False, escape=True))
+    return text.replace(" ± ", r" $\pm$ ").replace(MINUS, "$-$").replace(BLANK, "---")

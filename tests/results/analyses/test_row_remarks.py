@@ -1,0 +1,52 @@
+import pytest
+
+from results.analyses.row_remarks import shortfalls
+from results.leaderboard import leaderboard
+from tests.records import CATEGORIES, make_record
+
+
+def row(*records):
+    (one,) = leaderboard(records).rows
+    return one
+
+
+def with_untrained(record, value, metric="P-AUROC", **others):
+    scores = {category: {metric: others.get(category, value)} for category in record.categories}
+    return record.model_copy(update={"untrained": scores})
+
+
+def test_a_row_that_falls_below_its_untrained_state_is_told_with_both_means():
+    record = with_untrained(make_record(value=0.8), 0.82, cloth=0.85)
+    (found,) = shortfalls(row(record))
+    assert (found.setting, found.metric) == ("unified", "P-AUROC")
+    assert found.untrained == pytest.approx((0.82 + 0.85 + 0.82) / 3)
+    assert found.trained == pytest.approx(0.8)
+
+
+def test_equal_is_not_above():
+    assert shortfalls(row(with_untrained(make_record(value=0.8), 0.8)))
+    assert not shortfalls(row(with_untrained(make_record(value=0.8), 0.79)))
+
+
+def test_the_mean_over_runs_and_categories_counts_not_a_single_category():
+    records = [
+        with_untrained(
+            make_record(setting="separate", category=category, value=0.8), 0.81 if category == "bolt" else 0.7
+        )
+        for category in CATEGORIES
+    ]
+    assert not shortfalls(row(*records))
+
+
+def test_settings_are_told_apart():
+    unified = with_untrained(make_record(value=0.8), 0.9)
+    separate = [
+        with_untrained(make_record(setting="separate", category=category, value=0.8), 0.5) for category in CATEGORIES
+    ]
+    assert [found.setting for found in shortfalls(row(unified, *separate))] == ["unified"]
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    assert shortfalls(row(make_record(value=0.1))) == ()
+    assert shortfalls(row(with_untrained(make_record(value=0.1), None))) == ()
+    assert shortfalls(row(with_untrained(make_record(failed=True), 0.9))) == ()

@@ -1,0 +1,101 @@
+"""Records from another machine: what is taken, what stays, and what is nobody's to decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from results.errors import ResultsError
+from results.records.merge import merge
+from results.records.store import Store, read_record
+from tests.records import make_record, make_scores
+
+LATER = "2025-02-01T00:00:00Z"
+
+
+def names(paths, root):
+    return sorted(path.relative_to(root).as_posix() for path in paths)
+
+
+@pytest.fixture
+def mine(tmp_path) -> Store:
+    return Store(tmp_path / "mine")
+
+
+@pytest.fixture
+def theirs(tmp_path) -> Store:
+    return Store(tmp_path / "theirs")
+
+
+def test_what_is_new_is_copied_with_its_arrays_and_what_is_the_same_stays(mine, theirs):
+    both, new = make_record(seed=0), make_record(seed=1)
+    kept = mine.write(both, make_scores(both))
+    before = kept.read_bytes()
+    theirs.write(make_record(seed=0, finished_utc=LATER, cost={"fit_seconds": 9.0}), make_scores(both))
+    source = theirs.write(new, make_scores(new), np.ones((3, 64, 64), dtype=np.float16))
+    done = merge(theirs.root, mine)
+    assert done.copied == names([mine.path_of(new)], mine.root)
+    assert done.same == names([kept], mine.root)
+    assert not done.conflicts
+    assert kept.read_bytes() == before
+    assert mine.path_of(new).read_bytes() == source.read_bytes()
+    assert mine.maps(new).shape == (3, 64, 64)
+    np.testing.assert_array_equal(mine.scores(new).own, make_scores(new).own)
+    assert merge(theirs.root, mine).copied == []  # a second time there is nothing left to take
+
+
+@pytest.mark.parametrize(
+    ("keep", "value"), [("ask", 0.9), ("mine", 0.9), ("theirs", 0.7), ("newest", 0.7)]
+)  # theirs ended later
+def test_two_outcomes_of_one_run_wait_for_a_choice(mine, theirs, keep, value):
+    target = mine.write(make_record(value=0.9))
+    theirs.write(make_record(value=0.7, finished_utc=LATER))
+    done = merge(theirs.root, mine, keep)
+    name = names([target], mine.root)
+    assert (done.conflicts == name) == (keep == "ask")
+    assert (done.kept == name) == (keep == "mine")
+    assert (done.replaced == name) == (keep in ("theirs", "newest"))
+    assert read_record(target) == make_record(value=value, **({"finished_utc": LATER} if value == 0.7 else {}))
+
+
+@pytest.mark.parametrize("keep", ["ask", "mine", "theirs"])
+def test_a_finished_run_stands_against_a_failed_one_whosever_it_is(mine, theirs, keep):
+    good, bad = make_record(seed=0), make_record(seed=0, failed=True)
+    mine.write(bad)
+    theirs.write(good)
+    assert merge(theirs.root, mine, keep).replaced
+    assert mine.records() == [good]
+    theirs.write(bad)
+    assert merge(theirs.root, mine, keep).kept
+    assert mine.records() == [good]
+
+
+def test_torn_records_are_named_and_not_taken_and_ones_own_torn_record_is_healed(mine, theirs):
+    good = make_record(seed=0)
+    torn = theirs.write(make_record(seed=1))
+    torn.write_text(torn.read_text()[:100])
+    theirs.write(good)
+    own = mine.write(good)
+    own.write_text("")
+    done = merge(theirs.root, mine)
+    assert [file for file, _ in done.unreadable] == names([torn], theirs.root)
+    assert mine.records() == [good]
+    assert not mine.problems
+
+
+def test_where_records_lie_below_the_other_directory_does_not_matter(mine, theirs):
+    record = make_record()
+    theirs.write(record)
+    merge(theirs.root / record.dataset.name, mine)
+    assert mine.path_of(record).exists()
+
+
+def test_wrong_directories_are_refused(mine, theirs, tmp_path):
+    mine.write(make_record())
+    theirs.root.mkdir()
+    with pytest.raises(ResultsError, match="no such directory"):
+        merge(tmp_path / "absent", mine)
+    with pytest.raises(ResultsError, match="the store itself"):
+        merge(mine.root, mine)
+    with pytest.raises(ResultsError, match="holds no record"):
+        merge(theirs.root, mine)

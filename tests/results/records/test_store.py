@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+from results.errors import RecordError
+from results.records.store import Store, newest_versions, portable, read_record, write_atomically
+from tests.records import make_record, make_scores
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    store = Store(tmp_path)
+    record = make_record(seed=2)
+    path = store.write(record, make_scores(record), np.zeros((3, 64, 64), dtype=np.float16))
+    assert read_record(path) == record
+    assert path.name == f"seed2-{record.score_id}.json"
+    assert path.parent.name == f"all-{record.dataset.set_id}"
+    assert store.maps(record).shape == (3, 64, 64)
+    np.testing.assert_array_equal(store.scores(record).own, make_scores(record).own)
+
+
+def test_the_same_record_gives_the_same_bytes(tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        record = make_record()
+        Store(tmp_path / name).write(record, make_scores(record))
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        contents.append([path.read_bytes() for path in files])
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "edit", "swap", "nan"])
+def test_a_damaged_record_is_reported_and_left_out(tmp_path, damage):
+    store = Store(tmp_path)
+    good, bad = make_record(seed=0), make_record(seed=1)
+    store.write(good)
+    path = store.write(bad)
+    text = path.read_text()
+    path.write_text(
+        {
+            "truncate": text[: len(text) // 2],
+            "empty": "",
+            "edit": text.replace('"status": "ok"', '"status": "fine"'),
+            "swap": text.replace(bad.score_id, good.score_id),
+            "nan": re.sub(r'"I-AUROC": [0-9.]+', '"I-AUROC": NaN', text),
+        }[damage]
+    )
+    assert store.records() == [good]
+    ((problem, reason),) = store.problems
+    assert problem == path
+    assert str(path) in reason
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_record(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    record = make_record()
+    path = store.write(record)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=f"{path}: can't be written .No space left"):
+        write_atomically(path, b"other")
+    assert path.read_bytes() == before
+    assert [p for p in path.parent.iterdir() if p.suffix == ".tmp"] == []
+
+
+def test_a_killed_write_is_invisible(tmp_path):
+    store = Store(tmp_path)
+    path = store.write(make_record())
+    (path.parent / f".{path.name}.0123.tmp").write_text("half a rec")
+    assert len(store.records()) == 1
+    assert store.problems == []
+
+
+def test_own_records_win_over_reference_records(tmp_path):
+    record = make_record(value=0.9)
+    Store(tmp_path / "reference").write(record)
+    store = Store(tmp_path / "runs", (tmp_path / "reference",))
+    assert store.records() == [record]
+    newer = make_record(value=0.8).model_copy(update={"score_id": record.score_id})
+    store.write(newer)
+    assert store.records() == [newer]
+
+
+def test_a_missing_array_file_names_itself_and_the_cure(tmp_path):
+    store = Store(tmp_path)
+    record = make_record()
+    store.write(record)
+    with pytest.raises(RecordError, match=r"\.scores\.npz' file is missing.*--force"):
+        store.scores(record)
+    store.path_of(record).with_suffix(".scores.npz").write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(RecordError, match="can't be read"):
+        store.scores(record)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("metal nut", "metal-nut"), ("../up", "up"), ("täst:1", "t-st-1"), ("..", "unnamed")]
+)
+def test_names_become_portable(name, expected):
+    assert portable(name) == expected
+
+
+def test_the_newest_version_of_each_method_is_known():
+    records = [make_record(version=1), make_record(version=3), make_record(method="other", version=2)]
+    assert newest_versions(records) == {"plain": 3, "other": 2}

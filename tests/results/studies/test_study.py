@@ -1,0 +1,94 @@
+"""Studies as data: reading, levels, and what is said of mistakes."""
+
+from __future__ import annotations
+
+import pytest
+
+from results.studies.study import StudyError, find_study, known_studies, read_study, shipped_studies
+
+TEXT = """
+title = "T"
+method = "uniad"
+claim = "C"
+source = "S"
+[base]
+query = "all"
+mask_encoder = true
+jitter_scale = 20.0
+[base.quick]
+jitter_scale = 5.0
+[impossible.quick]
+jitter_scale = [40.0]
+[[grid]]
+query = ["none", "all"]
+mask.off = { mask_encoder = false }
+mask.on = { mask_encoder = true }
+[[grid]]
+jitter_scale = [0.0, 5.0, 20.0, 40.0]
+"""
+
+
+def write(tmp_path, text=TEXT):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_levels_are_the_base_and_every_other_combination_of_every_grid_once(tmp_path):
+    study = read_study(write(tmp_path))
+    assert [level.label for level in study.levels("quick")] == [
+        "base",
+        "mask=off, query=none",
+        "query=none",
+        "mask=off",
+        "jitter_scale=0",
+        "jitter_scale=20",
+    ]
+    assert study.levels("quick")[1].fields == {"query": "none", "mask_encoder": False, "jitter_scale": 5.0}
+
+
+def test_a_preset_has_its_own_base_and_its_own_impossible_levels(tmp_path):
+    study = read_study(write(tmp_path))
+    assert study.base("paper")["jitter_scale"] == 20.0
+    assert [level.label for level in study.levels("paper")][-3:] == [
+        "jitter_scale=0",
+        "jitter_scale=5",
+        "jitter_scale=40",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('claim = "C"', 'clain = "C"', "claim is missing|Did you mean claim"),
+        ('title = "T"', "title = ", "not a TOML file"),
+        ("[base]\n", "[bases]\n", "base"),
+        ("jitter_scale = 20.0\n[base.quick]\njitter_scale = 5.0", "", "varies jitter_scale, whose value"),
+        ('query = ["none", "all"]', "query = 3", "grid"),
+    ],
+)
+def test_mistakes_are_told_with_the_file(tmp_path, old, new, said):
+    assert old in TEXT
+    with pytest.raises(StudyError, match=rf"mine\.toml: .*({said})"):
+        read_study(write(tmp_path, TEXT.replace(old, new)))
+
+
+def test_names_get_did_you_mean_and_paths_are_read(tmp_path):
+    with pytest.raises(StudyError, match="Did you mean uniad-query"):
+        find_study("uniad-querry")
+    assert find_study(str(write(tmp_path))).name == "mine"
+    with pytest.raises(StudyError, match="can't be read"):
+        find_study(str(tmp_path / "none.toml"))
+
+
+def test_a_study_of_ones_own_is_kept_beside_the_records_and_found_there(tmp_path):
+    study = read_study(write(tmp_path))
+    study.keep_in(tmp_path / "runs")
+    assert "mine" in [found.name for found in known_studies([tmp_path / "runs"])]
+    mine = tmp_path / "uniad-query.toml"
+    mine.write_text(TEXT)
+    with pytest.raises(StudyError, match="is a study of this project"):
+        read_study(mine).keep_in(tmp_path / "runs")
+    for shipped in shipped_studies().values():
+        shipped.keep_in(tmp_path / "runs")
+    assert len(list((tmp_path / "runs" / "studies").iterdir())) == 1
