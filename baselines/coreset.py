@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from methods.blocks.linear import linear
 from methods.detector import Progress
-from methods.products import linear
 
 STARTS = 10
 _CANDIDATES = 1024

@@ -48,10 +48,10 @@ from baselines.gaussian_density import GaussianDensity
 from baselines.receptive_field_upsampling import receptive_field_upsample
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _READ = 16
 _PATCHES_AT_A_TIME = 1024

@@ -43,10 +43,10 @@ from baselines.confetti_noise import Confetti, add_confetti
 from baselines.receptive_field_upsampling import receptive_field_upsample
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import BackboneError, ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _FROZEN, _TRAINED = 4, 8
 """Strides of the taps between which the backbone is trained."""

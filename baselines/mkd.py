@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.thin_vgg import ThinVGG
+from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -45,11 +46,10 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.smoothing import gaussian_smooth
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _RESNET = {"strides": (4, 8, 16), "pooled_taps": False}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.products import linear
+from methods.blocks.linear import linear
 
 _SCORED = {"cpu": 512}
 _SCORED_ELSEWHERE = 4096

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import (
     Batch,
     Detector,
@@ -40,9 +41,8 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError, FitError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.smoothing import gaussian_smooth
 
 _READ_TO_HOLD = (3 << 23, 8)
 _READ_TO_ADD = (1 << 27, 32)

@@ -48,10 +48,10 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _READ = 8
 _PERTURBATION = 0.02

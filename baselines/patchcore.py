@@ -31,6 +31,7 @@ from torch import Tensor
 from baselines.coreset import greedy_coreset, random_projection
 from baselines.nearest_neighbour import nearest_neighbour
 from baselines.patch_features import patch_features
+from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import (
     Batch,
     Detector,
@@ -42,9 +43,8 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.smoothing import gaussian_smooth
 
 _READ = 16
 

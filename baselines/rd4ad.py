@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.reverse_distillation_networks import BlockName, ReverseDistillation
+from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -42,11 +43,10 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.smoothing import gaussian_smooth
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _RESNET18 = {"block": "basic", "layers": (2, 2, 2, 2)}
 

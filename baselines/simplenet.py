@@ -31,6 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.patch_features import patch_features
+from methods.blocks.anomaly_map import gaussian_smooth
+from methods.blocks.linear import Linear
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -42,12 +44,10 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
-from methods.products import Linear
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.smoothing import gaussian_smooth
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _READ = 16
 

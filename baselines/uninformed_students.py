@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.patch_descriptor_networks import RECEPTIVE_FIELDS, PatchDescriptor, compactness
-from methods.backbone import Backbone
+from methods.backbones.backbone import Backbone
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -41,10 +41,10 @@ from methods.detector import (
     TrainingSet,
 )
 from methods.errors import ConfigError
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import detector
-from methods.schedule import ScheduleName
-from methods.training import Precision, Training, train_network
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
 
 _READ = 4
 

@@ -13,9 +13,9 @@ from bench.configuration import parse_overrides, typed_overrides
 from bench.errors import OptionError
 from bench.weights import weights_of
 from datasets.errors import unknown_name
-from methods.backbone import AnyBackbone
-from methods.backbone_choice import NO_BACKBONE, BackboneChoice, Padding
-from methods.checkpoint import Checkpoint, method_of, open_checkpoint
+from methods.backbones.backbone import AnyBackbone
+from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding
+from methods.checkpoints.checkpoint import Checkpoint, method_of, open_checkpoint
 from methods.detector import Detector
 from methods.errors import CheckpointError
 from methods.registry import find_detector

@@ -23,12 +23,12 @@ from bench.configuration import configure, find_preset, parse_overrides, split_c
 from bench.errors import OptionError
 from bench.options import Options
 from bench.textures import require_textures
-from methods.backbone import AnyBackbone, make_backbone
-from methods.backbone_choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
-from methods.checkpoint import Checkpoint
+from methods.backbones.backbone import AnyBackbone, make_backbone
+from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
+from methods.checkpoints.checkpoint import Checkpoint
 from methods.detector import Detector
 from methods.errors import ConfigError
-from methods.feature_batch import layout_of
+from methods.features.batch import layout_of
 from methods.registry import find_detector
 from results.records.record import MethodEntry
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.backbone import AnyBackbone
+from methods.backbones.backbone import AnyBackbone
 from methods.detector import Detector
-from methods.feature_batch import batch_from_images
-from methods.features import FeatureSpec
+from methods.feature_spec import FeatureSpec
+from methods.features.batch import batch_from_images
 
 REPEATS = 3
 

@@ -13,7 +13,7 @@ import torch
 
 from bench.plan import Run, load_backbone, splits_of
 from methods.detector import Batch, Detector, FitContext
-from methods.feature_batch import to_batch
+from methods.features.batch import to_batch
 from results.records.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8

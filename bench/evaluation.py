@@ -13,7 +13,7 @@ from bench.protocol import Protocol, common_score, resize_maps
 from datasets.samples.images import load_mask, resize_mask
 from datasets.samples.sample import DatasetIndex, Sample
 from methods.detector import Detector
-from methods.feature_set import FeatureSet
+from methods.features.feature_set import FeatureSet
 from results.metrics.image import image_metrics
 from results.metrics.pixel import pixel_metrics
 from results.metrics.regions import label_regions

@@ -12,9 +12,9 @@ import torch
 from bench.untrained import UntrainedScores
 from datasets.samples.fingerprint import file_digest
 from datasets.storage.atomic import written
-from methods.checkpoint import save_detector
+from methods.checkpoints.checkpoint import save_detector
+from methods.checkpoints.state_file import read_state
 from methods.detector import Detector, FitReport
-from methods.state_file import read_state
 from results.records.record import BackboneEntry, ProvenanceEntry
 
 _CURE = "Free some space there, or choose another directory with CACHE_DIR=..., or KEEP=none."

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from bench.evaluation import TEST_BATCH
 from bench.plan import Run
 from datasets.samples.images import load_images
+from methods.checkpoints.state_file import read_state, save_state
 from methods.detector import Batch, Detector
-from methods.state_file import read_state, save_state
 from results.ids import short_id
 
 LOOK_SIDE = 64

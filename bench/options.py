@@ -11,8 +11,8 @@ from bench.errors import OptionError
 from bench.gpus import gpu_count
 from bench.weights import weights_of
 from datasets.index.registry import find_dataset
-from methods.backbone_choice import WeightsKind
-from methods.formula_backbone.shipped import FORMULA
+from methods.backbones.choice import WeightsKind
+from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
 
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")

@@ -19,12 +19,12 @@ from datasets.errors import unknown_name
 from datasets.index.open_dataset import open_dataset
 from datasets.index.registry import find_dataset
 from datasets.samples.sample import DatasetIndex, Split
-from methods.backbone_choice import BackboneChoice
-from methods.checkpoint import Checkpoint
+from methods.backbones.choice import BackboneChoice
+from methods.checkpoints.checkpoint import Checkpoint
 from methods.detector import Detector
-from methods.feature_bank import BankSettings, FeatureBank
-from methods.feature_batch import layout_of
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.features.bank import BankSettings, FeatureBank
+from methods.features.batch import layout_of
 from methods.registry import find_detector
 from results.ids import short_id
 from results.records.record import BackboneEntry, DatasetEntry, MethodEntry

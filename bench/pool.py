@@ -31,7 +31,7 @@ from bench.runner import Execution
 from bench.turns import Outcome, Stamps, Turn, stamps, take_turn
 from bench.workers import in_processes
 from datasets.storage.temporary_files import sweep
-from methods.features import FeatureSpec
+from methods.feature_spec import FeatureSpec
 from results.records.record import RunRecord
 from results.records.store import Store
 

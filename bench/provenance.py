@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from methods.processor import processor
+from methods.blocks.processor import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("bench", "baselines", "methods", "datasets", "results/*.py", "requirements.lock")

@@ -28,9 +28,9 @@ from bench.seeding import seed_everything
 from bench.soundness import ScoreCheck
 from bench.untrained import UntrainedScores, untrained_scores
 from datasets.errors import StorageError
-from methods.checkpoint import Checkpoint
+from methods.checkpoints.checkpoint import Checkpoint
 from methods.detector import Detector, FitContext, FitReport
-from methods.feature_set import TrainingView
+from methods.features.feature_set import TrainingView
 from results.analyses.gallery_cases import SEED
 from results.records.record import BudgetEntry, CostEntry, ProvenanceEntry, RunRecord
 from results.records.store import Scores, Store

@@ -31,11 +31,11 @@ from bench.overlay import overlay
 from bench.plan import resolve_device
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
-from methods.backbone import AnyBackbone
-from methods.checkpoint import Checkpoint, save_detector
+from methods.backbones.backbone import AnyBackbone
+from methods.checkpoints.checkpoint import Checkpoint, save_detector
 from methods.detector import Batch, Detector, Prediction
 from methods.errors import CheckpointError
-from methods.feature_batch import batch_from_images
+from methods.features.batch import batch_from_images
 
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"

@@ -13,7 +13,7 @@ import torch
 from bench.evaluation import evaluate_category, score_category
 from bench.seeding import seed_everything
 from methods.detector import FitContext
-from methods.feature_set import FeatureSet, TrainingView
+from methods.features.feature_set import FeatureSet, TrainingView
 
 if TYPE_CHECKING:
     from bench.plan import Run

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bench.errors import OptionError
 from datasets.errors import unknown_name
-from methods.backbone_choice import WeightsKind
-from methods.formula_backbone.shipped import ARCHITECTURE, FORMULA
+from methods.backbones.choice import WeightsKind
+from methods.backbones.shipped import ARCHITECTURE, FORMULA
 
 KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "random", "shipped")
 """What a user may say of weights."""

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)`` now and then while fitting."""

@@ -34,12 +34,10 @@ def known_detectors(packages: tuple[str, ...] = ("methods", "baselines")) -> dic
     """All detectors by name, sorted.
 
     Args:
-        packages: Packages whose modules are imported to find detectors.
+        packages: Packages whose modules, and those of their folders, are imported to find detectors.
     """
     for package_name in packages:
-        package = importlib.import_module(package_name)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package_name}.{module.name}")
+        _import_all(package_name)
     return dict(sorted(_REGISTRY.items()))
 
 
@@ -53,3 +51,12 @@ def find_detector(name: str) -> type[Detector]:
     if name not in detectors:
         raise unknown_name("method", name, detectors)
     return detectors[name]
+
+
+def _import_all(package_name: str) -> None:
+    package = importlib.import_module(package_name)
+    for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
+        if module.ispkg:
+            _import_all(module.name)
+        else:
+            importlib.import_module(module.name)

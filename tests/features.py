@@ -8,10 +8,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from methods.backbone import Backbone
-from methods.backbone_choice import BackboneChoice
+from methods.backbones.backbone import Backbone
+from methods.backbones.choice import BackboneChoice
 from methods.detector import Batch
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 
 
 class FakeImages:

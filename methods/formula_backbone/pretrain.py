@@ -30,13 +30,13 @@ from datasets.errors import UniBoardError
 from datasets.samples.fingerprint import file_digest
 from datasets.storage.atomic import written
 from datasets.storage.temporary_files import sweep
+from methods.backbones.shipped import ARCHITECTURE, STRIDES
 from methods.errors import CheckpointError
 from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch
 from methods.formula_backbone.pool import open_pool
-from methods.formula_backbone.shipped import ARCHITECTURE, STRIDES
-from methods.schedule import learning_rate
-from methods.training_checkpoint import load_intact
+from methods.training.resume import load_intact
+from methods.training.schedule import learning_rate
 
 _WEIGHTS = {8: 0.5, 16: 1.0}
 """Of the losses of the target grids."""
@@ -94,7 +94,7 @@ class Pupil(nn.Module):
         if tuple(widths) != STRIDES:
             raise ValueError(f"{ARCHITECTURE} has features at strides {tuple(widths)}, not {STRIDES}")
         self.heads = nn.ModuleDict({str(stride): nn.Linear(widths[stride], classes) for stride in _WEIGHTS})
-        config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbone.py will normalise
+        config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbones/backbone.py will normalise
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
 

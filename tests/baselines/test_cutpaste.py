@@ -17,7 +17,7 @@ from baselines.gaussian_density import GaussianDensity
 from baselines.receptive_field_upsampling import receptive_field_upsample
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from baselines.procedural_textures import procedural_textures
 from baselines.texture_source import AUGMENTERS, DirectoryTextures, ProceduralTextures, varied
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")

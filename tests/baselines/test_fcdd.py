@@ -15,8 +15,8 @@ from baselines.fcdd import FCDD, FCDDConfig, local_contrast, one_class_loss
 from baselines.receptive_field_upsampling import receptive_field_upsample
 from methods.detector import Batch, FitContext
 from methods.errors import BackboneError, ConfigError
-from methods.feature_batch import layout_of
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
+from methods.features.batch import layout_of
 from tests.features import FakeImages, random_backbone, structured_images
 
 CPU = torch.device("cpu")

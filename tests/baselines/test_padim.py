@@ -7,10 +7,10 @@ from scipy.ndimage import gaussian_filter
 
 import baselines.padim
 from baselines.padim import PaDiM, PaDiMConfig
+from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
-from methods.features import FeatureLayout
-from methods.smoothing import gaussian_smooth
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages
 
 LAYOUT = FeatureLayout(32, (3, 4, 5), (8, 4, 2))

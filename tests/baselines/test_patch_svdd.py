@@ -11,7 +11,7 @@ from baselines.patch_svdd import PatchSVDD, PatchSVDDConfig, PatchSVDDNetworks, 
 from baselines.patch_svdd_networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")

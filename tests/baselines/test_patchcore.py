@@ -11,7 +11,7 @@ from baselines.coreset import STARTS, greedy_coreset, random_projection
 from baselines.patchcore import PatchCore, PatchCoreConfig
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages
 
 LAYOUT = FeatureLayout(32, (6, 10), (4, 2))

@@ -10,7 +10,7 @@ from baselines.patch_features import patch_features
 from baselines.simplenet import AdaptorAndDiscriminator, SimpleNet, SimpleNetConfig
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.features import FakeImages, structured
 
 LAYOUT = FeatureLayout(32, (6, 10), (4, 2))

@@ -10,7 +10,7 @@ from baselines.patch_descriptor_networks import PatchDescriptor, compactness
 from baselines.uninformed_students import UninformedStudents, UninformedStudentsConfig
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
-from methods.feature_batch import layout_of
+from methods.features.batch import layout_of
 from tests.features import FakeImages, random_backbone, structured_images
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from bench.errors import OptionError
 from bench.options import parse_list, parse_seeds
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError
-from methods.uniad import UniAD
+from methods.uniad.detector import UniAD
 
 
 def test_presets_and_overrides_are_resolved_into_typed_values():

@@ -93,7 +93,7 @@ def test_a_fit_that_fails_is_recorded_for_every_run_that_shares_it(options, monk
     def fail(*_):
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr("methods.hvq_trans.HVQTrans.fit", fail)
+    monkeypatch.setattr("methods.hvq_trans.detector.HVQTrans.fit", fail)
     records = run_all(options(("hvq_trans",), settings=("unified",)))
     assert [record.failure.message for record in records] == ["no luck"] * 2
     assert len({record.score_id for record in records}) == 2

@@ -19,7 +19,7 @@ from bench.runner import Execution, execute
 from bench.seeding import seed_everything
 from datasets.samples.sample import DatasetIndex
 from methods.detector import Prediction
-from methods.uniad import UniAD
+from methods.uniad.detector import UniAD
 from results.metrics.image import image_metrics
 from results.records.store import Store
 from tests.miniature import write_miniature_folder
@@ -261,7 +261,7 @@ def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
 
 def test_fit_reaches_neither_test_images_nor_labels(options, monkeypatch):
     """A dataset that raises when its test split is touched during a fit; nothing but batches is within reach."""
-    for name in ("methods.uniad.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.PatchCore"):
+    for name in ("methods.uniad.detector.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.PatchCore"):
         module, _, cls = name.rpartition(".")
         detector = getattr(importlib.import_module(module), cls)
         original = detector.fit

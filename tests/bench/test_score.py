@@ -21,13 +21,15 @@ from bench.overlay import overlay
 from bench.plan import make_plan
 from bench.score import category_of, find_images
 from datasets.errors import UnknownNameError
-from methods.backbone_choice import BackboneChoice
-from methods.checkpoint import open_checkpoint, save_detector
+from methods.backbones.choice import BackboneChoice
+from methods.checkpoints.checkpoint import open_checkpoint, save_detector
 from methods.detector import Batch
 from methods.errors import CheckpointError
-from methods.features import FeatureLayout
-from methods.hvq_trans import HVQTrans, HVQTransConfig
-from methods.uniad import UniAD, UniADConfig
+from methods.feature_spec import FeatureLayout
+from methods.hvq_trans.config import HVQTransConfig
+from methods.hvq_trans.detector import HVQTrans
+from methods.uniad.config import UniADConfig
+from methods.uniad.detector import UniAD
 from reports.tables import badges
 from results.leaderboard import leaderboard
 from results.records.store import Store

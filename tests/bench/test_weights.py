@@ -17,12 +17,12 @@ from bench.plan import make_plan
 from bench.weights import weights_of
 from datasets.errors import UnknownNameError
 from datasets.samples.fingerprint import file_digest
-from methods.backbone import Backbone
-from methods.backbone_choice import BackboneChoice
-from methods.checkpoint import open_checkpoint, save_detector
+from methods.backbones.backbone import Backbone
+from methods.backbones.choice import BackboneChoice
+from methods.backbones.shipped import ARCHITECTURE, FILE, FORMULA, STRIDES
+from methods.checkpoints.checkpoint import open_checkpoint, save_detector
 from methods.errors import BackboneError
-from methods.feature_batch import layout_of
-from methods.formula_backbone.shipped import ARCHITECTURE, FILE, FORMULA, STRIDES
+from methods.features.batch import layout_of
 from methods.registry import find_detector, known_detectors
 
 SOMEWHERE = Path("weights")

@@ -60,8 +60,8 @@ def instrument() -> None:
     """Log which fits begin and where trainings are resumed; write a checkpoint after every step."""
     import bench.benchmark
     import bench.turns
-    import methods.training
-    from methods.training_checkpoint import TrainingState
+    import methods.training.loop
+    from methods.training.resume import TrainingState
 
     execute, resume, estimator = bench.turns.execute, TrainingState.resume, bench.benchmark.Estimator
 
@@ -77,7 +77,7 @@ def instrument() -> None:
 
     bench.turns.execute = logged_execute
     TrainingState.resume = logged_resume
-    methods.training._CHECKPOINT_SECONDS = 0.0
+    methods.training.loop._CHECKPOINT_SECONDS = 0.0
     if os.environ.get(HASTE) == "1":
         bench.benchmark.Estimator = lambda records, probe, curves: estimator(records, probe=False, curves=curves)
         bench.benchmark.build = lambda store, site: site

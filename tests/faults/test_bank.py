@@ -13,11 +13,11 @@ import torch
 
 from datasets.errors import StorageError
 from datasets.index.mvtec_layout import index_folder
-from methods.backbone import Backbone
-from methods.backbone_choice import BackboneChoice
-from methods.bank_file import BankFile, page_checksum
-from methods.features import FeatureSpec
-from tests.methods.test_feature_bank import bank
+from methods.backbones.backbone import Backbone
+from methods.backbones.choice import BackboneChoice
+from methods.feature_spec import FeatureSpec
+from methods.features.bank_file import BankFile, page_checksum
+from tests.methods.features.test_bank import bank
 from tests.miniature import write_miniature_folder
 
 SPEC = FeatureSpec(64, (8, 16), images=True)

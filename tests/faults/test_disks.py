@@ -25,7 +25,7 @@ from results.errors import RecordError
 from results.records.store import Store
 from tests.bench.test_cli import arguments
 from tests.bench.test_runner import run_all
-from tests.methods.test_training import CPU, equal, train
+from tests.methods.training.test_loop import CPU, equal, train
 from tests.miniature import write_miniature_folder
 from tests.records import make_record, make_scores
 
@@ -143,7 +143,7 @@ def test_a_full_cache_shows_in_message_and_exit_code(folder, tmp_path, small_dis
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before_it(tmp_path, small_disk, monkeypatch):
-    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, expected = train(FitContext(0, CPU))
     disk = small_disk(tmp_path / "disk", 2048)
     checkpoint = disk.place / "checkpoints" / "state.pt"
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before_it(tmp_path, 
 
 @pytest.mark.parametrize("damage", ["flip", "foreign", "another network"])
 def test_a_damaged_checkpoint_is_told_and_the_training_starts_anew(tmp_path, monkeypatch, damage):
-    monkeypatch.setattr("methods.training._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, _ = train(FitContext(0, CPU))
     checkpoint = tmp_path / "state.pt"
 

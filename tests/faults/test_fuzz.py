@@ -29,7 +29,7 @@ from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import find_dataset
 from datasets.index.verify import verify_root
 from datasets.samples.images import decode, decode_mask, image_size, load_image, load_mask
-from methods.bank_file import BankFile
+from methods.features.bank_file import BankFile
 from results.errors import RecordError, ResultsError
 from results.records.store import Store, read_record
 from results.records.thumbnails import Pictures, read_pictures, write_pictures

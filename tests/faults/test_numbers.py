@@ -17,7 +17,7 @@ from methods.errors import FitError
 from results.records.store import Store
 from tests.bench.conftest import small_for
 from tests.bench.test_runner import run_all
-from tests.methods.test_training import CPU, train
+from tests.methods.training.test_loop import CPU, train
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from methods.detector import Batch, Detector, FitContext
-from methods.feature_batch import batch_from_images, layout_of
-from methods.features import FeatureLayout, FeatureSpec
+from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.features.batch import batch_from_images, layout_of
 from methods.registry import known_detectors
 from tests.features import FakeImages, random_backbone, rows_of, structured, structured_images
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 import methods.formula_backbone
-from methods.backbone import Backbone
-from methods.backbone_choice import BackboneChoice
+from methods.backbones.backbone import Backbone
+from methods.backbones.choice import BackboneChoice
 from methods.formula_backbone import mosaic, scene
 from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch, targets

@@ -10,7 +10,7 @@ from bench.options import Options
 from bench.plan import load_backbone, make_plan
 from bench.seeding import seed_everything
 from methods.detector import FitContext
-from methods.feature_batch import layout_of
+from methods.features.batch import layout_of
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods.products import linear
+from methods.blocks.linear import linear
 from tests.performance.stopwatch import median_seconds
 
 _SIDE = 2048

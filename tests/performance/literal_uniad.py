@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.uniad import UniADConfig
+from methods.uniad.config import UniADConfig
 
 Draw = Callable[[Tensor], Tensor]
 

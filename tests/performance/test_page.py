@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from methods.products import linear
+from methods.blocks.linear import linear
 from tests.performance import page
 from tests.performance.ceiling import products_of
 
@@ -77,7 +77,7 @@ def test_a_row_measured_anew_replaces_that_of_its_machine_alone(written):
 
 @pytest.mark.parametrize("onednn", [True, False])
 def test_products_of_both_libraries_are_counted(monkeypatch, onednn):
-    monkeypatch.setattr("methods.products.onednn_is_faster", lambda: onednn)
+    monkeypatch.setattr("methods.blocks.linear.onednn_is_faster", lambda: onednn)
     x, weight = torch.randn(4, 25, 50, requires_grad=True), torch.randn(30, 50, requires_grad=True)
     assert products_of(lambda: linear(x, weight).sum().backward()) == 3 * 2 * 100 * 50 * 30
     assert products_of(lambda: F.conv2d(torch.ones(1, 2, 4, 4), torch.ones(3, 2, 1, 1))) == 2 * 16 * 2 * 3

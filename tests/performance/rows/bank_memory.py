@@ -18,7 +18,7 @@ from baselines.padim import PaDiM, PaDiMConfig
 from baselines.patchcore import PatchCore, PatchCoreConfig
 from bench.provenance import peak_memory
 from methods.detector import Batch, FitContext
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import in_fresh_process
 

@@ -14,9 +14,9 @@ from torchvision.transforms import v2
 
 from datasets.samples.images import load_images
 from datasets.samples.sample import DatasetIndex, Sample
-from methods.backbone import NO_BACKBONE, NoBackbone
-from methods.feature_bank import BankSettings, FeatureBank
-from methods.features import FeatureSpec
+from methods.backbones.backbone import NO_BACKBONE, NoBackbone
+from methods.feature_spec import FeatureSpec
+from methods.features.bank import BankSettings, FeatureBank
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import in_turns, seconds_of
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from baselines.padim import PaDiM, PaDiMConfig
 from methods.detector import Batch, FitContext
-from methods.features import FeatureLayout
+from methods.feature_spec import FeatureLayout
 from tests.performance.peers.anomalib_parts import part
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import in_turns

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbones.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, FitContext
-from methods.feature_batch import batch_from_images
-from methods.features import FeatureLayout
-from methods.training import Precision
-from methods.uniad import UniAD, UniADConfig
+from methods.feature_spec import FeatureLayout
+from methods.features.batch import batch_from_images
+from methods.training.loop import Precision
+from methods.uniad.config import UniADConfig
+from methods.uniad.detector import UniAD
 from tests.performance.ceiling import floor_in_words, products_of
 from tests.performance.literal_uniad import LiteralTraining, LiteralUniAD
 from tests.performance.row import Outcome, Row
@@ -82,7 +83,7 @@ def measure(precision: Precision) -> Outcome:
         ours / OUR_STEPS,
         theirs / THEIR_STEPS,
         3,
-        "losses equal to 1e-5 over 3 steps: tests/methods/test_literal_uniad.py",
+        "losses equal to 1e-5 over 3 steps: tests/methods/uniad/test_literal.py",
         notes=notes,
     )
 

@@ -22,12 +22,12 @@ from baselines.patchcore import PatchCore
 from datasets.index.open_dataset import open_dataset
 from datasets.samples.images import load_images
 from datasets.samples.sample import DatasetIndex, Sample, Split
-from methods.backbone import Backbone, BackboneChoice
+from methods.backbones.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, Detector, FitContext, TrainingSet
-from methods.feature_bank import BankSettings, FeatureBank
-from methods.feature_batch import batch_from_images, layout_of
-from methods.features import FeatureSpec
-from methods.uniad import UniAD
+from methods.feature_spec import FeatureSpec
+from methods.features.bank import BankSettings, FeatureBank
+from methods.features.batch import batch_from_images, layout_of
+from methods.uniad.detector import UniAD
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import seconds_of
 

@@ -1,0 +1,1 @@
+"""Frozen backbones: which networks, which weights, which padding."""

@@ -1,0 +1,142 @@
+"""timm's networks cut after the stage in use, filled with the weights of a choice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from datasets.errors import unknown_name
+from datasets.samples.fingerprint import file_digest
+from methods.backbones.choice import FROM_FILE, BackboneChoice
+from methods.errors import BackboneError
+
+RANDOM_SEED = 0
+"""Of random weights: the same for every run, for the feature bank is shared."""
+
+
+def require_known_tag(name: str) -> None:
+    """Raise an ``UnknownNameError`` for a tag that timm does not have for this model."""
+    model, _, tag = name.partition(".")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{model}.*")]
+    if tag and tag not in known:
+        raise unknown_name(f"weights tag of {model}", tag, known)
+
+
+@lru_cache(maxsize=64)
+def strides_of(name: str) -> tuple[int, ...]:
+    """Strides of all feature maps of a timm model, without allocating its weights."""
+    with torch.device("meta"):
+        try:
+            model = timm.create_model(name, pretrained=False, features_only=True)
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            raise BackboneError(
+                f"timm can't cut '{name}' into feature maps ({error}). Choose another backbone."
+            ) from error
+    return tuple(model.feature_info.reduction())
+
+
+def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
+    """The network with its weights, cut after the last of the stages.
+
+    Args:
+        choice: What to make.
+        out_indices: Numbers of the feature maps that it gives, of ``strides_of``.
+
+    Raises:
+        BackboneError: If the weights can't be had or do not fit, or the network gives no feature maps.
+    """
+    options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
+    if choice.weights == "pretrained":
+        try:
+            model = timm.create_model(choice.timm_name, pretrained=True, **options)
+        except Exception as error:  # every hub client has its own error types
+            raise BackboneError(
+                f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "
+                f"timm downloads them once. Without: put {choice.name}.safetensors (timm's key names) into a directory "
+                "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on its rows)."
+            ) from error
+        return _cut(choice.name, model)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(RANDOM_SEED)
+    model = timm.create_model(choice.architecture, pretrained=False, **options)
+    torch.random.set_rng_state(state)
+    model = _cut(choice.name, model)
+    if choice.weights in FROM_FILE:
+        _load(model, choice.file)
+    return model
+
+
+def _cut(name: str, model: Any) -> Any:
+    """Drop the blocks behind the last stage in use: timm keeps, and computes, them for some architectures.
+
+    A weight that gets no gradient from the features does not act on them.
+
+    Raises:
+        BackboneError: If the model takes only images of its own size, or gives something other than (B, C, h, w).
+    """
+    model.eval()
+    channels = model.feature_info.channels()
+    try:
+        features = model(torch.zeros(1, 3, 64, 64))
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(f"Backbone '{name}' does not take images of any size ({error}). Choose another.") from error
+    if [feature.shape[1] for feature in features] != channels:
+        raise BackboneError(f"Backbone '{name}' does not give maps of shape (B, C, h, w). Choose another.")
+    sum(feature.float().sum() for feature in features).backward()
+    for child in model.children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            while len(child) and all(p.grad is None for p in child[-1].parameters()) and list(child[-1].parameters()):
+                del child[-1]
+    model.zero_grad(set_to_none=True)
+    return model
+
+
+def _load(model: nn.Module, file: Path) -> None:
+    """Fill the model from a file; keys outside the stages in use are ignored, a missing one inside is an error."""
+    if not file.is_file():
+        present = sorted(p.name for p in file.parent.glob("*.safetensors")) if file.parent.is_dir() else []
+        raise BackboneError(
+            f"{file}: no such weights file. "
+            + (
+                f"The directory has {', '.join(present)}; choose with BACKBONE=..."
+                if present
+                else "The directory has none."
+            )
+        )
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise BackboneError(f"{file}: not a safetensors file ({error}).") from error
+    wanted = model.state_dict()
+    # A counter of training batches: no weight, and many files leave it out.
+    missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise BackboneError(
+            f"{file}: lacks {len(missing)} of the {len(wanted)} tensors of the stages in use, first '{missing[0]}'."
+        )
+    for key, tensor in wanted.items():
+        if key in weights and weights[key].shape != tensor.shape:
+            raise BackboneError(
+                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, the model wants {tuple(tensor.shape)}."
+            )
+    model.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)
+
+
+def weights_hash(choice: BackboneChoice, model: nn.Module) -> str:
+    """SHA-256 of the weights' file, or of names, shapes and values where there is none."""
+    if choice.weights in FROM_FILE:
+        return file_digest(choice.file).hex()
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(json.dumps([key, list(tensor.shape), str(tensor.dtype)]).encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""Products of float32 matrices on a CPU, by the library that is faster on its processor.
+
+torch leaves them to MKL, which uses half of the vector width of AMD's processors with AVX-512, and convolutions to
+oneDNN, which uses all of it: on a Zen 5 a core reaches 108 and 240 GFLOP/s. So products go to oneDNN there; on other
+processors, in other types, under autocast and on a GPU all is torch's.
+The choice depends on the machine alone, never on a measurement: runs of one machine stay reproducible.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.blocks.processor import processor
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x @ weight.T + bias``.
+
+    Args:
+        x: (..., C).
+        weight: (D, C).
+        bias: (D,) or None.
+
+    Returns:
+        (..., D).
+    """
+    if _by_onednn(x, weight):
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+            return _Linear.apply(x, weight, bias)
+        return _product(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, with ``linear`` as its product."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., C) to (..., D)."""
+        return linear(input, self.weight, self.bias)
+
+
+class _Linear(torch.autograd.Function):
+    """``linear`` by oneDNN, in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        of_x = _product(gradient, weight.T) if needs_x else None
+        of_weight = of_bias = None
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        if needs_weight:
+            inputs = x.reshape(-1, x.shape[-1])
+            # oneDNN is faster where the result has more columns than rows.
+            wide = weight.shape[0] > weight.shape[1]
+            of_weight = _product(inputs.T, rows.T).T if wide else _product(rows.T, inputs.T)
+        if needs_bias:
+            of_bias = rows.sum(dim=0)
+        return of_x, of_weight, of_bias
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def _by_onednn(x: Tensor, weight: Tensor) -> bool:
+    return (
+        x.dtype == weight.dtype == torch.float32
+        and x.device.type == "cpu"
+        and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.enabled
+        and onednn_is_faster()
+    )
+
+
+@lru_cache(maxsize=1)
+def onednn_is_faster() -> bool:
+    """Whether oneDNN computes float32 products with wider vectors than MKL does on this machine's processor."""
+    return (
+        torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and "AVX512" in torch.backends.cpu.get_cpu_capability()
+        and "AuthenticAMD" in processor("vendor_id")
+    )

@@ -1,0 +1,281 @@
+"""Fitted detectors in files: this project's own (``safetensors``) and those that authors publish.
+
+The header of an own file says which detector it holds: method and version, configuration, feature layout, and the
+backbone whose features it was trained on. ``released.py`` infers the same from the
+shapes of a published file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import torch
+from safetensors import SafetensorError
+
+from datasets.errors import UniBoardError, unknown_name
+from datasets.samples.fingerprint import file_digest
+from methods.backbones.backbone import AnyBackbone
+from methods.backbones.choice import Padding, WeightsKind
+from methods.backbones.native_padding import has_native_padding
+from methods.checkpoints.released import complete_state, read_checkpoint, sizes_of
+from methods.checkpoints.state_file import read_description, read_state, save_state
+from methods.detector import Detector
+from methods.errors import CheckpointError
+from methods.feature_spec import FeatureLayout
+from methods.features.batch import layout_of
+from methods.registry import find_detector
+
+PUBLISHED_WITH_NATIVE_PADDING = ("uniad", "hvq_trans")
+
+
+@dataclass(frozen=True)
+class RecordedBackbone:
+    """The backbone whose features a detector was trained on, as its file says.
+
+    Attributes:
+        name: timm name.
+        weights: Kind of weights.
+        sha256: Of the weights; empty where the file does not say.
+        padding: See ``BackboneChoice``.
+    """
+
+    name: str
+    weights: WeightsKind
+    sha256: str
+    padding: Padding
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of a fitted detector. Its tensors are read when the detector is built.
+
+    Attributes:
+        file: Where.
+        sha256: Of the file when it was opened.
+        detector_class: What it holds.
+        config: The detector's configuration.
+        layout: The features that it was trained on; of a published one with channels of all taps together where the
+            detector concatenates them.
+        backbone: Whose features.
+        published: By the method's authors, not by this project.
+        changed: Fields of the configuration that were given when the file was opened.
+        remarks: What the user should know, in words.
+    """
+
+    file: Path
+    sha256: str
+    detector_class: type[Detector]
+    config: Any
+    layout: FeatureLayout = field(repr=False)
+    backbone: RecordedBackbone
+    published: bool
+    changed: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.detector_class.info.name
+
+    def padding_for(self, name: str) -> Padding:
+        """The padding to use with a backbone of that name where the user names none."""
+        by_authors = self.published and self.method in PUBLISHED_WITH_NATIVE_PADDING
+        native = by_authors or self.backbone.padding == "native"
+        return "native" if native and has_native_padding(name) else "timm"
+
+    def layout_with(self, backbone: AnyBackbone) -> FeatureLayout:
+        """The layout of the features that ``backbone`` gives, which must be what the detector was trained on.
+
+        Raises:
+            CheckpointError: If they have other channels or grids.
+        """
+        spec = self.detector_class.features(self.config)
+        layout = layout_of(spec, backbone, self.layout.categories)
+        same = layout.grids[:1] == self.layout.grids[:1] and layout.total_channels == self.layout.total_channels
+        if not spec.grid:
+            same = (layout.grids, layout.channels) == (self.layout.grids, self.layout.channels)
+        if not same:
+            raise CheckpointError(
+                f"{self.file}: trained on features of {_channels(self.layout)}, but backbone '{backbone.name}' "
+                f"gives {_channels(layout)} at strides {', '.join(map(str, spec.strides))}. Choose the backbone that "
+                f"it was trained on ({self.backbone.name}?) with BACKBONE=..."
+            )
+        return layout
+
+    def build(self, layout: FeatureLayout, device: torch.device, config: Any = None) -> Detector:
+        """The fitted detector.
+
+        Args:
+            layout: Of ``layout_with``.
+            device: Where it will compute.
+            config: Another configuration than the file's; it may differ in test-time options only.
+
+        Raises:
+            CheckpointError: If the file's tensors do not fit the detector, or the file has changed.
+        """
+        if file_digest(self.file).hex() != self.sha256:
+            raise CheckpointError(f"{self.file}: the file has changed since it was opened. Start again.")
+        detector = self.detector_class(self.config if config is None else config, layout)
+        if self.published:
+            found = read_checkpoint(self.file, self.method)
+            detector.load_state(complete_state(found, detector.state(), self.file, self.method), device)
+            return detector
+        try:
+            detector.load_state(read_state(self.file), device)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.file}: its tensors do not fit the {self.detector_class.info.title} that its header describes "
+                f"({' '.join(str(error).split())[:300]})."
+            ) from error
+        return detector
+
+
+def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -> None:
+    """Write a fitted detector with a header from which ``open_checkpoint`` makes it again.
+
+    Args:
+        file: Ends in ``.safetensors``.
+        detector: Fitted.
+        backbone: ``name``, ``weights``, ``sha256`` and ``padding`` of the backbone that it was trained on.
+    """
+    layout = detector.layout
+    description = {
+        "method": detector.info.name,
+        "version": detector.info.version,
+        "config": {name: _plain(value) for name, value in vars(detector.config).items()},
+        "layout": {name: _plain(value) for name, value in vars(layout).items() if name != "backbone"},
+        "backbone": dict(backbone),
+    }
+    save_state(detector.state(), file, description)
+
+
+def open_checkpoint(
+    file: Path, method: str = "", categories: tuple[str, ...] = (), changes: Mapping[str, Any] | None = None
+) -> Checkpoint:
+    """Look at a file of a fitted detector.
+
+    Args:
+        file: Of this project (safetensors) or as its authors published it.
+        method: Needed for a published one; of an own one it must be the method that the header names.
+        categories: Names of a published class-aware detector's categories, in its order.
+        changes: Fields of the configuration that are given; of an own file only test-time options may be.
+
+    Raises:
+        CheckpointError: If it is neither, or does not fit what is asked of it.
+        UnknownNameError: If its method is not known here.
+    """
+    given = dict(changes or {})
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file.")
+    if _is_safetensors(file):
+        return _open_own(file, method, categories, given)
+    if not method:
+        raise CheckpointError(f"{file}: not a file of this project; name the method of a published checkpoint.")
+    cls = find_detector(method)
+    config, layout, remarks = sizes_of(file, method, read_checkpoint(file, method), categories, given)
+    backbone = RecordedBackbone(cls.info.presets["paper"].backbone, "pretrained", "", "timm")
+    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, True, tuple(given), remarks)
+
+
+def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: dict[str, Any]) -> Checkpoint:
+    try:
+        header = read_description(file)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{file}: not a safetensors file, or damaged ({error}).") from error
+    try:
+        name, version = str(header["method"]), int(header["version"])
+        if method and method != name:
+            raise CheckpointError(f"{file}: holds a detector of '{name}', not of '{method}'.")
+        if categories:
+            raise CheckpointError(f"{file}: its header names its categories; leave them out.")
+        cls = find_detector(name)
+        config = _config_of(cls, header["config"], file)
+        layout = FeatureLayout(**{key: _deep_tuple(value) for key, value in header["layout"].items()})
+        backbone = RecordedBackbone(**header["backbone"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file}: its header does not say which detector it holds ({error}). Only files that this project wrote "
+            "(KEEP=last, or score --save) can be read as safetensors."
+        ) from error
+    except UniBoardError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file}: {error}") from error
+    scored = {f.name for f in dataclasses.fields(config) if f.metadata.get("score")}
+    fixed = [field_name for field_name in changes if field_name not in scored]
+    if fixed:
+        raise CheckpointError(
+            f"{file}: {', '.join(fixed)} belong to the fitted detector and can't be changed; test-time options "
+            f"({', '.join(sorted(scored)) or 'none here'}) can."
+        )
+    remarks = ()
+    if version != cls.info.version:
+        remarks = (f"written by version {version} of {name}, this is version {cls.info.version}: maps may differ",)
+    config = dataclasses.replace(config, **changes)
+    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(changes), remarks)
+
+
+def method_of(file: Path) -> str:
+    """The method that an own file names in its header; empty for other files."""
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such file.")
+    try:
+        return str(read_description(file).get("method", "")) if _is_safetensors(file) else ""
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{file}: not a safetensors file, or damaged ({error}).") from error
+
+
+def _is_safetensors(file: Path) -> bool:
+    """Safetensors begin with a length of 8 bytes and a JSON object; archives and pickles do not."""
+    with file.open("rb") as stream:
+        return stream.read(9)[8:] == b"{" or file.suffix == ".safetensors"
+
+
+def _config_of(cls: type[Detector], values: Mapping[str, Any], file: Path) -> Any:
+    """The configuration from the header's JSON values; a field that is younger than the file has its default."""
+    hints = typing.get_type_hints(cls.config_type)
+    unknown = [name for name in values if name not in hints]
+    if unknown:
+        raise unknown_name(f"field of {cls.info.name} in the header", unknown[0], hints)
+    return cls.config_type(**{name: _typed(value, hints[name], f"{file}: {name}") for name, value in values.items()})
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """A JSON value as the type of a field: tuples were lists."""
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _typed(value, option, where)
+            except CheckpointError:
+                continue
+    elif origin is Literal:
+        if value in typing.get_args(hint):
+            return value
+    elif origin is tuple:
+        if isinstance(value, list):
+            return tuple(_typed(item, typing.get_args(hint)[0], where) for item in value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    raise CheckpointError(f"{where} is {value!r} in the header, which is none of its values here.")
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _deep_tuple(value: Any) -> Any:
+    return tuple(_deep_tuple(item) for item in value) if isinstance(value, list) else value
+
+
+def _channels(layout: FeatureLayout) -> str:
+    sizes = zip(layout.channels, layout.grids, strict=False)
+    return " + ".join(f"{channels} channels on {grid}x{grid}" for channels, grid in sizes)

@@ -1,0 +1,79 @@
+"""What a detector reads of an image: frozen features, the image itself, or both; and in which shapes it gets them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from methods.backbones.choice import Normalisation
+
+if TYPE_CHECKING:
+    from methods.backbones.backbone import Backbone
+
+
+Resampling = Literal["native", "average_pool_3", "bilinear_align_corners"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Taps of a frozen backbone, by stride, and whether the images themselves are wanted too.
+
+    Attributes:
+        image_size: Side of the square input image in pixels; images are resized, aspect ratio not kept, no crop.
+        strides: Strides of the taps, shallow first; the backbone's last stage output at each stride. Empty where only
+            images are wanted.
+        resampling: ``native`` gives each tap on its own grid. ``average_pool_3`` too, after a mean over 3x3 places
+            (stride 1, zeros around the border counted). ``bilinear_align_corners`` resizes all taps to ``grid`` x
+            ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
+        grid: Side of the common grid; 0 where each tap keeps its own.
+        images: Batches carry the images, as uint8.
+        normalisation: Of the pixels that the backbone gets.
+        run_strides: Strides at which the detector taps ``FeatureLayout.backbone`` itself, past the bank.
+        textures: The detector pastes images of a directory of textures (``FitContext.textures``) while it trains.
+    """
+
+    image_size: int
+    strides: tuple[int, ...]
+    resampling: Resampling = "native"
+    grid: int = 0
+    images: bool = False
+    normalisation: Normalisation = "backbone"
+    run_strides: tuple[int, ...] = ()
+    textures: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.grid > 0) != (self.resampling == "bilinear_align_corners"):
+            raise ValueError(f"grid {self.grid} does not go with resampling '{self.resampling}'")
+        if not self.strides and not self.images:
+            raise ValueError("no strides and no images: there would be nothing to read")
+
+    @property
+    def deepest(self) -> int:
+        """The largest stride that the backbone must reach; 0 where none is needed."""
+        return max((*self.strides, *self.run_strides), default=0)
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """Shapes of the features that a detector gets.
+
+    Attributes:
+        image_size: Side of the input image in pixels.
+        channels: Channels of each tap.
+        grids: Side of each tap's grid, after resampling.
+        categories: Categories trained on, sorted: for detectors that use category labels.
+        backbone: The frozen backbone, for detectors that run it themselves: on images that they have changed, or to
+            follow its gradient down to the pixels. Whoever trains a part of it trains a copy. None for detectors
+            without a backbone.
+    """
+
+    image_size: int
+    channels: tuple[int, ...]
+    grids: tuple[int, ...]
+    categories: tuple[str, ...] = ()
+    backbone: Backbone | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def total_channels(self) -> int:
+        """Channels of all taps together."""
+        return sum(self.channels)

@@ -1,0 +1,1 @@
+"""Frozen features: computed once, stored in a bank, read in batches."""

@@ -1,0 +1,1 @@
+"""HVQ-Trans (Lu et al., NeurIPS 2023)."""

@@ -1,0 +1,1 @@
+"""RLR (He et al., ECCV 2024)."""

@@ -1,0 +1,216 @@
+"""RLR: reconstruct frozen features from a learnable reference, one network per feature level.
+
+He et al., "Learning Unified Reference Representation for Unsupervised Multi-class Anomaly Detection", ECCV 2024,
+https://arxiv.org/abs/2403.11561. Sizes, initialisation and schedule follow the official code; the network and
+what the official code decides in it stand in ``methods/rlr/network.py``.
+
+Two stages of EfficientNet-b6 at 256 px (72 channels on 32x32, 200 on 16x16), each smoothed by a mean over 3x3
+places. A level of stride s has width D = 32 s and N = (256 / s)^2 tokens of C channels; 4 blocks, 8 heads,
+feed-forward 4 D. Trainable parameters of a level, of which
+ reference N C, two embeddings 2 * (C D + D), final norm 2 D, projection D C + C,
+ each block 2 * (4 D^2 + 4 D) for two attentions, 8 D^2 + 5 D for the feed-forward, 4 D for two norms.
+That is 4,341,832 at stride 8 and 17,172,680 at stride 16: 21,514,512 together.
+
+Published training: Adam, one optimiser for all levels. The paper sums the levels' losses (``paper``); the official
+code makes an update after each level's loss and, with the torch of its day, gradients of the other levels are
+zeros then, not absent: they move by their momentum (``official``).
+
+Deviations: images are resized by Pillow bilinear on uint8. Where ``jitter_probability`` is below 1, every token is
+drawn for itself, where the official code jitters an exact share of each image's tokens. Seeds are set once per run.
+The last epoch counts, where the official code keeps the best one on the test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.blocks.anomaly_map import gaussian_smooth
+from methods.blocks.dropout import DropoutSource
+from methods.blocks.jitter import jitter_tokens
+from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
+from methods.errors import ConfigError
+from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.rlr.config import RLRConfig
+from methods.rlr.network import ReferenceNetwork
+from methods.training.loop import Training, train_network
+
+
+class Levels(nn.Module):
+    """The levels' networks, independent of each other."""
+
+    def __init__(self, config: RLRConfig, layout: FeatureLayout, source: DropoutSource) -> None:
+        super().__init__()
+        sizes = zip(layout.channels, layout.grids, config.widths, config.windows, strict=True)
+        self.levels = nn.ModuleList([ReferenceNetwork(config, *size, source) for size in sizes])
+
+
+@detector
+class RLR(Detector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="rlr",
+        title="RLR",
+        family="feature reconstruction",
+        designed_for="unified",
+        paper=(
+            "He, Jiang, Peng, Wu, Chi, Liu: Learning Unified Reference Representation for Unsupervised Multi-class "
+            "Anomaly Detection. ECCV 2024"
+        ),
+        year=2024,
+        url="https://arxiv.org/abs/2403.11561",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 128,
+                    "strides": (16,),  # one level: the finer one costs four times as much
+                    "widths": (128,),
+                    "windows": (3,),
+                    "heads": 4,
+                    "layers": 2,
+                    "steps": 250,
+                    "batch_size": 8,
+                    "learning_rate": 1e-3,
+                    "schedule": "one_cycle",
+                },
+                "resnet18",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "tf_efficientnet_b6", "the paper: the losses of both levels summed"),
+            "official": Preset(
+                {"update": "per_level"},
+                "tf_efficientnet_b6",
+                "the official code: an update after each level's loss, which moves the other level by momentum",
+            ),
+        },
+        deviations=(
+            "Images are resized by Pillow on uint8. The last epoch counts, where the official code keeps the best "
+            "one on the test images."
+        ),
+    )
+    config_type = RLRConfig
+    config: RLRConfig
+
+    def __init__(self, config: RLRConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        _check(config)
+        self.dropout = DropoutSource()
+        try:
+            self.network = Levels(config, layout, self.dropout)
+        except ValueError as error:
+            raise ConfigError(f"rlr: {error}.") from error
+        self.network.eval()
+
+    @classmethod
+    def features(cls, config: RLRConfig) -> FeatureSpec:
+        """Every tap on its own grid, after a mean over 3x3 places."""
+        return FeatureSpec(config.image_size, config.strides, "average_pool_3")
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train on jittered features against clean ones."""
+        config = self.config
+        self.network.to(context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            losses = (self._loss(*level) for level in zip(self.network.levels, batch.features, strict=True))
+            if config.update == "summed":
+                yield torch.stack(list(losses)).sum()
+            else:
+                yield from losses  # lazily: a level is computed after the update for the one before
+
+        training = Training.of(config, zero_gradients=config.update == "per_level")
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
+
+    def _loss(self, level: ReferenceNetwork, clean: Tensor) -> Tensor:
+        """Loss of one level on (B, C, h, w) features, a scalar."""
+        config = self.config
+        if config.mask_probability:
+            disturbed = mask_tokens(clean, config.mask_probability)
+        else:
+            disturbed = jitter_tokens(clean, config.jitter_scale, config.jitter_probability)
+        rebuilt = level(disturbed).float()
+        loss = F.mse_loss(rebuilt, clean)
+        loss = loss + config.cosine_weight * (1 - F.cosine_similarity(rebuilt, clean, dim=1)).mean()
+        if config.reference_penalty:
+            loss = loss + config.reference_penalty * level.reference_similarity()
+        return loss
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Mean squared error plus 1 - cosine similarity per token, bilinear with aligned corners, mean over levels.
+
+        Image score: maximum of the map after a Gaussian; the map itself is not smoothed (official code).
+        """
+        device = next(self.network.parameters()).device
+        size = (self.config.image_size, self.config.image_size)
+        maps = torch.zeros(len(batch), *size, device=device)
+        for level, tap in zip(self.network.levels, batch.features, strict=True):
+            clean = tap.to(device)
+            rebuilt = level(clean)
+            error = (rebuilt - clean).square().mean(dim=1) + 1 - F.cosine_similarity(rebuilt, clean, dim=1)
+            maps += F.interpolate(error[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]
+        maps /= len(batch.features)
+        smooth = gaussian_smooth(maps, self.config.smoothing_sigma) if self.config.smoothing_sigma else maps
+        return Prediction(maps, smooth.amax(dim=(1, 2)))
+
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features of every level."""
+        device = next(self.network.parameters()).device
+        return tuple(level(tap.to(device)) for level, tap in zip(self.network.levels, batch.features, strict=True))
+
+    def state(self) -> dict[str, Tensor]:
+        """The networks' weights: ``levels.<level>.`` and the names of the official checkpoints."""
+        return self.network.state_dict()
+
+    def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Restore the networks' weights."""
+        self.network.load_state_dict(dict(state))
+        self.network.to(device).eval()
+
+    def trainable_parameters(self) -> int:
+        """Parameters of all levels, references included."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def sizes(self) -> str:
+        """Input, and tokens, width and window of each level, and depth."""
+        config = self.config
+        grids = "+".join(f"{grid}x{grid}" for grid in self.layout.grids)
+        widths, windows = "+".join(map(str, config.widths)), "+".join(map(str, config.windows))
+        return f"{config.image_size} px, {grids} tokens, width {widths}, {config.layers} layers each, window {windows}"
+
+
+def mask_tokens(features: Tensor, share: float) -> Tensor:
+    """Features (B, C, h, w) with the fraction ``share`` of each image's tokens, rounded down, set to zero."""
+    B, _, h, w = features.shape
+    rank = torch.rand(B, h * w, device=features.device).argsort(dim=1).argsort(dim=1)
+    return features * (rank >= int(share * h * w)).view(B, 1, h, w)
+
+
+def _check(config: RLRConfig) -> None:
+    """Raise a ``ConfigError`` for values that make no detector."""
+    levels = len(config.strides)
+    for name, values in (("widths", config.widths), ("windows", config.windows)):
+        if len(values) != levels:
+            raise ConfigError(
+                f"rlr: {name} {','.join(map(str, values))} are {len(values)} values for the {levels} strides "
+                f"{','.join(map(str, config.strides))}; give one for each."
+            )
+    if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
+        raise ConfigError("rlr: steps, epochs and batch_size must leave at least one step of one image.")
+    if min(config.layers, config.heads, config.mlp_ratio, config.reference_length, *config.widths) < 1:
+        raise ConfigError("rlr: layers, heads, mlp_ratio, reference_length and widths must be at least 1.")
+    if config.mask_probability > 1:
+        raise ConfigError(f"rlr: mask_probability {config.mask_probability} exceeds 1.")
+    if config.gates != "none" and config.attention != "both":
+        raise ConfigError(f"rlr: gates={config.gates} weighs LCA against MLKA; it needs attention=both.")
+    if config.reference_length > 1 and config.attention not in ("both", "lca"):
+        raise ConfigError(f"rlr: reference_length {config.reference_length} needs LCA: attention=both or lca.")
+    if config.reference_penalty and config.reference_length < 2:
+        raise ConfigError("rlr: reference_penalty compares stacked references: reference_length must be at least 2.")

@@ -1,0 +1,1 @@
+"""Plain reconstruction networks: an MLP, a CNN and a transformer."""

@@ -1,0 +1,287 @@
+"""Three plain reconstructors that learn the "identical shortcut": MLP, CNN, and a transformer without query.
+
+You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, section 3.1 and figure 2: trained on
+many categories, a plain network lowers its loss by copying whatever it is given, anomalies too, so that detection
+gets worse while the loss still falls; an MLP and a CNN more than a transformer. Features, loop and scores are those
+of ``methods/uniad``; there is no jitter, no mask and no learned query: mean squared error against the input.
+
+The paper prints no depths and no widths. THE SIZES ARE THIS PROJECT'S PROPOSAL, for C = 272 channels and D = 256:
+
+* MLP, at each token C-D-D-D-C with ReLU: 271,376 parameters =
+  C*D + D + 2 * (D*D + D) + D*C + C. ``layers=0`` is the linear map of the paper's argument.
+* CNN, 1x1 to D, three times (3x3, batch normalisation, ReLU) without residual, 1x1 to C: 1,910,800 parameters =
+  C*D + D + 3 * (9*D*D + 2*D) + D*C + C.
+* Transformer, UniAD without its three remedies: 7,516,688 parameters = UniAD's 7,717,392 less 4 query tables of
+  196*D. It is UniAD's network under ``query=none`` and no mask, dropout 0.1 kept: the decoder starts from the encoder
+  output E, and each of its layers attends from the previous output y first to E, then to y, with residual paths all
+  the way (a textbook decoder attends to y first). In the first layer y is E: both are self-attention.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.blocks.anomaly_map import prediction_from_error
+from methods.blocks.dropout import DropoutSource
+from methods.detector import (
+    Batch,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    NetworkDetector,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
+from methods.errors import ConfigError
+from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.shortcut.networks import PlainCNN, TokenMLP
+from methods.training.loop import Precision, Training, train_network
+from methods.training.schedule import ScheduleName
+from methods.uniad.config import UniADConfig
+from methods.uniad.network import UniADNetwork
+
+
+@dataclass(frozen=True)
+class ShortcutConfig:
+    """Hyper-parameters of the MLP and the CNN; the training is UniAD's, the sizes are this project's proposal.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: Taps of the backbone.
+        width: D, width of the hidden layers.
+        layers: Hidden layers of the MLP; 3x3 convolutions of the CNN.
+        epochs: Passes over the training images.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        clip: Largest norm of the gradient.
+        precision: Of the training's matrix products.
+        score_window: Side in pixels of the mean filter before the maximum that is the image score.
+    """
+
+    image_size: int = 224
+    strides: tuple[int, ...] = (2, 4, 8, 16)
+    width: int = 256
+    layers: int = 3
+    epochs: int = 1000
+    steps: int = 0
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-4
+    schedule: ScheduleName = "step"
+    clip: float = 0.1
+    precision: Precision = "float32"
+    score_window: int = field(default=16, metadata={"score": True})
+
+    @property
+    def grid(self) -> int:
+        """Side of the token grid: the deepest tap's."""
+        return self.image_size // max(self.strides)
+
+
+@dataclass(frozen=True)
+class ShortcutTransformerConfig(ShortcutConfig):
+    """Hyper-parameters of the transformer; the defaults are UniAD's.
+
+    Attributes:
+        image_size: Side of the input in pixels.
+        strides: Taps of the backbone.
+        width: D, width of the tokens.
+        layers: Encoder layers, and as many decoder layers.
+        epochs: Passes over the training images.
+        steps: Optimiser steps; 0 counts epochs.
+        batch_size: Images per step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        clip: Largest norm of the gradient.
+        precision: Of the training's matrix products.
+        score_window: Side in pixels of the mean filter before the maximum that is the image score.
+        heads: Attention heads.
+        feedforward: Width of the feed-forward layers.
+        dropout: On attention weights, inside the feed-forward layers and on every residual branch.
+    """
+
+    layers: int = 4
+    heads: int = 8
+    feedforward: int = 1024
+    dropout: float = 0.1
+
+
+def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | None = None) -> DetectorInfo:
+    """What the three share on the page.
+
+    Args:
+        name: Name on the command line.
+        title: Name for the page.
+        deviations: What is particular to this one.
+        quick: Further values of the quick preset.
+    """
+    sizes = {"image_size": 128, "strides": (4, 8, 16), "width": 128}
+    training = {"steps": 250, "batch_size": 8, "learning_rate": 1e-3, "schedule": "one_cycle"}
+    return DetectorInfo(
+        name=name,
+        title=title,
+        family="plain reconstruction",
+        designed_for="unified",
+        paper="You, Cui, Shen, Yang, Lu, Zheng, Le: A Unified Model for Multi-class Anomaly Detection. NeurIPS 2022, "
+        "section 3.1",
+        year=2022,
+        url="https://arxiv.org/abs/2206.03687",
+        version=1,
+        presets={
+            "quick": Preset({**sizes, **training, **(quick or {})}, "resnet18", "this project: CPU minutes"),
+            "paper": Preset({}, "tf_efficientnet_b4", "the paper's training of UniAD; sizes proposed by this project"),
+        },
+        deviations=f"The paper prints neither depth nor width of its plain networks: they are this project's proposal. "
+        f"{deviations} Backbone padding and image resizing deviate as in this project's UniAD.",
+    )
+
+
+class Shortcut(NetworkDetector):
+    """What the three share: features, training, scores. See the module's docstring."""
+
+    config_type = ShortcutConfig
+    config: ShortcutConfig
+    network: nn.Module
+
+    def __init__(self, config: ShortcutConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        name = self.info.name
+        if config.image_size % max(config.strides):
+            raise ConfigError(f"{name}: image_size {config.image_size} is not divisible by {max(config.strides)}.")
+        if not 1 <= config.score_window <= config.image_size:
+            raise ConfigError(f"{name}: score_window must lie between 1 and the image's {config.image_size} px.")
+        if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
+            raise ConfigError(f"{name}: steps, epochs and batch_size must leave at least one step of one image.")
+        if config.width < 1:
+            raise ConfigError(f"{name}: a width of {config.width} makes no network.")
+        self.dropout = DropoutSource()
+        try:
+            self.network = self.build()
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}.") from error
+        self.network.eval()
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """The network: (B, C, h, w) features to their reconstruction.
+
+        Raises:
+            ValueError: If the configuration makes no network.
+        """
+
+    @classmethod
+    def features(cls, config: ShortcutConfig) -> FeatureSpec:
+        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train the network to give back what it gets."""
+        config = self.config
+        self.network.to(context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            (features,) = batch.features
+            yield F.mse_loss(self.network(features).float(), features)
+
+        training = Training.of(config)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """UniAD's map (norm of the error, upsampled) and image score (maximum after a mean filter)."""
+        features = batch.features[0].to(next(self.network.parameters()).device)
+        config = self.config
+        return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
+
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features, (B, C, h, w)."""
+        return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
+
+    def sizes(self) -> str:
+        """Input, tokens and width; each adds its depth."""
+        config = self.config
+        return f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}"
+
+
+@detector
+class ShortcutMLP(Shortcut):
+    """The same MLP at every token."""
+
+    info = _info("shortcut_mlp", "MLP (shortcut)", "Here: three hidden layers of width 256 at each token.")
+
+    def build(self) -> nn.Module:
+        """See ``TokenMLP``."""
+        return TokenMLP(self.layout.total_channels, self.config.width, self.config.layers)
+
+    def sizes(self) -> str:
+        """With the number of hidden layers."""
+        return f"{super().sizes()}, {self.config.layers} hidden layers"
+
+
+@detector
+class ShortcutCNN(Shortcut):
+    """3x3 convolutions with batch normalisation."""
+
+    info = _info("shortcut_cnn", "CNN (shortcut)", "Here: three 3x3 convolutions of width 256 between two 1x1.")
+
+    def build(self) -> nn.Module:
+        """See ``PlainCNN``."""
+        if self.config.grid < 2:
+            raise ValueError("batch normalisation needs a grid of at least 2x2 tokens, not 1x1")
+        return PlainCNN(self.layout.total_channels, self.config.width, self.config.layers)
+
+    def sizes(self) -> str:
+        """With the number of convolutions."""
+        return f"{super().sizes()}, {self.config.layers} 3x3 convolutions"
+
+
+@detector
+class ShortcutTransformer(Shortcut):
+    """UniAD without query, mask and jitter."""
+
+    info = _info(
+        "shortcut_transformer",
+        "Transformer (shortcut)",
+        "Here: UniAD's network without query tables and masks, its decoder starting from the encoder output; "
+        "dropout 0.1 as in UniAD, its masks from 16 random bits an element.",
+        {"heads": 4, "feedforward": 256},
+    )
+    config_type = ShortcutTransformerConfig
+    config: ShortcutTransformerConfig
+
+    def build(self) -> nn.Module:
+        """UniAD's network with its remedies switched off."""
+        config = self.config
+        plain = UniADConfig(
+            image_size=config.image_size,
+            strides=config.strides,
+            width=config.width,
+            heads=config.heads,
+            feedforward=config.feedforward,
+            encoder_layers=config.layers,
+            decoder_layers=config.layers,
+            dropout=config.dropout,
+            query="none",
+            mask_encoder=False,
+            mask_decoder_cross=False,
+            mask_decoder_self=False,
+        )
+        return UniADNetwork(plain, self.layout.total_channels, self.dropout)
+
+    def sizes(self) -> str:
+        """With the number of layers."""
+        return f"{super().sizes()}, {self.config.layers}+{self.config.layers} layers"

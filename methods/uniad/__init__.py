@@ -1,0 +1,1 @@
+"""UniAD (You et al., NeurIPS 2022)."""

@@ -1,0 +1,144 @@
+"""UniAD: reconstruct frozen features with a layer-wise query decoder and neighbour-masked attention.
+
+You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, https://arxiv.org/abs/2206.03687.
+Sizes, initialisation and schedule follow the official code; every factor that the paper ablates is a field.
+
+Four stages of EfficientNet-b4 at 224 px, brought to 14x14 and concatenated (272 channels): 196 tokens; linear
+272 -> 256; 4 encoder and 4 decoder layers, post-norm, 8 heads, feed-forward 1024; linear 256 -> 272; mean
+squared error against the clean features. Trainable parameters at these sizes: 7,717,392, of which
+ in/out projection 272*256 + 256 + 256*272 + 272, position tables 2 * 14*128,
+ each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
+ each decoder layer 8 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 3 * 512 + 196*256, final norm 512.
+
+Deviations: images are resized by Pillow bilinear on uint8 and pass timm's ``tf_efficientnet_b4``, whose "same"
+padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout
+masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-10 the paper adds a fifth stage
+(stride 32, 720 channels in all); backbones are cut at stride 16 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.blocks.anomaly_map import prediction_from_error
+from methods.blocks.dropout import DropoutSource
+from methods.blocks.jitter import jitter
+from methods.detector import (
+    Batch,
+    DetectorInfo,
+    FitContext,
+    FitReport,
+    NetworkDetector,
+    Prediction,
+    Preset,
+    TrainingSet,
+)
+from methods.errors import ConfigError
+from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.registry import detector
+from methods.training.loop import Training, train_network
+from methods.uniad.config import UniADConfig
+from methods.uniad.network import UniADNetwork
+
+
+@detector
+class UniAD(NetworkDetector):
+    """See the module's docstring."""
+
+    info = DetectorInfo(
+        name="uniad",
+        title="UniAD",
+        family="feature reconstruction",
+        designed_for="unified",
+        paper="You, Cui, Shen, Yang, Lu, Zheng, Le: A Unified Model for Multi-class Anomaly Detection. NeurIPS 2022",
+        year=2022,
+        url="https://arxiv.org/abs/2206.03687",
+        version=1,
+        presets={
+            "quick": Preset(
+                {
+                    "image_size": 128,
+                    "strides": (4, 8, 16),  # the authors' advice for ResNets
+                    "width": 128,
+                    "heads": 4,
+                    "feedforward": 256,
+                    "neighbour_size": 3,
+                    "steps": 250,
+                    "batch_size": 8,
+                    "learning_rate": 1e-3,
+                    "schedule": "one_cycle",
+                },
+                "resnet18",
+                "this project: CPU minutes",
+            ),
+            "paper": Preset({}, "tf_efficientnet_b4", "the paper and its 8-GPU runs (batch 64)"),
+            "official": Preset({"batch_size": 8}, "tf_efficientnet_b4", "the released single-GPU checkpoint (batch 8)"),
+        },
+        deviations=(
+            "timm's tf_efficientnet_b4 pads one convolution differently from the official backbone; images are "
+            "resized by Pillow on uint8; dropout masks use 16 random bits an element. On CIFAR-10 the fifth stage "
+            "(stride 32) that the paper adds is left out."
+        ),
+    )
+    config_type = UniADConfig
+    config: UniADConfig
+
+    def __init__(self, config: UniADConfig, layout: FeatureLayout) -> None:
+        super().__init__(config, layout)
+        if config.image_size % max(config.strides):
+            raise ConfigError(f"uniad: image_size {config.image_size} is not divisible by {max(config.strides)}.")
+        if config.score_window > config.image_size:
+            raise ConfigError(f"uniad: score_window {config.score_window} exceeds the image of {config.image_size} px.")
+        if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
+            raise ConfigError("uniad: steps, epochs and batch_size must leave at least one step of one image.")
+        self.dropout = DropoutSource()
+        try:
+            self.network = UniADNetwork(config, layout.total_channels, self.dropout)
+        except ValueError as error:
+            raise ConfigError(f"uniad: {error}.") from error
+        self.network.eval()
+
+    @classmethod
+    def features(cls, config: UniADConfig) -> FeatureSpec:
+        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
+
+    def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
+        """Train on jittered features against clean ones."""
+        config = self.config
+        self.network.to(context.device)
+
+        def losses_of(batch: Batch) -> Iterator[Tensor]:
+            (clean,) = batch.features
+            rebuilt = self.network(jitter(clean, config.jitter_scale, config.jitter_probability))
+            yield F.mse_loss(rebuilt.float(), clean)
+
+        training = Training.of(config)
+        return train_network(self, self.network, losses_of, train, context, training, self.dropout)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch) -> Prediction:
+        """Norm over channels of the reconstruction error, bilinear with aligned corners to the image size.
+
+        Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
+        """
+        features = batch.features[0].to(next(self.network.parameters()).device)
+        config = self.config
+        return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
+
+    @torch.inference_mode()
+    def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The rebuilt features, (B, C, h, w)."""
+        return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
+
+    def sizes(self) -> str:
+        """Input, tokens, width and depth."""
+        config = self.config
+        return (
+            f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}, "
+            f"{config.encoder_layers}+{config.decoder_layers} layers, neighbour window {config.neighbour_size}"
+        )

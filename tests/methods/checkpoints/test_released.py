@@ -1,0 +1,279 @@
+"""Checkpoints as they are published, and this project's own: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from datasets.errors import UniBoardError
+from methods.checkpoints.checkpoint import open_checkpoint, save_detector
+from methods.checkpoints.released import read_checkpoint
+from methods.checkpoints.state_file import read_description, save_state
+from methods.detector import Batch
+from methods.errors import CheckpointError
+from methods.feature_spec import FeatureLayout
+from methods.hvq_trans.config import HVQTransConfig
+from methods.hvq_trans.detector import HVQTrans
+from methods.uniad.config import UniADConfig
+from methods.uniad.detector import UniAD
+from tests.released import (
+    hvq_trans_shapes,
+    random_tensors,
+    rlr_shapes,
+    uniad_shapes,
+    write_hvq_trans,
+    write_rlr,
+    write_uniad,
+)
+
+CPU = torch.device("cpu")
+BACKBONE = {"name": "resnet18", "weights": "random", "sha256": "ab", "padding": "timm"}
+MVTEC = (
+    *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
+    *("pill", "screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
+)
+
+
+@pytest.fixture(scope="module")
+def uniad(tmp_path_factory) -> Path:
+    return write_uniad(tmp_path_factory.mktemp("uniad") / "ckpt.pth.tar", best_metric=np.float64(0.97))
+
+
+def rewritten(file: Path, changed: dict, target: Path) -> Path:
+    """A copy of a UniAD file with other tensors; None leaves one out."""
+    content = torch.load(file, weights_only=False)
+    for name, tensor in changed.items():
+        content["state_dict"][f"module.reconstruction.{name}"] = tensor
+    content["state_dict"] = {name: tensor for name, tensor in content["state_dict"].items() if tensor is not None}
+    torch.save(content, target)
+    return target
+
+
+def built(file: Path, method: str, **more):
+    checkpoint = open_checkpoint(file, method, **more)
+    return checkpoint, checkpoint.build(checkpoint.layout, CPU)
+
+
+def test_a_published_uniad_has_every_name_and_shape_of_the_detector(uniad):
+    checkpoint, detector = built(uniad, "uniad")
+    assert checkpoint.config == UniADConfig()
+    assert checkpoint.remarks == ()
+    state = detector.state()
+    assert {name: tuple(tensor.shape) for name, tensor in state.items()} == uniad_shapes()
+    expected = random_tensors(uniad_shapes())
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+    assert detector.trainable_parameters() == 7_717_392
+
+
+def test_the_prefix_of_parallel_training_may_be_absent(uniad, tmp_path):
+    bare = write_uniad(tmp_path / "bare.pth", prefix="")
+    assert read_checkpoint(bare, "uniad").keys() == read_checkpoint(uniad, "uniad").keys()
+
+
+def test_a_published_rlr_is_a_list_of_levels(tmp_path):
+    checkpoint, detector = built(write_rlr(tmp_path / "rlr.pth"), "rlr")
+    assert checkpoint.remarks == ()
+    assert checkpoint.layout == FeatureLayout(256, (72, 200), (32, 16))
+    shapes = {name: tuple(tensor.shape) for name, tensor in detector.state().items()}
+    assert shapes == {f"levels.0.{name}": shape for name, shape in rlr_shapes(72, 1024, 256).items()} | {
+        f"levels.1.{name}": shape for name, shape in rlr_shapes(200, 256, 512).items()
+    }
+    assert detector.trainable_parameters() == 21_514_512
+
+
+def test_sizes_other_than_the_papers_are_told_by_the_shapes(tmp_path):
+    small = write_uniad(tmp_path / "u.pth", random_tensors(uniad_shapes(grid=16, channels=512)))
+    checkpoint, detector = built(small, "uniad")
+    assert (checkpoint.config.image_size, checkpoint.layout.total_channels) == (256, 512)
+    assert checkpoint.remarks == ("image_size is 256 by the shapes (the paper: 224)",)
+    assert detector.sizes().startswith("256 px, 16x16 tokens")
+    checkpoint, _ = built(write_rlr(tmp_path / "r.pth", (56, 160), image_size=512), "rlr")
+    assert checkpoint.config.windows == (11, 7)
+    assert checkpoint.layout == FeatureLayout(512, (56, 160), (64, 32))
+
+
+def test_what_shapes_do_not_tell_can_be_given(uniad, tmp_path):
+    checkpoint = open_checkpoint(uniad, "uniad", changes={"neighbour_size": 9})
+    assert checkpoint.config.neighbour_size == 9
+    odd = write_rlr(tmp_path / "odd.pth", (72, 200), image_size=128)
+    with pytest.raises(CheckpointError, match=r"no local window.*rlr\.windows"):
+        open_checkpoint(odd, "rlr")
+    config = open_checkpoint(odd, "rlr", changes={"windows": (5, 3)}).config
+    assert (config.image_size, config.windows) == (128, (5, 3))
+
+
+def test_a_published_hvq_trans_of_15_categories_is_mvtecs(tmp_path):
+    file = write_hvq_trans(tmp_path / "hvq.pth")
+    checkpoint, detector = built(file, "hvq_trans")
+    assert checkpoint.layout.categories == MVTEC
+    assert checkpoint.config == HVQTransConfig()
+    assert detector.trainable_parameters() == 18_014_192
+    found = read_checkpoint(file, "hvq_trans")
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == hvq_trans_shapes()
+    assert all(torch.equal(detector.state()[name], tensor) for name, tensor in found.items())
+    assert not detector.router.fitted
+
+
+def test_other_numbers_of_categories_need_their_names(tmp_path):
+    file = write_hvq_trans(tmp_path / "hvq.pth", categories=2)
+    with pytest.raises(CheckpointError, match="2 categories, but their names are not in it"):
+        open_checkpoint(file, "hvq_trans")
+    with pytest.raises(CheckpointError, match="2 categories, but 3 names are given"):
+        open_checkpoint(file, "hvq_trans", ("a", "b", "c"))
+    assert open_checkpoint(file, "hvq_trans", ("b", "a")).layout.categories == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"input_proj.bias": None}, "1 missing: input_proj.bias"),
+        ({"neck.weight": torch.zeros(2)}, "1 left over: neck.weight"),
+        ({"output_proj.bias": torch.zeros(3)}, r"1 of another shape: output_proj.bias \(3 instead of 272\)"),
+        ({"input_proj.bias": None, "extra": torch.zeros(2)}, "1 missing: input_proj.bias. 1 left over: extra"),
+        ({f"more.{i}": torch.zeros(1) for i in range(14)}, "14 left over: more.0, .*more.9 and 4 more"),
+    ],
+)
+def test_wrong_keys_are_named_with_the_file(uniad, tmp_path, changed, message):
+    file = rewritten(uniad, changed, tmp_path / "wrong.pth")
+    with pytest.raises(CheckpointError, match=rf"wrong\.pth: .*{message}"):
+        built(file, "uniad")
+
+
+def test_wrong_keys_of_the_other_methods_are_named_too(tmp_path):
+    levels = [random_tensors(rlr_shapes(72, 1024, 256)), random_tensors(rlr_shapes(200, 256, 512))]
+    del levels[1]["encoder.encode_layers.2.nsa.out_proj.bias"]
+    torch.save({"state_dict": levels}, tmp_path / "rlr.pth")
+    with pytest.raises(CheckpointError, match=r"1 missing: levels\.1\.encoder\.encode_layers\.2\.nsa\.out_proj\.bias"):
+        built(tmp_path / "rlr.pth", "rlr")
+    tensors = random_tensors(hvq_trans_shapes(2)) | {"router.weight": torch.zeros(1)}
+    del tensors["quantize_list_3.1.embed"]
+    file = write_hvq_trans(tmp_path / "hvq.pth", tensors=tensors)
+    with pytest.raises(CheckpointError, match=r"missing: quantize_list_3\.1\.embed"):
+        built(file, "hvq_trans", categories=("a", "b"))
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_file_that_holds_code_is_refused_and_the_code_is_not_run(tmp_path, archive):
+    file, trace = tmp_path / "evil.pth", tmp_path / "ran"
+    torch.save({"state_dict": Malicious(trace)}, file, _use_new_zipfile_serialization=archive)
+    with pytest.raises(CheckpointError, match=r"evil\.pth: refused.*Save the tensors alone"):
+        read_checkpoint(file, "uniad")
+    assert not trace.exists()
+    pickle.loads(pickle.dumps(Malicious(trace)))  # noqa: S301 - the trap does work
+    assert trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"\x80\x02\xff\xff", b"PK\x03\x04" + b"\0" * 50])
+def test_other_files_are_no_checkpoints(tmp_path, content):
+    file = tmp_path / "file.pth"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"file\.pth: not a checkpoint"):
+        read_checkpoint(file, "uniad")
+
+
+def test_wrong_contents_and_methods_are_told(tmp_path, uniad):
+    torch.save({"model": {}}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="a dict with 'state_dict'"):
+        read_checkpoint(tmp_path / "a.pth", "uniad")
+    with pytest.raises(CheckpointError, match="a list with one dict per level"):
+        read_checkpoint(uniad, "rlr")
+    with pytest.raises(CheckpointError, match="no form of a published checkpoint of 'padim'"):
+        read_checkpoint(uniad, "padim")
+    with pytest.raises(CheckpointError, match="name the method"):
+        open_checkpoint(uniad)
+    with pytest.raises(CheckpointError, match="knows no categories"):
+        open_checkpoint(uniad, "uniad", ("a",))
+    with pytest.raises(CheckpointError, match="no such file"):
+        open_checkpoint(tmp_path / "none.pth", "uniad")
+
+
+def own_file(file: Path, **config) -> tuple[UniAD, Path]:
+    small = {"image_size": 64, "strides": (8, 16), "width": 32, "heads": 4, "feedforward": 32, "neighbour_size": 1}
+    detector = UniAD(UniADConfig(**{**small, **config}), FeatureLayout(64, (6, 8), (4, 4), ("bolt", "cloth")))
+    save_detector(file, detector, BACKBONE)
+    return detector, file
+
+
+def test_a_file_of_this_project_says_which_detector_it_holds(tmp_path):
+    detector, file = own_file(tmp_path / "own.safetensors", query="first")
+    checkpoint, again = built(file, "")
+    assert checkpoint.config == detector.config
+    assert checkpoint.layout == detector.layout
+    assert checkpoint.backbone.name == "resnet18"
+    assert not checkpoint.published
+    batch = Batch((torch.rand(2, 14, 4, 4),))
+    assert torch.equal(again.predict(batch).maps, detector.predict(batch).maps)
+
+
+def test_headers_that_do_not_fit_are_told(tmp_path):
+    detector, file = own_file(tmp_path / "own.safetensors")
+    header = read_description(file)
+
+    def with_header(**changes) -> Path:
+        save_state(detector.state(), tmp_path / "changed.safetensors", header | changes)
+        return tmp_path / "changed.safetensors"
+
+    with pytest.raises(UniBoardError, match=r"Unknown method 'unyad'\. Did you mean uniad"):
+        open_checkpoint(with_header(method="unyad"))
+    with pytest.raises(UniBoardError, match=r"Unknown field of uniad in the header 'widht'\. Did you mean width"):
+        open_checkpoint(with_header(config={"widht": 3}))
+    with pytest.raises(CheckpointError, match="query is 'some' in the header"):
+        open_checkpoint(with_header(config={"query": "some"}))
+    with pytest.raises(CheckpointError, match="its tensors do not fit the UniAD"):
+        built(with_header(config=header["config"] | {"width": 64}), "")
+    (remark,) = open_checkpoint(with_header(version=0)).remarks
+    assert remark.startswith("written by version 0 of uniad")
+    with pytest.raises(CheckpointError, match="holds a detector of 'uniad', not of 'rlr'"):
+        open_checkpoint(file, "rlr")
+    with pytest.raises(CheckpointError, match="width belong to the fitted detector"):
+        open_checkpoint(file, changes={"width": 8})
+    assert open_checkpoint(file, changes={"score_window": 4}).config.score_window == 4
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="does not say which detector"):
+        open_checkpoint(tmp_path / "foreign.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        open_checkpoint(tmp_path / "bad.safetensors")
+
+
+def test_a_file_that_changed_after_it_was_opened_is_not_loaded(tmp_path):
+    _, file = own_file(tmp_path / "own.safetensors")
+    checkpoint = open_checkpoint(file)
+    own_file(file)
+    with pytest.raises(CheckpointError, match="has changed since"):
+        checkpoint.build(checkpoint.layout, CPU)
+
+
+def small_hvq(categories: tuple[str, ...]) -> HVQTrans:
+    torch.manual_seed(0)
+    config = HVQTransConfig(image_size=64, width=16, heads=4, feedforward=16, codes=8, layers=2, levels=3)
+    return HVQTrans(config, FeatureLayout(64, (6, 6, 6, 6), (4, 4, 4, 4), categories))
+
+
+def test_without_a_router_the_nearest_top_codebook_tells_the_category():
+    detector = small_hvq(("one", "other", "third"))
+    features = torch.rand(3, 24, 4, 4)
+    with torch.no_grad():
+        tokens = detector.network.encode(features)[-1]  # (3, 16, 16)
+        for image, category in enumerate((2, 0, 1)):
+            detector.network.codebook(2, category).embed.copy_(tokens[image, :8].t())
+    names, how = detector.choose_categories(features)
+    assert names == ("third", "one", "other")
+    assert how == "predicted (codebook)"
+    detector.router.bias.copy_(torch.tensor([0.0, 0.0, 1.0]))
+    detector.router.weight[0, 0] = 1e-9
+    assert detector.choose_categories(features) == (("third",) * 3, "predicted")
+    assert small_hvq(("alone",)).choose_categories(features) == (("alone",) * 3, "predicted")

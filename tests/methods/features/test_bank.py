@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from datasets.index.mvtec_layout import index_folder
+from datasets.samples.images import load_images
+from methods.backbones.backbone import Backbone
+from methods.backbones.choice import BackboneChoice
+from methods.errors import BackboneError
+from methods.feature_spec import FeatureSpec
+from methods.features.bank import BankSettings, FeatureBank
+from methods.features.batch import batch_from_images
+from tests.miniature import write_miniature_folder
+
+NATIVE = FeatureSpec(64, (8, 16))
+JOINT = FeatureSpec(64, (4, 8, 16), "bilinear_align_corners", 4)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone(BackboneChoice("resnet18", "random"))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return index_folder(write_miniature_folder(tmp_path_factory.mktemp("set"), train=5), "folder")
+
+
+class Counting:
+    """Makes the backbone and counts how often it is asked for a pass."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self.made = 0
+
+    def __call__(self) -> Backbone:
+        self.made += 1
+        return self.backbone
+
+
+def bank(index, backbone, directory, **settings) -> tuple[FeatureBank, Counting]:
+    maker = Counting(backbone)
+    return FeatureBank(index, maker, backbone.identity(), BankSettings(directory, **settings)), maker
+
+
+def test_kept_features_are_the_backbones(index, backbone, tmp_path):
+    features = bank(index, backbone, tmp_path, dtype="float32")[0].open(NATIVE, ["bolt"], "train")
+    images = load_images(index.root, index.split("train", "bolt"), 64)
+    expected = backbone(torch.from_numpy(images).permute(0, 3, 1, 2))
+    batch = features.batch([3, 0])
+    for tap, stride in zip(batch.features, (8, 16), strict=True):
+        torch.testing.assert_close(tap, expected[stride][[3, 0]], rtol=1e-4, atol=1e-5)
+
+
+def test_joint_taps_are_resized_with_aligned_corners_and_concatenated_shallow_first(index, backbone, tmp_path):
+    (joint,) = bank(index, backbone, tmp_path, dtype="float32")[0].open(JOINT, ["bolt"], "train").batch([1]).features
+    images = load_images(index.root, index.split("train", "bolt")[1:2], 64)
+    maps = backbone(torch.from_numpy(images).permute(0, 3, 1, 2))
+    parts = [F.interpolate(maps[s], size=(4, 4), mode="bilinear", align_corners=True) for s in (4, 8, 16)]
+    torch.testing.assert_close(joint, torch.cat(parts, dim=1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_bank_needs_no_backbone_and_taps_are_shared_between_specs(index, backbone, tmp_path):
+    bank(index, backbone, tmp_path)[0].open(FeatureSpec(64, (4, 8, 16)), ["bolt", "cloth"], "train")
+    files = {path.name for path in tmp_path.rglob("*.npy")}
+    again, maker = bank(index, backbone, tmp_path)
+    features = again.open(NATIVE, ["cloth", "bolt"], "train")
+    assert len(features) == 10
+    assert maker.made == 0
+    assert features.seconds > 0
+    assert {path.name for path in tmp_path.rglob("*.npy")} == files
+
+
+def test_categories_follow_each_other_in_the_order_asked_for(index, backbone, tmp_path):
+    store = bank(index, backbone, tmp_path)[0]
+    both = store.open(NATIVE, ["cloth", "bolt"], "train", with_categories=True)
+    batch = both.batch([0, 7, 4])
+    assert batch.categories == ("cloth", "bolt", "cloth")
+    bolt = store.open(NATIVE, ["bolt"], "train").batch([2])
+    assert torch.equal(batch.features[0][1], bolt.features[0][0])
+    assert store.open(NATIVE, ["bolt"], "train").batch([0]).categories is None
+
+
+def test_everything_that_changes_features_changes_the_key(index, backbone, tmp_path):
+    def files() -> int:
+        return len(list(tmp_path.rglob("*.json")))
+
+    tap = FeatureSpec(64, (8,))
+    bank(index, backbone, tmp_path)[0].open(tap, ["bolt"], "train")
+    counts = [files()]
+    for spec, category, settings, identity in (
+        (FeatureSpec(32, (8,)), "bolt", {}, {}),
+        (FeatureSpec(64, (16,)), "bolt", {}, {}),
+        (FeatureSpec(64, (8,), "bilinear_align_corners", 4), "bolt", {}, {}),
+        (tap, "cloth", {}, {}),
+        (tap, "bolt", {"dtype": "float32"}, {}),
+        (tap, "bolt", {}, {"weights": "0" * 64}),
+        (tap, "bolt", {}, {"mean": [0.0, 0.0, 0.0]}),
+        (tap, "bolt", {}, {"backbone": "other"}),
+    ):
+        settings_ = BankSettings(tmp_path, **settings)
+        FeatureBank(index, lambda: backbone, backbone.identity() | identity, settings_).open(spec, [category], "train")
+        counts.append(files())
+    assert counts == list(range(1, 10))
+
+
+def test_an_interrupted_pass_leaves_nothing_that_counts_as_complete(index, backbone, tmp_path, monkeypatch):
+    store, _ = bank(index, backbone, tmp_path)
+
+    def interrupted(images, spec):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.open(NATIVE, ["bolt"], "train")
+    assert not list(tmp_path.rglob("*.json"))
+    assert len(bank(index, backbone, tmp_path)[0].open(NATIVE, ["bolt"], "train").batch([0]).features) == 2
+
+
+def test_streamed_features_are_the_kept_ones(index, backbone, tmp_path):
+    kept = bank(index, backbone, tmp_path / "kept")[0].open(JOINT, ["bolt"], "test").batch([2, 5])
+    streaming, _ = bank(index, backbone, tmp_path / "streamed", limit_bytes=100)
+    streamed = streaming.open(JOINT, ["bolt"], "test").batch([2, 5])
+    assert not list((tmp_path / "streamed").rglob("*.npy"))
+    torch.testing.assert_close(streamed.features[0], kept.features[0], rtol=2e-3, atol=2e-3)
+
+
+def test_features_that_overflow_float16_are_refused(index, backbone, tmp_path):
+    store, _ = bank(index, backbone, tmp_path)
+    with pytest.raises(BackboneError, match="BANK_DTYPE=float32"):
+        store._narrow(torch.full((1, 1), 1e6))
+    assert store._narrow(torch.ones(1, 1)).dtype == np.float16
+
+
+def test_float16_features_move_no_metric_by_more_than_a_twentieth_of_a_point(options_for_dtype):
+    exact, narrow = (options_for_dtype(dtype) for dtype in ("float32", "float16"))
+    for category, result in exact.items():
+        for name, value in result.metrics.items():
+            assert narrow[category].metrics[name] == pytest.approx(value, abs=5e-4), (category, name)
+
+
+@pytest.fixture
+def options_for_dtype(tmp_path):
+    from bench.options import Options
+    from bench.plan import make_plan
+    from bench.runner import Execution, execute
+
+    root = write_miniature_folder(tmp_path / "set", train=8, good=8, per_defect=6)
+
+    def results(dtype: str):
+        options = Options(
+            dataset="folder", root=root, methods=("padim",), settings=("unified",), seeds=(0,), preset="quick",
+            weights="random", backbone="resnet18", assignments=("padim.image_size=64", "padim.channels=20"),
+            results_dir=tmp_path / dtype, cache_dir=tmp_path / "cache", bank_dtype=dtype,
+        )  # fmt: skip
+        (record,) = execute(make_plan(options)[:1], Execution(options.results_dir, options.cache_dir))
+        assert record.failure is None
+        return record.results
+
+    return results
+
+
+def test_images_are_kept_once_as_they_are_decoded(index, backbone, tmp_path, monkeypatch):
+    spec = FeatureSpec(48, (), images=True)
+    store, made = bank(index, backbone, tmp_path)
+    batch = store.open(spec, ["bolt", "cloth"], "train").batch([6, 0])
+    assert batch.features == ()
+    assert len(batch) == 2
+    expected = load_images(index.root, (index.split("train", "cloth")[1], index.split("train", "bolt")[0]), 48)
+    assert torch.equal(batch.images, torch.from_numpy(expected).permute(0, 3, 1, 2))
+    assert made.made == 0, "no backbone is needed"
+    monkeypatch.setattr("methods.features.bank.load_images", None)  # a second bank decodes nothing
+    again, _ = bank(index, backbone, tmp_path)
+    assert torch.equal(again.open(spec, ["bolt"], "train").batch([0]).images, batch.images[1:])
+
+
+def test_images_come_beside_features_where_both_are_wanted(index, backbone, tmp_path):
+    store, _ = bank(index, backbone, tmp_path, dtype="float32")
+    spec = FeatureSpec(64, (8,), images=True, normalisation="unit")
+    batch = store.open(spec, ["cloth"], "test").batch([1])
+    straight = batch_from_images(batch.pixels, backbone, spec)
+    torch.testing.assert_close(batch.features[0], straight.features[0], rtol=1e-4, atol=1e-5)
+    plain = store.open(FeatureSpec(64, (8,)), ["cloth"], "test").batch([1])
+    assert plain.images is None
+    assert not torch.allclose(plain.features[0], batch.features[0])
+    with pytest.raises(ValueError, match="images=True"):
+        _ = plain.pixels
