@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.patch_features import patch_features
+from baselines.patchcore.patch_features import patch_features
 from methods.blocks.anomaly_map import gaussian_smooth
 from methods.blocks.linear import Linear
 from methods.detector import (

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.mkd import MKD, MKDConfig
-from baselines.thin_vgg import ThinVGG
+from baselines.mkd import MKD, MKDConfig, ThinVGG
 from methods.backbones.backbone import Backbone
 from methods.backbones.choice import BackboneChoice
 from methods.detector import FitContext

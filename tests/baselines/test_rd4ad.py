@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from baselines.rd4ad import RD4AD, RD4ADConfig
-from baselines.reverse_distillation_networks import ReverseDistillation
+from baselines.rd4ad import RD4AD, RD4ADConfig, ReverseDistillation
 from methods.detector import FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout

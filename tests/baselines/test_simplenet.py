@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.patch_features import patch_features
+from baselines.patchcore.patch_features import patch_features
 from baselines.simplenet import AdaptorAndDiscriminator, SimpleNet, SimpleNetConfig
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from baselines.patchcore import PatchCore
+from baselines.patchcore.detector import PatchCore
 from bench.configuration import configure, parse_overrides, split_config
 from bench.errors import OptionError
 from bench.options import parse_list, parse_seeds

@@ -182,7 +182,7 @@ def test_kept_states_are_scored_without_training(options, monkeypatch, tmp_path)
     def no_fit(self, train, context):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("baselines.patchcore.PatchCore.fit", no_fit)
+    monkeypatch.setattr("baselines.patchcore.detector.PatchCore.fit", no_fit)
     base = opts.assignments
     again = options(
         ("patchcore",), settings=("unified",), cache_dir=opts.cache_dir, results_dir=tmp_path / "other",
@@ -261,7 +261,7 @@ def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
 
 def test_fit_reaches_neither_test_images_nor_labels(options, monkeypatch):
     """A dataset that raises when its test split is touched during a fit; nothing but batches is within reach."""
-    for name in ("methods.uniad.detector.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.PatchCore"):
+    for name in ("methods.uniad.detector.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.detector.PatchCore"):
         module, _, cls = name.rpartition(".")
         detector = getattr(importlib.import_module(module), cls)
         original = detector.fit

@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from baselines.padim import PaDiM, PaDiMConfig
-from baselines.patchcore import PatchCore, PatchCoreConfig
+from baselines.patchcore.detector import PatchCore, PatchCoreConfig
 from bench.provenance import peak_memory
 from methods.detector import Batch, FitContext
 from methods.feature_spec import FeatureLayout

@@ -9,8 +9,7 @@ import time
 import torch
 from torch import Tensor
 
-from baselines.coreset import greedy_coreset, random_projection
-from baselines.nearest_neighbour import nearest_neighbour
+from baselines.patchcore.memory_bank import greedy_coreset, nearest_neighbour, random_projection
 from tests.performance.patches import structured_patches
 from tests.performance.peers.anomalib_parts import part
 from tests.performance.row import Outcome, Row

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from baselines.nearest_neighbour import nearest_neighbour
+from baselines.patchcore.memory_bank import nearest_neighbour
 from tests.performance.ceiling import floor_in_words
 from tests.performance.patches import structured_patches
 from tests.performance.peers.anomalib_parts import part

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from baselines.padim import PaDiM
-from baselines.patchcore import PatchCore
+from baselines.patchcore.detector import PatchCore
 from datasets.index.open_dataset import open_dataset
 from datasets.samples.images import load_images
 from datasets.samples.sample import DatasetIndex, Sample, Split

@@ -10,11 +10,17 @@ from sklearn.covariance import LedoitWolf
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 
-from baselines.colour_jitter import change_brightness, change_contrast, change_hue, change_saturation, colour_jitter
-from baselines.cutpaste import CutPaste, CutPasteConfig
-from baselines.cutpaste_augmentation import cut_and_paste, random_crops, scar
-from baselines.gaussian_density import GaussianDensity
-from baselines.receptive_field_upsampling import receptive_field_upsample
+from baselines.blocks.colour_jitter import (
+    change_brightness,
+    change_contrast,
+    change_hue,
+    change_saturation,
+    colour_jitter,
+)
+from baselines.blocks.receptive_field_upsampling import receptive_field_upsample
+from baselines.cutpaste.augmentation import cut_and_paste, random_crops, scar
+from baselines.cutpaste.detector import CutPaste, CutPasteConfig
+from baselines.cutpaste.gaussian_density import GaussianDensity
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
@@ -212,7 +218,7 @@ def test_both_densities_are_fitted_to_the_trained_networks_on_uncorrupted_images
 def test_chunks_and_a_ceiling_change_nothing_but_the_sample(monkeypatch):
     found, batch = fitted(), Batch((), None, structured_images(3, 32, 5))
     whole = found.predict(batch).maps
-    monkeypatch.setattr("baselines.cutpaste._PATCHES_AT_A_TIME", 7)
+    monkeypatch.setattr("baselines.cutpaste.detector._PATCHES_AT_A_TIME", 7)
     torch.testing.assert_close(found.predict(batch).maps, whole, rtol=1e-3, atol=1e-3)
     few, all_of_them = fitted(patch_ceiling=20), fitted(patch_ceiling=225)
     assert torch.equal(few.image_density.mean, all_of_them.image_density.mean)

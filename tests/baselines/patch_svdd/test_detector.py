@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.patch_svdd import PatchSVDD, PatchSVDDConfig, PatchSVDDNetworks, distribute, jittered, neighbours
-from baselines.patch_svdd_networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
+from baselines.patch_svdd.detector import (
+    PatchSVDD,
+    PatchSVDDConfig,
+    PatchSVDDNetworks,
+    distribute,
+    jittered,
+    neighbours,
+)
+from baselines.patch_svdd.networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from baselines.patch_descriptor_networks import RECEPTIVE_FIELDS, PatchDescriptor, compactness
+from baselines.uninformed_students.networks import RECEPTIVE_FIELDS, PatchDescriptor, compactness
 from methods.backbones.backbone import Backbone
 from methods.detector import (
     Batch,

@@ -12,9 +12,9 @@ fitted to the pooled embeddings of the uncorrupted training images; a score is a
 Two such networks are trained side by side. The image-level one sees whole images and gives the image score. The
 patch-level one sees random 64x64 crops and gives the map: every 32x32 patch at stride 4 is embedded, scored under one
 Gaussian over patches of all places, and spread over its pixels by a Gaussian
-(``baselines/receptive_field_upsampling.py``).
+(``baselines/blocks/receptive_field_upsampling.py``).
 
-Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``baselines/cutpaste_network.py``).
+Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``baselines/cutpaste/network.py``).
 State: both networks; of both Gaussians the mean (D,) and the whitening matrix (D, D), D = 512.
 
 Presets: ``paper`` is the 3-way variant: 65,536 updates (the paper's 256 epochs are 256 updates each) of 32 images in
@@ -41,11 +41,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.colour_jitter import colour_jitter
-from baselines.cutpaste_augmentation import cut_and_paste, random_crops, scar
-from baselines.cutpaste_network import CutPasteNetwork
-from baselines.gaussian_density import GaussianDensity
-from baselines.receptive_field_upsampling import receptive_field_upsample
+from baselines.blocks.colour_jitter import colour_jitter
+from baselines.blocks.receptive_field_upsampling import receptive_field_upsample
+from baselines.cutpaste.augmentation import cut_and_paste, random_crops, scar
+from baselines.cutpaste.gaussian_density import GaussianDensity
+from baselines.cutpaste.network import CutPasteNetwork
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec

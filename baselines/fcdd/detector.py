@@ -6,8 +6,8 @@ https://arxiv.org/abs/2007.01760. Follows the official code (liznerski/fcdd) in 
 A VGG-11 with batch normalisation, frozen up to its third pooling; the two convolutions behind it are trained, and a 1x1
 convolution makes one channel z of them, 28x28 cells at 224 px. A = sqrt(z^2 + 1) - 1 (pseudo-Huber) is the score of a
 cell. The loss of a normal image is the mean of A over its cells; half of the images get confetti noise
-(``baselines/confetti_noise.py``) instead, and their loss is -log(1 - exp(-mean A)). The map spreads each cell over its
-receptive field (``baselines/receptive_field_upsampling.py``); the image score is the mean of A.
+(``baselines/fcdd/confetti.py``) instead, and their loss is -log(1 - exp(-mean A)). The map spreads each cell over its
+receptive field (``baselines/blocks/receptive_field_upsampling.py``); the image score is the mean of A.
 
 Input: local contrast normalisation (per image: less its mean, divided by its mean absolute value, over all pixels and
 channels), then each channel to [0, 1] by its least and largest value over the training images. There is no ImageNet
@@ -38,9 +38,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.colour_jitter import colour_jitter
-from baselines.confetti_noise import Confetti, add_confetti
-from baselines.receptive_field_upsampling import receptive_field_upsample
+from baselines.blocks.colour_jitter import colour_jitter
+from baselines.blocks.receptive_field_upsampling import receptive_field_upsample
+from baselines.fcdd.confetti import Confetti, add_confetti
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec

@@ -28,9 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from baselines.coreset import greedy_coreset, random_projection
-from baselines.nearest_neighbour import nearest_neighbour
-from baselines.patch_features import patch_features
+from baselines.patchcore.memory_bank import greedy_coreset, nearest_neighbour, random_projection
+from baselines.patchcore.patch_features import patch_features
 from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import (
     Batch,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.patch_descriptor_networks import PatchDescriptor, compactness
-from baselines.uninformed_students import UninformedStudents, UninformedStudentsConfig
+from baselines.uninformed_students.detector import UninformedStudents, UninformedStudentsConfig
+from baselines.uninformed_students.networks import PatchDescriptor, compactness
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.features.batch import layout_of

@@ -9,7 +9,7 @@ equally: mean squared error and 1 - SSIM of the reconstruction against the clean
 segmentation from reconstruction and image. Map: probability of "anomalous"; image score: maximum after a 21x21 mean
 that counts zeros around the border.
 
-97,422,725 parameters: reconstructive 69,048,579, discriminative 28,374,146 (see ``baselines/draem_networks.py``). No
+97,422,725 parameters: reconstructive 69,048,579, discriminative 28,374,146 (see ``baselines/draem/networks.py``). No
 backbone.
 
 Textures: ``dtd``, the images of a directory (TEXTURES_DIR, the paper's is the Describable Textures Dataset), or
@@ -37,10 +37,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.draem_losses import focal_loss, structural_dissimilarity
-from baselines.draem_networks import DiscriminativeNetwork, ReconstructiveNetwork
-from baselines.perlin import perlin_noise, rotated
-from baselines.texture_source import DirectoryTextures, ProceduralTextures, TextureSource, varied
+from baselines.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, focal_loss, structural_dissimilarity
+from baselines.draem.perlin import perlin_noise, rotated
+from baselines.draem.textures import DirectoryTextures, ProceduralTextures, TextureSource, varied
 from methods.detector import (
     Batch,
     Detector,

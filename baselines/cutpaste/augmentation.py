@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from baselines.colour_jitter import colour_jitter
+from baselines.blocks.colour_jitter import colour_jitter
 
 
 def cut_and_paste(images: Tensor, area: tuple[float, ...], aspect: float, jitter: float) -> tuple[Tensor, Tensor]:

@@ -10,9 +10,9 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
-from baselines.confetti_noise import DRAWN_FOR, Confetti, _counts, add_confetti, confetti_noise
-from baselines.fcdd import FCDD, FCDDConfig, local_contrast, one_class_loss
-from baselines.receptive_field_upsampling import receptive_field_upsample
+from baselines.blocks.receptive_field_upsampling import receptive_field_upsample
+from baselines.fcdd.confetti import DRAWN_FOR, Confetti, _counts, add_confetti, confetti_noise
+from baselines.fcdd.detector import FCDD, FCDDConfig, local_contrast, one_class_loss
 from methods.detector import Batch, FitContext
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout
@@ -191,8 +191,8 @@ def test_training_images_with_confetti_are_labelled_and_the_others_are_not_chang
 
 
 def test_augmentation_crops_or_resizes_and_nothing_else_once_noise_and_jitter_are_off(monkeypatch):
-    monkeypatch.setattr("baselines.fcdd._NOISE", 0.0)
-    monkeypatch.setattr("baselines.fcdd.colour_jitter", lambda images, strengths: images)
+    monkeypatch.setattr("baselines.fcdd.detector._NOISE", 0.0)
+    monkeypatch.setattr("baselines.fcdd.detector.colour_jitter", lambda images, strengths: images)
     torch.manual_seed(0)
     images = structured_images(40, 28, 0).float()
     found, anomalous = detector(image_size=32, anomaly_probability=1e-9).augment(images)

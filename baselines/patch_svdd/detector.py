@@ -4,7 +4,7 @@ Yi, Yoon: "Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation",
 https://arxiv.org/abs/2006.16067. Follows the official code.
 
 The mean training image is taken away, pixels are divided by 255. A hierarchical encoder (see
-``baselines/patch_svdd_networks.py``) learns for patches of 32 and 64 pixels to tell from the difference of two
+``baselines/patch_svdd/networks.py``) learns for patches of 32 and 64 pixels to tell from the difference of two
 embeddings which of its eight neighbours the second patch is, at an offset of three to four quarters of the patch,
 under a random shift of colours and noise; and to give nearly the same of a patch and one a pixel or two beside it
 (SVDD term). At test time every patch of 64 pixels at stride 16 and of 32 at stride 4 gets the Euclidean distance of
@@ -35,8 +35,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.nearest_neighbour import nearest_neighbour
-from baselines.patch_svdd_networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
+from baselines.patch_svdd.networks import DIRECTIONS, HierarchicalEncoder, PositionClassifier
+from baselines.patchcore.memory_bank import nearest_neighbour
 from methods.detector import (
     Batch,
     Detector,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.coreset import STARTS, greedy_coreset, random_projection
-from baselines.patchcore import PatchCore, PatchCoreConfig
+from baselines.patchcore.detector import PatchCore, PatchCoreConfig
+from baselines.patchcore.memory_bank import STARTS, greedy_coreset, random_projection
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
@@ -121,8 +121,8 @@ def literal_coreset(features: np.ndarray, size: int, starts: np.ndarray) -> list
 
 @pytest.mark.parametrize(("candidates", "rows"), [(1024, 16384), (5, 7), (1, 300)])
 def test_the_coreset_equals_a_literal_greedy_selection(candidates, rows, monkeypatch):
-    monkeypatch.setattr("baselines.coreset._CANDIDATES", candidates)
-    monkeypatch.setattr("baselines.coreset._ROWS", rows)
+    monkeypatch.setattr("baselines.patchcore.memory_bank._CANDIDATES", candidates)
+    monkeypatch.setattr("baselines.patchcore.memory_bank._ROWS", rows)
     features = torch.randn(300, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     starts = torch.randperm(300, generator=torch.Generator().manual_seed(5))[:STARTS].numpy()
     chosen = greedy_coreset(features, 40, torch.Generator().manual_seed(5))

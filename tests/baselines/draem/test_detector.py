@@ -8,12 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from baselines.draem import DRAEM, DRAEMConfig
-from baselines.draem_losses import focal_loss, structural_dissimilarity
-from baselines.draem_networks import DiscriminativeNetwork, ReconstructiveNetwork
-from baselines.perlin import perlin_noise, rotated
-from baselines.procedural_textures import procedural_textures
-from baselines.texture_source import AUGMENTERS, DirectoryTextures, ProceduralTextures, varied
+from baselines.draem.detector import DRAEM, DRAEMConfig
+from baselines.draem.networks import DiscriminativeNetwork, ReconstructiveNetwork, focal_loss, structural_dissimilarity
+from baselines.draem.perlin import perlin_noise, rotated
+from baselines.draem.textures import AUGMENTERS, DirectoryTextures, ProceduralTextures, procedural_textures, varied
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout

@@ -1,0 +1,1 @@
+"""CutPaste (Li et al., CVPR 2021)."""

@@ -1,0 +1,1 @@
+"""DRAEM (Zavrtanik et al., ICCV 2021)."""

@@ -1,0 +1,1 @@
+"""FCDD (Liznerski et al., ICLR 2021)."""

@@ -1,0 +1,1 @@
+"""Patch-SVDD (Yi & Yoon, ACCV 2020)."""
