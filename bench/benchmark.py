@@ -21,7 +21,7 @@ from bench.provenance import git_state
 from bench.runner import Execution
 from bench.turns import stamps
 from reports.build import build
-from reports.studies import study_file
+from reports.pages.study import study_file
 from results.analyses.gallery_cases import SEED
 from results.errors import RecordError
 from results.records.method_card import keep_card

@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.gallery import GalleryPage, gallery_page
-from reports.methods import method_pages
-from reports.page import make_page, section_key
-from reports.studies import study_pages
+from reports.pages.gallery import GalleryPage, gallery_page
+from reports.pages.leaderboard import make_page, section_key
+from reports.pages.method import method_pages
+from reports.pages.study import study_pages
 from results.leaderboard import leaderboard, ordered, split_levels
 from results.records.method_card import known_cards
 from results.records.store import Store, write_atomically

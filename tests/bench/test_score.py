@@ -30,7 +30,7 @@ from methods.hvq_trans.config import HVQTransConfig
 from methods.hvq_trans.detector import HVQTrans
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from reports.tables import badges
+from reports.parts.metric_tables import badges
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from tests.bench.test_cli import invoke

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from reports.svg import SEPARATE, UNIFIED
+from reports.figures.svg import SEPARATE, UNIFIED
 from tests.performance.page import DOCS, MARKDOWN
 
 JSON, PNG = DOCS / "scaling.json", DOCS / "scaling.png"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.metrics import DEFINITIONS, HEADLINE
-from reports.rank_figure import rank_figure
-from reports.sentences import Labels, label_of
-from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from reports.figures.ranks import rank_figure
+from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
+from reports.text.sentences import Labels, label_of
 from results.analyses.comparison import Ranking, compare_settings, ranking
+from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
 from results.rows.row import SETTINGS, Row

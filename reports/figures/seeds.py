@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.metrics import HEADLINE
-from reports.sentences import Labels, label_of
-from reports.svg import FAINT, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.figures.svg import FAINT, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.text.sentences import Labels, label_of
+from results.metrics.catalogue import HEADLINE
 from results.rows.row import SETTINGS, Row
 
 _LOOKS = {"unified": ("o", UNIFIED, UNIFIED, -0.16), "separate": ("D", SEPARATE, PAGE, 0.16)}

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from reports.categories import category_tables, pooled_table
-from reports.comparisons import ComparisonPart, comparison_part
-from reports.cost_figure import cost_figure
-from reports.costs import cost_table
-from reports.curve_figure import curve_figure
-from reports.figures import dumbbells, loss_curves
-from reports.learning import LearningPart, learning_part
-from reports.metrics import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS, SPREADS, knobs, one_line
-from reports.paper import paper_tables
-from reports.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
-from reports.seed_figure import seed_figure
-from reports.sentences import Labels, answer, completeness, mixing
-from reports.tables import further_table, headline_table, source_line
-from reports.views import TableView
+from reports.figures.cost import cost_figure
+from reports.figures.roc_pro import curve_figure
+from reports.figures.row_panels import dumbbells, loss_curves
+from reports.figures.seeds import seed_figure
+from reports.parts.category_tables import category_tables, pooled_table
+from reports.parts.comparison import ComparisonPart, comparison_part
+from reports.parts.cost_table import cost_table
+from reports.parts.learning_curves import LearningPart, learning_part
+from reports.parts.metric_tables import further_table, headline_table, source_line
+from reports.parts.paper_tables import paper_tables
+from reports.parts.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
+from reports.table_view import TableView
+from reports.text.protocol import SPREADS, knobs, one_line
+from reports.text.sentences import Labels, answer, completeness, mixing
 from results.leaderboard import Leaderboard, ordered
+from results.metrics.catalogue import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
 from results.rows.labels import labels, table_key

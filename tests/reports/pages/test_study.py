@@ -7,7 +7,7 @@ import re
 import pytest
 
 from reports.build import build
-from reports.studies import study_pages
+from reports.pages.study import study_pages
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.studies.study import find_study

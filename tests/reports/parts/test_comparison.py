@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.comparisons import comparison_part
+from reports.parts.comparison import comparison_part
 from results.leaderboard import leaderboard
 from results.rows.labels import labels
 from tests.records import make_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.sentences import Labels, label_of
+from reports.text.sentences import Labels, label_of
 from results.leaderboard import Leaderboard
 from results.records.record import RunRecord
 from results.rows.labels import shown

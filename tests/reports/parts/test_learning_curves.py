@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from reports.build import build
-from reports.learning import learning_part
+from reports.parts.learning_curves import learning_part
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from tests.records import make_learning_curve, make_record, make_row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reports.sentences import Labels, label_of
-from reports.tables import badges
-from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from reports.parts.metric_tables import badges
+from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
+from reports.text.sentences import Labels, label_of
 from results.analyses.costs import Cost, cost_of
 from results.rows.cell import BLANK
 from results.rows.row import SETTINGS, Row

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.costs import amount, megabytes, seconds
-from reports.metrics import DEFINITIONS, HEADLINE
-from reports.provenance import Failure, Provenance, failures, provenance
-from reports.sentences import Labels, budget, label_of, routed
-from reports.tables import badges, method_file, row_key, source_line
-from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.parts.cost_table import amount, megabytes, seconds
+from reports.parts.metric_tables import badges, method_file, row_key, source_line
+from reports.parts.provenance import Failure, Provenance, failures, provenance
+from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.text.sentences import Labels, budget, label_of, routed
 from results.analyses.costs import cost_of
 from results.analyses.image_bootstrap import image_interval
 from results.errors import RecordError
+from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.records.method_card import MethodCard
 from results.records.record import RunRecord
 from results.records.store import Store

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.metrics import DEFINITIONS, HEADLINE
-from reports.sentences import Labels, label_of
-from reports.views import CellView, ColumnView, GroupView, RowView, TableView
+from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
+from reports.text.sentences import Labels, label_of
+from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.rows.row import Row
 from results.tables.paper import Pair, PaperLine, paper_lines
 

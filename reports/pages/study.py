@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.study_figure import METRICS, study_figure
-from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.figures.study import METRICS, study_figure
+from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
 from results.rows.labels import backbone_text, shown

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from reports.sentences import Labels, label_of
-from reports.svg import FAINT, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.figures.svg import FAINT, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.text.sentences import Labels, label_of
 from results.records.record import Setting
 from results.rows.row import SETTINGS, Row
 

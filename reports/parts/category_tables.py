@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.sentences import Labels, label_of
-from reports.tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
-from reports.views import CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.parts.metric_tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
+from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.text.sentences import Labels, label_of
 from results.metrics.catalogue import METRICS
 from results.rows.cell import Cell
 from results.rows.row import SETTINGS, Row

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from reports.learning_order import place
-from reports.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
+from reports.figures.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
+from reports.text.learning_order import place
 from results.analyses.learning_curves import LearningCurves, Series
 
 MOST_LINES = len(LINES)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from reports.sentences import Labels, label_of
-from reports.svg import MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.figures.svg import MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.text.sentences import Labels, label_of
 from results.analyses.costs import Cost, cost_of
 from results.rows.row import SETTINGS, Row
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from reports.sentences import Labels, label_of
-from reports.svg import DASHES, LINES, MUTED, STYLE, svg_element
+from reports.figures.svg import DASHES, LINES, MUTED, STYLE, svg_element
+from reports.text.sentences import Labels, label_of
 from results.analyses.roc_pro_curves import CURVES, mean_curves
 from results.records.store import Store
 from results.rows.row import SETTINGS, Row

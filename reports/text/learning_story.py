@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.learning_order import CNN, MLP, TRANSFORMER, UNIAD, published_kind
-from reports.sentences import listed, times
+from reports.text.learning_order import CNN, MLP, TRANSFORMER, UNIAD, published_kind
+from reports.text.sentences import listed, times
 from results.analyses.learning_curves import LearningCurves, Series
 from results.rows.cell import number
 

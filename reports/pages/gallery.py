@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reports.sentences import Labels, label_of
+from reports.text.sentences import Labels, label_of
 from results.analyses.gallery_cases import KINDS, Case, Witness, choose, witnesses
 from results.records.record import Setting
 from results.records.store import Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from reports.sentences import Labels, label_of
-from reports.svg import INK, MUTED, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.figures.svg import INK, MUTED, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.text.sentences import Labels, label_of
 from results.analyses.comparison import Ranking
 from results.records.record import Setting
 

@@ -8,8 +8,8 @@ import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 
-from reports.cost_figure import cost_figure
-from reports.svg import STYLE, svg_element
+from reports.figures.cost import cost_figure
+from reports.figures.svg import STYLE, svg_element
 from results.leaderboard import leaderboard
 from results.rows.labels import labels
 from tests.records import make_row

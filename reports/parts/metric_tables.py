@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from reports.metrics import DEFINITIONS, FURTHER, HEADLINE, OTHER_DEFINITIONS
-from reports.sentences import Labels, budget, label_of, routed, undertrained
-from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.text.sentences import Labels, budget, label_of, routed, undertrained
 from results.analyses.comparison import tied_with
 from results.analyses.row_remarks import shortfalls
-from results.metrics.catalogue import METRICS
+from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, METRICS, OTHER_DEFINITIONS
 from results.records.store import Store, portable
 from results.reported.numbers import Reported, matches, reported
 from results.rows.cell import Cell, number

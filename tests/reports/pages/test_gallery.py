@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from reports.build import build, build_single
-from reports.gallery import contour_path
+from reports.pages.gallery import contour_path
 from results.records.store import Store
 from results.records.thumbnails import Pictures, write_pictures
 from tests.records import CATEGORIES, make_row, make_scores

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from reports.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from reports.figures.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
 from results.records.record import Setting
 from results.rows.cell import Cell, number
 from results.studies.ablation import Ablation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reports.build import build, build_single
-from reports.methods import method_pages
+from reports.pages.method import method_pages
 from results.analyses.image_bootstrap import image_interval
 from results.leaderboard import leaderboard
 from results.records.method_card import MethodCard, keep_card

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.learning_figure import MOST_LINES, learning_figure
-from reports.learning_order import in_order
-from reports.learning_sentences import Told, background, loss_share, percent, told
-from reports.views import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.figures.learning_curves import MOST_LINES, learning_figure
+from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from reports.text.learning_order import in_order
+from reports.text.learning_story import Told, background, loss_share, percent, told
 from results.analyses.learning_curves import LearningCurves, Series, learning_curves
 from results.records.record import Setting
 from results.rows.cell import BLANK

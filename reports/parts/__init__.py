@@ -1,0 +1,1 @@
+"""Sections of a page, as plain values that the templates draw."""

@@ -1,0 +1,1 @@
+"""Sentences that the site is written in."""
