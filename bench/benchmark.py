@@ -1,25 +1,34 @@
-"""The whole of ``run``: plan, say, carry out, render, print."""
+"""The whole of ``run``: plan, say, carry out, render, print.
+
+Ctrl-C and SIGTERM: the benchmark stops, its workers end, and it says what is kept.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.cards import card_of
-from bench.estimate import Estimator
-from bench.interruption import StoppedError, stops_on_sigterm
-from bench.options import Options
-from bench.pictures import keep_pictures
-from bench.plan import Run, cache_file, fits, make_plan, missing_runs
-from bench.pool import carry_out, duration
+from bench.dispatch.estimate import Estimator
+from bench.dispatch.jobs import stamps
+from bench.dispatch.progress import duration
+from bench.dispatch.run_plan import run_plan
+from bench.errors import StoppedError
+from bench.execution.provenance import git_state
+from bench.execution.runner import Execution
+from bench.execution.thumbnails import keep_pictures
+from bench.plan.options import Options
+from bench.plan.plan import make_plan, missing_runs
+from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
-from bench.provenance import git_state
-from bench.runner import Execution
-from bench.turns import stamps
+from methods.registry import card_of
 from reports.build import build
 from reports.pages.study import study_file
 from results.analyses.gallery_cases import SEED
@@ -111,7 +120,7 @@ def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: C
         options.looks,
         options.cluster,
     )
-    finished = carry_out(todo, execution, estimator, console, before)
+    finished = run_plan(todo, execution, estimator, console, before)
     _say_what_is_elsewhere(console, store, todo)
     return sum(record.status == "failed" for record in finished)
 
@@ -195,3 +204,20 @@ def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator
     console.print(table)
     console.print(f"Features (once, if not kept already): {duration(features)}.", highlight=False)
     console.print(f"Total: about {duration(total)} = {total / 3600:.2f} hours. Nothing was run.", highlight=False)
+
+
+@contextmanager
+def stops_on_sigterm() -> Iterator[None]:
+    """Within, SIGTERM (a batch system's time limit) stops the benchmark as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # the only one that may set handlers
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,11 +6,12 @@ contract tests find it. Shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = 
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -281,3 +282,32 @@ class NetworkDetector(Detector):
     def trainable_parameters(self) -> int:
         """Parameters of the network."""
         return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+@runtime_checkable
+class ChoosesCategory(Protocol):
+    """A class-aware detector that can also find an image's category by itself."""
+
+    def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
+        """A category for each of (B, C, h, w) features, and how it was chosen."""
+
+
+def depends_on_category(detector: Detector) -> bool:
+    """Whether each image needs a category, be it told or found."""
+    return detector.info.class_aware and not getattr(detector.config, "class_agnostic", False)
+
+
+def scorable(detector: Detector, config: Any) -> bool:
+    """Whether a configuration can be scored: one that finds each image's category needs something to find it with.
+
+    A published checkpoint has no router.
+    """
+    if not depends_on_category(detector) or detector.told_category(config):
+        return True
+    router = getattr(detector, "router", None)
+    return router is None or bool(router.fitted) or len(detector.layout.categories) == 1
+
+
+def told(config: Any) -> Any:
+    """The configuration under which a class-aware detector takes the category that it is told."""
+    return dataclasses.replace(config, routing="given") if hasattr(config, "routing") else config

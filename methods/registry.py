@@ -1,4 +1,7 @@
-"""Detectors find themselves: every class in ``methods/`` or ``baselines/`` that is decorated by ``@detector``."""
+"""Detectors find themselves: every class in ``methods/`` or ``baselines/`` that is decorated by ``@detector``.
+
+A detector's own words about itself, as a card for the page.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import pkgutil
 from typing import TypeVar
 
 from datasets.errors import unknown_name
-from methods.detector import Detector
+from methods.detector import Detector, DetectorInfo
+from results.records.method_card import MethodCard
 
 _REGISTRY: dict[str, type[Detector]] = {}
 DetectorClass = TypeVar("DetectorClass", bound=type[Detector])
@@ -60,3 +64,20 @@ def _import_all(package_name: str) -> None:
             _import_all(module.name)
         else:
             importlib.import_module(module.name)
+
+
+def card_of(info: DetectorInfo) -> MethodCard:
+    """The card of a detector."""
+    return MethodCard(
+        name=info.name,
+        title=info.title,
+        family=info.family,
+        designed_for=info.designed_for,
+        paper=info.paper,
+        year=info.year,
+        url=info.url,
+        version=info.version,
+        class_aware=info.class_aware,
+        deviations=info.deviations,
+        presets={name: preset.source for name, preset in info.presets.items()},
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -163,3 +164,9 @@ def make_backbone(choice: BackboneChoice) -> AnyBackbone:
         BackboneError: If it, or its weights, can't be had.
     """
     return NoBackbone() if choice.weights == "none" else Backbone(choice)
+
+
+@lru_cache(maxsize=4)
+def load_backbone(choice: BackboneChoice) -> AnyBackbone:
+    """The backbone, built once per process."""
+    return make_backbone(choice)

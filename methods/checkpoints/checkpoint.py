@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -279,3 +279,41 @@ def _deep_tuple(value: Any) -> Any:
 def _channels(layout: FeatureLayout) -> str:
     sizes = zip(layout.channels, layout.grids, strict=False)
     return " + ".join(f"{channels} channels on {grid}x{grid}" for channels, grid in sizes)
+
+
+def remarks_on(checkpoint: Checkpoint, backbone: AnyBackbone, *, named: bool) -> tuple[str, ...]:
+    """What must be said of using the checkpoint with this backbone, in short sentences without a full stop.
+
+    Args:
+        checkpoint: Opened.
+        backbone: Chosen.
+        named: The user named the backbone: then one with other weights is used, and said.
+
+    Raises:
+        CheckpointError: If the weights are not those that the file records, and the user did not name the backbone.
+    """
+    recorded, choice = checkpoint.backbone, backbone.choice
+    remarks = list(checkpoint.remarks)
+    if choice.name != recorded.name:
+        remarks.append(f"backbone is {choice.name}, not the checkpoint's ({recorded.name})")
+    elif recorded.sha256 and recorded.sha256 != backbone.sha256:
+        if not named:
+            raise CheckpointError(
+                f"{checkpoint.file}: trained on features of {recorded.name} with {recorded.weights} weights "
+                f"{recorded.sha256[:12]}, but the {choice.weights} weights here are {backbone.sha256[:12]} (a file has "
+                "another hash than the same weights from timm). Give the same with WEIGHTS_DIR=... or WEIGHTS=..., or "
+                f"use these all the same with BACKBONE={recorded.name}."
+            )
+        remarks.append(f"the backbone's weights are not the checkpoint's ({recorded.sha256[:12]})")
+    usual = checkpoint.padding_for(choice.name)
+    if choice.padding != usual:
+        remarks.append(f"backbone padding is {choice.padding}, not the checkpoint's ({usual})")
+    return tuple(remarks)
+
+
+def require_categories(checkpoint: Checkpoint, categories: Sequence[str]) -> None:
+    """Raise an ``UnknownNameError`` for a category that a class-aware checkpoint was not trained on."""
+    if checkpoint.detector_class.info.class_aware:
+        for name in categories:
+            if name not in checkpoint.layout.categories:
+                raise unknown_name(f"category of {checkpoint.file.name}", name, checkpoint.layout.categories)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.options import Options
-from bench.plan import make_plan
-from bench.runner import Execution, execute
+from bench.execution.runner import Execution, execute
+from bench.plan.options import Options
+from bench.plan.plan import make_plan
 from methods.registry import known_detectors
 from results.records.record import RunRecord
 from results.records.store import Store

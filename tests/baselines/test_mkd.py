@@ -12,7 +12,7 @@ from methods.backbones.choice import BackboneChoice
 from methods.detector import FitContext
 from methods.errors import ConfigError
 from methods.features.batch import batch_from_images, layout_of
-from tests.features import FakeImages, random_backbone, structured_images
+from tests.support.features import FakeImages, random_backbone, structured_images
 
 SMALL = MKDConfig(image_size=32, strides=(4, 8, 16), pooled_taps=False, thin=4, steps=3, batch_size=4, smoothing=0.0)
 

@@ -11,7 +11,7 @@ from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages
+from tests.support.features import FakeImages
 
 LAYOUT = FeatureLayout(32, (3, 4, 5), (8, 4, 2))
 CPU = torch.device("cpu")

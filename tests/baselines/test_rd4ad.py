@@ -11,7 +11,7 @@ from baselines.rd4ad import RD4AD, RD4ADConfig, ReverseDistillation
 from methods.detector import FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages, structured
+from tests.support.features import FakeImages, structured
 
 LAYOUT = FeatureLayout(64, (4, 6, 8), (16, 8, 4))
 SMALL = RD4ADConfig(

@@ -11,7 +11,7 @@ from baselines.simplenet import AdaptorAndDiscriminator, SimpleNet, SimpleNetCon
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages, structured
+from tests.support.features import FakeImages, structured
 
 LAYOUT = FeatureLayout(32, (6, 10), (4, 2))
 SMALL = SimpleNetConfig(image_size=32, tap_width=12, target_width=12, hidden=8, steps=3, batch_size=4, smoothing=0.0)

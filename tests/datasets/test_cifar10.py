@@ -16,7 +16,7 @@ from datasets.cifar10 import ARRAY, CLASSES, LABELS, TASKS, build_cifar10, read_
 from datasets.errors import DatasetError
 from datasets.index.registry import find_dataset
 from datasets.samples.images import load_images, load_mask
-from tests.miniature import pickled_as_python2, write_miniature_cifar10
+from tests.support.miniature import pickled_as_python2, write_miniature_cifar10
 
 
 @pytest.fixture

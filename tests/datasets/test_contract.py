@@ -14,8 +14,8 @@ from datasets.index.verify import verify
 from datasets.samples.images import load_image, load_mask
 from datasets.samples.sample import DatasetIndex
 from datasets.synthetic import generate
-from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
-from tests.miniature_layouts import (
+from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
+from tests.support.miniature_layouts import (
     write_miniature_3d,
     write_miniature_ad2,
     write_miniature_btad,

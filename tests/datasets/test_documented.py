@@ -58,8 +58,8 @@ def test_licence_source_and_counts_are_those_of_the_code(name):
 
 
 def test_exit_codes_are_those_of_the_command():
-    from bench.cli import EXIT_USER_ERROR
-    from bench.data_commands import EXIT_PERSON, EXIT_PROBLEMS
+    from bench.commands.data import EXIT_PERSON, EXIT_PROBLEMS
+    from bench.errors import EXIT_USER_ERROR
 
     meanings = {int(row[0]): row[1] for row in tables()[0]}
     assert "no problem" in meanings[0]

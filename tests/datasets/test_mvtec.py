@@ -4,7 +4,7 @@ from datasets.download.obtain import obtain
 from datasets.errors import DatasetError
 from datasets.index.registry import find_dataset
 from datasets.mvtec import ARCHIVE, COUNTS, TEXTURES, build_mvtec
-from tests.miniature import write_miniature_folder
+from tests.support.miniature import write_miniature_folder
 
 
 def test_counts_are_the_published_ones():

@@ -8,7 +8,7 @@ from datasets.index.problems import IndexingError
 from datasets.index.registry import find_dataset
 from datasets.index.verify import count_problems
 from datasets.real_iad import TOTALS, build_real_iad
-from tests.miniature_layouts import write_miniature_real_iad
+from tests.support.miniature_layouts import write_miniature_real_iad
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from datasets.index.problems import IndexingError
 from datasets.index.registry import find_dataset
 from datasets.samples.images import load_mask
 from datasets.visa import COUNTS, build_visa
-from tests.miniature import VISA_OBJECTS, write_miniature_visa
+from tests.support.miniature import VISA_OBJECTS, write_miniature_visa
 
 
 def convert(native, converted):

@@ -52,7 +52,7 @@ def start(args: list[str], output: Path) -> int:
         with output.open("ab", buffering=0) as stream:
             os.dup2(stream.fileno(), 1)
             os.dup2(stream.fileno(), 2)
-        from bench.cli import main as bench_main
+        from bench.commands.app import main as bench_main
 
         sys.argv = ["bench", *args]
         bench_main()

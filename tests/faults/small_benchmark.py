@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from results.records.store import Store, read_record
-from tests.bench.conftest import SMALL
-from tests.miniature import write_miniature_folder
+from tests.support.benchmarks import SMALL
+from tests.support.miniature import write_miniature_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG, HASTE = "UNIBOARD_TEST_LOG", "UNIBOARD_TEST_HASTE"
@@ -59,11 +59,11 @@ def logged(log: Path, what: str) -> list[str]:
 def instrument() -> None:
     """Log which fits begin and where trainings are resumed; write a checkpoint after every step."""
     import bench.benchmark
-    import bench.turns
+    import bench.dispatch.jobs
     import methods.training.loop
     from methods.training.resume import TrainingState
 
-    execute, resume, estimator = bench.turns.execute, TrainingState.resume, bench.benchmark.Estimator
+    execute, resume, estimator = bench.dispatch.jobs.execute, TrainingState.resume, bench.benchmark.Estimator
 
     def logged_execute(runs, execution, progress=lambda done, total, what: None):
         log_line("fit", runs[0].fit_id)
@@ -75,7 +75,7 @@ def instrument() -> None:
             log_line("resumed", step)
         return step
 
-    bench.turns.execute = logged_execute
+    bench.dispatch.jobs.execute = logged_execute
     TrainingState.resume = logged_resume
     methods.training.loop._CHECKPOINT_SECONDS = 0.0
     if os.environ.get(HASTE) == "1":
@@ -126,7 +126,7 @@ def garbage(store: Path, cache: Path) -> list[str]:
 
 
 def main(args: Sequence[str]) -> None:
-    from bench.cli import main as bench_main
+    from bench.commands.app import main as bench_main
 
     # Tests in the background of a shell ignore Ctrl-C, and so would this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)

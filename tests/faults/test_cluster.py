@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import main
-from bench.cluster import ClusterError, open_cluster
+from bench.commands.app import main
+from bench.dispatch.dask_cluster import ClusterError, open_cluster
 from bench.errors import OptionError
-from bench.options import Options
-from bench.plan import resolve_device
+from bench.plan.devices import resolve_device
+from bench.plan.options import Options
 from results.records.store import Store
 from tests.faults import small_benchmark as small
 
@@ -41,7 +41,7 @@ def test_a_cluster_takes_the_place_of_jobs_and_knows_its_own_devices():
 
 @needs_dask
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("bench.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("bench.dispatch.dask_cluster._CONNECT_SECONDS", 1)
     args = small.arguments(small.write_data(tmp_path), tmp_path / "runs", tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", ["bench", *args, "--cluster", "tcp://127.0.0.1:1"])
     with pytest.raises(SystemExit) as stopped:

@@ -12,22 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from bench import runner
-from bench.claims import Claim, Claims
-from bench.cli import EXIT_USER_ERROR, main
-from bench.plan import make_plan
-from bench.runner import Execution, execute
+from bench.commands.app import main
+from bench.dispatch.claims import Claim, Claims
+from bench.errors import EXIT_USER_ERROR
+from bench.execution import runner
+from bench.execution.runner import Execution, execute
+from bench.plan.plan import make_plan
 from datasets.errors import StorageError
 from datasets.storage.atomic import full_disk, written
 from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
 from results.errors import RecordError
 from results.records.store import Store
-from tests.bench.test_cli import arguments
-from tests.bench.test_runner import run_all
+from tests.bench.commands.test_run import arguments
+from tests.bench.execution.test_runner import run_all
 from tests.methods.training.test_loop import CPU, equal, train
-from tests.miniature import write_miniature_folder
-from tests.records import make_record, make_scores
+from tests.support.miniature import write_miniature_folder
+from tests.support.records import make_record, make_scores
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])

@@ -34,8 +34,8 @@ from results.errors import RecordError, ResultsError
 from results.records.store import Store, read_record
 from results.records.thumbnails import Pictures, read_pictures, write_pictures
 from results.tables.formats import table
-from tests.miniature import write_miniature_folder
-from tests.records import make_record, make_scores
+from tests.support.miniature import write_miniature_folder
+from tests.support.records import make_record, make_scores
 
 FOLDER = find_dataset("folder")
 SIDE = 12

@@ -13,8 +13,8 @@ from reports.build import build, build_single
 from results.records.method_card import MethodCard, keep_card
 from results.records.record import FailureEntry, RunRecord
 from results.records.store import Store
-from tests.records import falling_loss, make_learning_curve, make_row
 from tests.reports.pages.test_gallery import fill
+from tests.support.records import falling_loss, make_learning_curve, make_row
 
 PAYLOAD = "\"'><img src=x onerror=alert(1)></title></script></style></svg><script>alert(2)</script>{{7*7}}&lt;"
 KEPT = {"status", "setting", "schema_version", "weights", "padding", "fit_id", "score_id", "set_id", "fingerprint"}

@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from bench.estimate import Estimator
-from bench.pictures import keep_pictures
-from bench.plan import make_plan
-from bench.pool import Reporter
+from bench.dispatch.estimate import Estimator
+from bench.dispatch.progress import Reporter
+from bench.execution.thumbnails import keep_pictures
+from bench.plan.plan import make_plan
 from datasets.errors import DatasetError, printable
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
 from results.records.store import Store
 from results.records.thumbnails import read_pictures
-from tests.bench.test_cli import arguments, invoke
-from tests.bench.test_runner import run_all
-from tests.miniature import write_miniature_folder
+from tests.bench.commands.test_run import arguments, invoke
+from tests.bench.execution.test_runner import run_all
+from tests.support.miniature import write_miniature_folder
 
 
 def by_categories(records):

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from baselines.padim import PaDiM
-from bench.evaluation import CategoryScores
-from bench.soundness import ScoreCheck, UnsoundScoresError
+from bench.execution.evaluation import CategoryScores
+from bench.execution.guards import ScoreCheck, UnsoundScoresError
 from datasets.samples.sample import Sample
 from methods.detector import FitContext, FitReport, Prediction
 from methods.errors import FitError
 from results.records.store import Store
-from tests.bench.conftest import small_for
-from tests.bench.test_runner import run_all
+from tests.bench.execution.test_runner import run_all
 from tests.methods.training.test_loop import CPU, train
+from tests.support.benchmarks import small_for
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from bench.plan import make_plan, missing_runs
+from bench.plan.plan import make_plan, missing_runs
 from results.errors import RecordError
 from results.export import export
 from results.records.merge import merge
 from results.records.store import Store, read_record
 from results.tables.formats import table
-from tests.records import make_record, make_scores
+from tests.support.records import make_record, make_scores
 
 
 def edited(text: str) -> str:

@@ -21,7 +21,7 @@ CALLS = {
 }  # fmt: skip
 READER = "datasets/cifar10.py"
 """Reads the pickles of CIFAR-10 by an Unpickler that imports and calls nothing that a file names; has its own tests."""
-MESSAGES = {("bench/cluster.py", "pickle.loads")}
+MESSAGES = {("bench/dispatch/dask_cluster.py", "pickle.loads")}
 """Unpickles, on a Dask worker, the work that the user's own process sent: Dask itself speaks pickles."""
 MARKUP = {"reports/build.py": {"_static('report.css')", "'\\n'.join(map(_static, SCRIPTS))"}}
 """Files of this package that go into a page as they are."""

@@ -13,7 +13,7 @@ from methods.detector import Batch, Detector, FitContext
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.features.batch import batch_from_images, layout_of
 from methods.registry import known_detectors
-from tests.features import FakeImages, random_backbone, rows_of, structured, structured_images
+from tests.support.features import FakeImages, random_backbone, rows_of, structured, structured_images
 
 DETECTORS = known_detectors()
 CPU = torch.device("cpu")

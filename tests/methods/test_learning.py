@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.evaluation import evaluate_category, score_category
-from bench.options import Options
-from bench.plan import load_backbone, make_plan
-from bench.seeding import seed_everything
+from bench.execution.evaluation import evaluate_category, score_category
+from bench.plan.options import Options
+from bench.plan.plan import make_plan
+from bench.plan.seeding import seed_everything
+from methods.backbones.backbone import load_backbone
 from methods.detector import FitContext
 from methods.features.batch import layout_of
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bench.provenance import device_name, git_state, utc_now
+from bench.execution.provenance import device_name, git_state, utc_now
 from tests.performance.row import Outcome, Row
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from bench.provenance import device_name, git_state, utc_now
+from bench.execution.provenance import device_name, git_state, utc_now
 from datasets.synthetic import generate
 from results.records.record import RunRecord
 from results.records.store import Store

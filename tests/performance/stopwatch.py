@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from bench.provenance import peak_memory, reset_peak_memory
+from bench.execution.cost import peak_memory, reset_peak_memory
 
 
 def in_turns(

@@ -9,8 +9,8 @@ import pytest
 from reports.build import build, build_single
 from results.records.record import FailureEntry
 from results.records.store import Store
-from tests.records import make_record, make_row
 from tests.reports.pages.test_gallery import fill
+from tests.support.records import make_record, make_row
 
 pytestmark = pytest.mark.browser
 VALUES = {"alpha": 0.7, "beta": 0.9, "gamma": 0.8}

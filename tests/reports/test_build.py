@@ -11,7 +11,7 @@ from reports.build import build
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.reported.numbers import reported_categories
-from tests.records import CATEGORIES, falling_loss, make_record, make_row, make_scores
+from tests.support.records import CATEGORIES, falling_loss, make_record, make_row, make_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from results.errors import ResultsError
 from results.export import export
 from results.leaderboard import leaderboard
 from results.records.store import Store, read_record
-from tests.records import make_record, make_row, make_scores
+from tests.support.records import make_record, make_row, make_scores
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 

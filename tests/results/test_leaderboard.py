@@ -5,7 +5,7 @@ from __future__ import annotations
 from results.leaderboard import board_rows, leaderboard, split_levels
 from results.records.store import Store
 from results.studies.study import shipped_studies
-from tests.records import make_record, make_row
+from tests.support.records import make_record, make_row
 
 FIELDS = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
 

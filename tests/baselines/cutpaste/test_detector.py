@@ -24,7 +24,7 @@ from baselines.cutpaste.gaussian_density import GaussianDensity
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages, structured_images
+from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
 SMALL = CutPasteConfig(

@@ -15,7 +15,7 @@ from baselines.draem.textures import AUGMENTERS, DirectoryTextures, ProceduralTe
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages, structured_images
+from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
 LAYOUT = FeatureLayout(64, (), ())

@@ -17,7 +17,7 @@ from methods.detector import Batch, FitContext
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout
 from methods.features.batch import layout_of
-from tests.features import FakeImages, random_backbone, structured_images
+from tests.support.features import FakeImages, random_backbone, structured_images
 
 CPU = torch.device("cpu")
 SMALL = FCDDConfig(**{**FCDD.info.presets["quick"].config, "image_size": 32, "steps": 3, "batch_size": 4})

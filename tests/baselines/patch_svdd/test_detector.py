@@ -19,7 +19,7 @@ from baselines.patch_svdd.networks import DIRECTIONS, HierarchicalEncoder, Posit
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages, structured_images
+from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
 LAYOUT = FeatureLayout(48, (), ())

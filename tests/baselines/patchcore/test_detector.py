@@ -12,7 +12,7 @@ from baselines.patchcore.memory_bank import STARTS, greedy_coreset, random_proje
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
-from tests.features import FakeImages
+from tests.support.features import FakeImages
 
 LAYOUT = FeatureLayout(32, (6, 10), (4, 2))
 SMALL = PatchCoreConfig(

@@ -11,7 +11,7 @@ from baselines.uninformed_students.networks import PatchDescriptor, compactness
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.features.batch import layout_of
-from tests.features import FakeImages, random_backbone, structured_images
+from tests.support.features import FakeImages, random_backbone, structured_images
 
 CPU = torch.device("cpu")
 SMALL = UninformedStudentsConfig(

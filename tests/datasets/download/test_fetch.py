@@ -5,7 +5,7 @@ import pytest
 from datasets.download import fetch as fetch_module
 from datasets.download.fetch import fetch_file
 from datasets.errors import DatasetError
-from tests.faulty_server import Faults, faulty_server
+from tests.support.faulty_server import Faults, faulty_server
 
 CONTENT = random.Random(0).randbytes(500_000)
 

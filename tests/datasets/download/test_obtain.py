@@ -9,7 +9,7 @@ from datasets.download.archive import Archive, check_file
 from datasets.download.obtain import MANIFEST, obtain, read_manifest
 from datasets.errors import DatasetError
 from datasets.index.registry import known_data
-from tests.archives import member, write_tar
+from tests.support.archives import member, write_tar
 
 FILES = {"candle/a.png": b"image", "candle/deep/b.png": b"another image", "readme.txt": b""}
 

@@ -9,7 +9,7 @@ import pytest
 from datasets.download import unpack as unpack_module
 from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
-from tests.archives import member, write_tar, write_zip, zip_member
+from tests.support.archives import member, write_tar, write_zip, zip_member
 
 FILES = {"candle/a.png": b"image", "candle/deep/b.png": b"another image", "readme.txt": b""}
 ESCAPES = [

@@ -19,8 +19,13 @@ from datasets.index.problems import IndexingError
 from datasets.index.registry import find_dataset
 from datasets.index.verify import verify
 from datasets.samples.images import load_mask
-from tests.miniature import write_miniature_folder
-from tests.miniature_layouts import write_miniature_3d, write_miniature_ad2, write_miniature_btad, write_miniature_loco
+from tests.support.miniature import write_miniature_folder
+from tests.support.miniature_layouts import (
+    write_miniature_3d,
+    write_miniature_ad2,
+    write_miniature_btad,
+    write_miniature_loco,
+)
 
 
 def write(file: Path, value: int = 255) -> None:

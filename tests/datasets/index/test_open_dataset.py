@@ -4,7 +4,7 @@ from datasets.errors import DatasetError, UnknownNameError
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
 from datasets.mvtec import COUNTS
-from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
+from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 
 def test_a_dataset_lies_in_its_own_directory(tmp_path):

@@ -10,7 +10,7 @@ from datasets.index.mvtec_layout import index_folder
 from datasets.index.problems import Problem
 from datasets.index.registry import find_dataset
 from datasets.index.verify import count_problems, verify, verify_root
-from tests.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
+from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 FOLDER = find_dataset("folder")
 MASK = "bolt/ground_truth/scratch/000_mask.png"

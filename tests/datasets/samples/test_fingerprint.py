@@ -10,7 +10,7 @@ from PIL import Image
 from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import index_folder
 from datasets.samples.fingerprint import content_fingerprint, file_digest
-from tests.miniature import write_miniature_folder
+from tests.support.miniature import write_miniature_folder
 
 
 def test_it_depends_on_neither_place_nor_listing_order(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from methods.hvq_trans.config import HVQTransConfig
 from methods.hvq_trans.detector import HVQTrans
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.released import (
+from tests.support.released import (
     hvq_trans_shapes,
     random_tensors,
     rlr_shapes,

@@ -13,7 +13,7 @@ from methods.errors import BackboneError
 from methods.feature_spec import FeatureSpec
 from methods.features.bank import BankSettings, FeatureBank
 from methods.features.batch import batch_from_images
-from tests.miniature import write_miniature_folder
+from tests.support.miniature import write_miniature_folder
 
 NATIVE = FeatureSpec(64, (8, 16))
 JOINT = FeatureSpec(64, (4, 8, 16), "bilinear_align_corners", 4)
@@ -144,9 +144,9 @@ def test_float16_features_move_no_metric_by_more_than_a_twentieth_of_a_point(opt
 
 @pytest.fixture
 def options_for_dtype(tmp_path):
-    from bench.options import Options
-    from bench.plan import make_plan
-    from bench.runner import Execution, execute
+    from bench.execution.runner import Execution, execute
+    from bench.plan.options import Options
+    from bench.plan.plan import make_plan
 
     root = write_miniature_folder(tmp_path / "set", train=8, good=8, per_defect=6)
 

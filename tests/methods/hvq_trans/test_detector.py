@@ -13,8 +13,8 @@ from methods.feature_spec import FeatureLayout
 from methods.hvq_trans.codebook import Codebook
 from methods.hvq_trans.config import HVQTransConfig
 from methods.hvq_trans.detector import HVQTrans
-from tests.features import FakeImages, structured
-from tests.literal import literal_attention, literal_linear, literal_norm
+from tests.support.features import FakeImages, structured
+from tests.support.literal import literal_attention, literal_linear, literal_norm
 
 CPU = torch.device("cpu")
 NAMES = ("bolt", "cloth", "nut")

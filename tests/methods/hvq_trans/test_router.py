@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from methods.hvq_trans.router import CategoryRouter
-from tests.features import FakeImages
+from tests.support.features import FakeImages
 
 
 def images(names: list[str], seed: int) -> FakeImages:

@@ -18,8 +18,8 @@ from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
 from methods.rlr.config import RLRConfig
 from methods.rlr.detector import RLR, mask_tokens
-from tests.features import FakeImages
-from tests.literal import literal_attention, literal_linear, literal_norm
+from tests.support.features import FakeImages
+from tests.support.literal import literal_attention, literal_linear, literal_norm
 
 CPU = torch.device("cpu")
 PAPER_LAYOUT = FeatureLayout(256, (72, 200), (32, 16))

@@ -14,8 +14,8 @@ from methods.feature_spec import FeatureLayout
 from methods.shortcut.detectors import Shortcut, ShortcutCNN, ShortcutMLP, ShortcutTransformer
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.features import FakeImages
-from tests.literal import literal_attention, literal_linear, literal_norm
+from tests.support.features import FakeImages
+from tests.support.literal import literal_attention, literal_linear, literal_norm
 
 THREE = (ShortcutMLP, ShortcutCNN, ShortcutTransformer)
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from methods.training.on_device import ResidentSet, on_device
 from methods.training.schedule import learning_rate
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.features import FakeImages, structured
+from tests.support.features import FakeImages, structured
 
 LAYOUT = FeatureLayout(64, (4, 6, 8, 10), (4, 4, 4, 4))
 CONFIG = UniADConfig(

@@ -12,8 +12,8 @@ from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.features import FakeImages
-from tests.literal import literal_attention, literal_linear, literal_norm
+from tests.support.features import FakeImages
+from tests.support.literal import literal_attention, literal_linear, literal_norm
 
 PAPER_LAYOUT = FeatureLayout(224, (24, 32, 56, 160), (14, 14, 14, 14))
 SMALL = UniADConfig(

@@ -12,8 +12,8 @@ from methods.detector import FitContext
 from methods.feature_spec import FeatureLayout
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.features import FakeImages
 from tests.performance.literal_uniad import LiteralTraining, LiteralUniAD
+from tests.support.features import FakeImages
 
 CONFIG = UniADConfig(
     image_size=96, width=32, heads=4, feedforward=64, neighbour_size=3, dropout=0.0, batch_size=4, steps=3

@@ -16,7 +16,7 @@ import torch
 
 from baselines.padim import PaDiM, PaDiMConfig
 from baselines.patchcore.detector import PatchCore, PatchCoreConfig
-from bench.provenance import peak_memory
+from bench.execution.cost import peak_memory
 from methods.detector import Batch, FitContext
 from methods.feature_spec import FeatureLayout
 from tests.performance.row import Outcome, Row

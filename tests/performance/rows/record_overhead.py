@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench.options import Options
-from bench.plan import make_plan
+from bench.plan.options import Options
+from bench.plan.plan import make_plan
 from results.records.store import Store
 from results.tables.headline import headline
-from tests.miniature import write_miniature_folder
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import seconds_of
+from tests.support.miniature import write_miniature_folder
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 SEEDS, RECORDS = tuple(range(40)), 120

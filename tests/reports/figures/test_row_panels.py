@@ -12,7 +12,7 @@ from reports.figures.cost import cost_figure
 from reports.figures.svg import STYLE, svg_element
 from results.leaderboard import leaderboard
 from results.rows.labels import labels
-from tests.records import make_row
+from tests.support.records import make_row
 
 
 def test_numbers_on_an_axis_keep_their_digits():

@@ -11,7 +11,7 @@ from reports.build import build, build_single
 from reports.pages.gallery import contour_path
 from results.records.store import Store
 from results.records.thumbnails import Pictures, write_pictures
-from tests.records import CATEGORIES, make_row, make_scores
+from tests.support.records import CATEGORIES, make_row, make_scores
 
 HOSTILE = "<b>x</b>"
 

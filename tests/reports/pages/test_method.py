@@ -16,7 +16,7 @@ from results.records.record import FailureEntry
 from results.records.store import Store
 from results.reported.numbers import reported, reported_categories
 from results.rows.labels import labels
-from tests.records import make_record, make_row, make_scores
+from tests.support.records import make_record, make_row, make_scores
 
 CARD = MethodCard(
     name="plain",

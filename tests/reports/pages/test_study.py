@@ -11,7 +11,7 @@ from reports.pages.study import study_pages
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.studies.study import find_study
-from tests.records import make_record
+from tests.support.records import make_record
 
 MASK = {"mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True, "neighbour_size": 3}
 QUERY = {"query": "all"}

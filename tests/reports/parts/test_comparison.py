@@ -7,7 +7,7 @@ import pytest
 from reports.parts.comparison import comparison_part
 from results.leaderboard import leaderboard
 from results.rows.labels import labels
-from tests.records import make_record
+from tests.support.records import make_record
 
 CATEGORIES = tuple("abcdefgh")
 

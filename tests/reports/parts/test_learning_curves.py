@@ -9,7 +9,7 @@ from reports.build import build
 from reports.parts.learning_curves import learning_part
 from results.leaderboard import leaderboard
 from results.records.store import Store
-from tests.records import make_learning_curve, make_record, make_row
+from tests.support.records import make_learning_curve, make_record, make_row
 
 PUBLISHED = {
     "shortcut_mlp": ((0.8, 0.2, 0.02), (0.8, 0.9, 0.7)),

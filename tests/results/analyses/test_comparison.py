@@ -9,7 +9,7 @@ from scipy import stats
 from results.analyses.comparison import compare_settings, ranking, tied_with
 from results.leaderboard import leaderboard
 from results.rows.statistics import bootstrap_interval, signed_rank_p
-from tests.records import make_record
+from tests.support.records import make_record
 
 CATEGORIES = ("a", "b", "c", "d", "e", "f")
 

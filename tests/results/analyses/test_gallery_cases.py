@@ -10,7 +10,7 @@ from results.leaderboard import leaderboard
 from results.records.merge import merge
 from results.records.store import Store
 from results.records.thumbnails import Pictures, read_pictures, write_pictures
-from tests.records import make_record, make_row, make_scores
+from tests.support.records import make_record, make_row, make_scores
 
 
 def witness(scores, labels, maps=None, threshold=None):

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from results.analyses.image_bootstrap import image_interval
 from results.records.store import Scores
-from tests.records import make_record, make_scores
+from tests.support.records import make_record, make_scores
 
 
 def test_equals_scipys_bootstrap_within_its_noise():

@@ -8,7 +8,7 @@ from results.analyses.learning_curves import learning_curves
 from results.analyses.row_remarks import routing
 from results.leaderboard import leaderboard
 from results.rows.labels import labels_among
-from tests.records import CATEGORIES, make_learning_curve, make_record
+from tests.support.records import CATEGORIES, make_learning_curve, make_record
 
 LOSSES = (0.8, 0.2, 0.1, 0.05)
 

@@ -8,7 +8,7 @@ import pytest
 from results.analyses.roc_pro_curves import at, mean_curves
 from results.leaderboard import leaderboard
 from results.records.store import Store
-from tests.records import make_row, make_scores
+from tests.support.records import make_row, make_scores
 
 
 def test_heights_between_and_on_vertices():

@@ -2,7 +2,7 @@ import pytest
 
 from results.analyses.row_remarks import shortfalls
 from results.leaderboard import leaderboard
-from tests.records import CATEGORIES, make_record
+from tests.support.records import CATEGORIES, make_record
 
 
 def row(*records):

@@ -8,7 +8,7 @@ import pytest
 from results.errors import ResultsError
 from results.records.merge import merge
 from results.records.store import Store, read_record
-from tests.records import make_record, make_scores
+from tests.support.records import make_record, make_scores
 
 LATER = "2025-02-01T00:00:00Z"
 

@@ -8,7 +8,7 @@ import pytest
 
 from results.errors import RecordError
 from results.records.store import Store, newest_versions, portable, read_record, write_atomically
-from tests.records import make_record, make_scores
+from tests.support.records import make_record, make_scores
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):

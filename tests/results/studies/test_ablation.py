@@ -8,7 +8,7 @@ from scipy import stats
 from results.leaderboard import leaderboard
 from results.studies.ablation import ablations
 from results.studies.study import find_study, read_study
-from tests.records import make_record
+from tests.support.records import make_record
 
 TEXT = """
 title = "T"

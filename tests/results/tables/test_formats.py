@@ -15,7 +15,7 @@ from results.rows.labels import labels
 from results.tables.formats import table
 from results.tables.headline import headline
 from results.tables.tidy import COLUMNS, tidy
-from tests.records import CATEGORIES, make_record, make_row, make_scores
+from tests.support.records import CATEGORIES, make_record, make_row, make_scores
 
 
 def one_row(records):

@@ -9,7 +9,7 @@ from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.tables.formats import table
 from results.tables.paper import paper_lines
-from tests.records import make_record
+from tests.support.records import make_record
 
 CATEGORIES = ("bolt", "cloth", "nut", "wood")
 UNIFIED = {"bolt": 0.9, "cloth": 0.7, "nut": 0.8, "wood": 0.5}

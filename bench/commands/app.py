@@ -1,0 +1,58 @@
+"""The command line: all commands together, and how errors reach the user.
+
+Each module of this folder holds a group of commands. Only the commands that need torch import it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from bench.commands import data, records, run, score
+from bench.errors import EXIT_STOPPED, EXIT_USER_ERROR, StoppedError
+from datasets.errors import UniBoardError, printable
+from datasets.storage.atomic import full_disk
+from results.errors import ResultsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="UniBoard: unified against separate.",
+)
+for commands in (run, score, records, data):
+    app.add_typer(commands.app)
+error_console = Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point: errors that are written for people are printed as such, exit code 2."""
+    try:
+        app()
+    except StoppedError as error:
+        error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(EXIT_STOPPED)
+    except (UniBoardError, ResultsError, OSError) as error:
+        told = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
+        if told is None:
+            raise
+        error_console.print(f"[bold red]Error[/]: {_escape(str(told))}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _escape(text: str) -> str:
+    return printable(text).replace("[", r"\[")
+
+
+@app.command("list")
+def list_() -> None:
+    """List datasets and methods with their presets."""
+    from bench.printing import print_datasets, print_methods
+    from datasets.index.registry import known_datasets
+    from methods.registry import known_detectors
+
+    console = Console()
+    print_datasets(console, known_datasets())
+    print_methods(console, {name: cls.info for name, cls in known_detectors().items()})

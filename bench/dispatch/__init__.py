@@ -1,0 +1,1 @@
+"""Runs many runs: in this process, in several, or on a cluster, with progress."""

@@ -1,0 +1,178 @@
+"""Runs on the workers of a Dask cluster, through joblib's Dask backend. ``docs/cluster.md`` says how to start one."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+from joblib._dask import DaskDistributedBackend  # public only by the name "dask", which can't be taught what follows
+
+from bench.dispatch.jobs import Job, Outcome, WorkersDiedError, do_job
+from bench.execution.provenance import ROOT
+from datasets.errors import UniBoardError
+
+_CONNECT_SECONDS = 20
+_one_run_at_a_time = threading.Lock()
+
+
+class ClusterError(UniBoardError):
+    """The cluster can't be used. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A Dask cluster with at least one worker.
+
+    Attributes:
+        client: Its ``distributed.Client``.
+        slots: Runs that it carries out at the same time.
+    """
+
+    client: Any
+    slots: int
+
+    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Let the workers take the jobs. The scheduler hands those of a worker that dies to another one.
+
+        Args:
+            jobs: In the order in which to start them.
+
+        Yields:
+            Outcomes, in the order in which they come.
+
+        Raises:
+            WorkersDiedError: If the scheduler gave a job up because several workers died over it.
+            ClusterError: If the scheduler is gone.
+        """
+
+        def unwrapped(content: bytes) -> Outcome:
+            # The scheduler reads what travels through it, and knows neither bench nor torch: this function, local and
+            # so sent by value, and bytes are all that it sees. (Bytes also stay out of joblib's cache of large
+            # arguments, which lies on one worker and would die with it.)
+            import pickle
+
+            function, job = pickle.loads(content)  # noqa: S301  from the process that the cluster works for
+            outcome: Outcome = function(job)
+            return outcome
+
+        with joblib.parallel_config(backend=_Backend(client=self.client)):
+            # All at once, for workers that join later; one by one, for workers that die.
+            parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+        yield from parallel(joblib.delayed(unwrapped)(pickle.dumps((_on_worker, job))) for job in jobs)
+
+
+@contextmanager
+def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
+    """Connect to a cluster, wait for its first worker, make all of them, present and future, ready.
+
+    Args:
+        address: Of the scheduler, as ``tcp://host:8786``; or the file that it was told to write its address to.
+        say: Takes a line for the user.
+
+    Raises:
+        ClusterError: If there is no Dask, no scheduler, or no worker that could carry out runs.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ClusterError(
+            "CLUSTER needs Dask, which `make setup` does not install. Install it into this environment, "
+            "here and on every machine of the cluster: .venv/bin/python -m pip install distributed"
+        ) from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is told in our words
+    where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    try:
+        client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"No Dask scheduler answers at {address} ({error or type(error).__name__}). Start one with "
+            "`dask scheduler` and give the address that it prints, e.g. CLUSTER=tcp://host:8786; see docs/cluster.md."
+        ) from error
+    try:
+        _prepare(client, distributed.WorkerPlugin)
+        if not client.nthreads():
+            say(f"The cluster at {address} has no worker yet: waiting for the first.")
+        client.wait_for_workers(1)
+        threads = client.nthreads()
+        for worker, count in threads.items():
+            if count > 1:
+                raise ClusterError(
+                    f"Worker {worker} has {count} threads, but runs in one process would share their random numbers. "
+                    "Start workers with --nthreads 1, as many of them as runs shall go on at the same time."
+                )
+        yield Cluster(client, len(threads))
+    finally:
+        client.close()
+
+
+def _prepare(client: Any, plugin_class: type) -> None:
+    """Give every worker the repository's root first on its path, and let ``bench`` look whose ``datasets`` it finds."""
+    root = str(ROOT)
+
+    class Preparation(plugin_class):  # local: it travels by value, before bench can be imported
+        name = "uniboard"
+
+        def setup(self, worker: Any) -> None:
+            import importlib
+            import sys
+
+            if sys.path[0] != root:
+                sys.path.insert(0, root)
+            importlib.import_module("bench")
+
+    try:
+        client.register_plugin(Preparation())
+    except Exception as error:  # whatever happened on the worker comes as it is
+        raise ClusterError(
+            f"A worker of the cluster can't use UniBoard: {error} It must find it in {root}, with the same packages."
+        ) from error
+
+
+def _on_worker(job: Job) -> Outcome:
+    with _one_run_at_a_time, joblib.parallel_config(backend="sequential"):  # what a run calls must not fan out
+        return do_job(job)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    error: BaseException
+
+
+class _Backend(DaskDistributedBackend):
+    """joblib's, which waits forever for a task that Dask itself gives up: here that is an error."""
+
+    def submit(self, func: Any, callback: Any = None) -> Any:
+        future = super().submit(func, callback)
+
+        def ended(done: Any) -> None:
+            error = done.exception()
+            if error is not None and callback is not None:
+                callback(_Lost(error))
+
+        future.add_done_callback(ended)
+        return future
+
+    def retrieve_result_callback(self, out: Any) -> Any:
+        if isinstance(out, _Lost):
+            if type(out.error).__name__ == "KilledWorker":
+                raise WorkersDiedError(str(out.error))
+            raise ClusterError(f"The cluster did not carry out a run: {type(out.error).__name__}: {out.error}")
+        try:
+            found = super().retrieve_result_callback(out)
+        except CancelledError as error:  # what Dask raises for tasks whose scheduler is gone
+            raise _cluster_lost(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+        if not isinstance(found, list):  # what Dask says of cancelled tasks
+            raise _cluster_lost(repr(found))
+        return found
+
+
+def _cluster_lost(how: str) -> ClusterError:
+    return ClusterError(f"The cluster was lost ({how}). What is recorded stays; start again for the rest.")

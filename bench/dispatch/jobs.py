@@ -1,0 +1,211 @@
+"""One job: claimed, carried out unless it was recorded meanwhile, given up where it kills its processes.
+
+Hands out jobs until every fit is recorded: comes back to what others carry out, sets apart what kills processes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.dispatch.claims import Claims, Holder
+from bench.execution.runner import Execution, RunProgress, execute, give_up
+from bench.plan.runs import Run
+from datasets.errors import UniBoardError
+from datasets.storage.temporary_files import is_abandoned
+from results.errors import RecordError
+from results.records.record import RunRecord
+from results.records.store import Store, read_record
+
+DEATHS = 2
+"""So many processes may die over a fit: it is tried once more, then recorded as failed."""
+Stamp = tuple[int, int] | None
+Stamps = Mapping[str, Stamp]
+
+
+class WorkerError(UniBoardError):
+    """A worker process ended before its run did."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is handed to the process that shall carry out a fit.
+
+    Attributes:
+        group: Runs that share the fit.
+        execution: How.
+        session: Of the call, see ``bench.dispatch.claims``.
+        before: Stamps of the runs' records when the plan was made.
+    """
+
+    group: tuple[Run, ...]
+    execution: Execution
+    session: str
+    before: Stamps
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        group: The runs.
+        records: Of each; none where another process carries them out.
+        seconds: Duration.
+        holder: The other process.
+        others: Score ids of those that another process recorded since the plan was made.
+    """
+
+    group: tuple[Run, ...]
+    records: tuple[RunRecord, ...] = ()
+    seconds: float = 0.0
+    holder: Holder | None = None
+    others: frozenset[str] = frozenset()
+
+
+def stamps(store: Store, runs: Iterable[Run]) -> dict[str, Stamp]:
+    """Which state the records of some runs are in, by score id.
+
+    Taken before the plan is compared with the store: a record whose stamp has changed was written by another process
+    in the meantime, also where a run is repeated on purpose.
+    """
+    return {run.score_id: _stamp(store, run) for run in runs}
+
+
+def do_job(job: Job, progress: RunProgress = lambda done, total, what: None) -> Outcome:
+    """Carry out a fit and write its records, unless another process does so or did so.
+
+    Args:
+        job: What to do.
+        progress: Told how far the fit is.
+
+    Raises:
+        RecordError: If the store can't be written.
+    """
+    started = time.perf_counter()
+    group, execution = job.group, job.execution
+    claim = Claims(execution.results_dir, job.session).take(group[0].fit_id)
+    if isinstance(claim, Holder):
+        return Outcome(group, holder=claim)
+    with claim:
+        store = Store(execution.results_dir)
+        found = {run.score_id: record for run in group if (record := _recorded_since(job.before, store, run))}
+        rest = tuple(run for run in group if run.score_id not in found)
+        for run in rest:
+            _remove_leftovers(store, run)
+        if rest and claim.holder.deaths >= DEATHS:
+            made = give_up(rest, execution, _too_many_deaths(claim.holder.deaths))
+        else:
+            made = execute(rest, execution, progress) if rest else []
+    by_id = found | {record.score_id: record for record in made}
+    records = tuple(by_id[run.score_id] for run in group)
+    return Outcome(group, records, time.perf_counter() - started, others=frozenset(found))
+
+
+def _too_many_deaths(deaths: int) -> WorkerError:
+    return WorkerError(
+        f"{deaths} worker processes were killed in the course of this run, most likely for want of memory. "
+        "Repeat it with --retry-failed and fewer JOBS, or on a machine with more memory."
+    )
+
+
+def _stamp(store: Store, run: Run) -> Stamp:
+    try:
+        status = store.path_of(run).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
+
+
+def _recorded_since(before: Stamps, store: Store, run: Run) -> RunRecord | None:
+    stamp = _stamp(store, run)
+    if stamp is None or stamp == before.get(run.score_id):
+        return None
+    try:
+        return read_record(store.path_of(run))
+    except RecordError:
+        return None
+
+
+def _remove_leftovers(store: Store, run: Run) -> None:
+    """What killed processes, of any machine, left half-written of this run: no other one carries it out now."""
+    path = store.path_of(run)
+    for leftover in path.parent.glob(f".{path.stem}.*.tmp"):
+        if is_abandoned(leftover, now=math.inf):  # a copy that `merge` takes over at this moment is not
+            leftover.unlink(missing_ok=True)
+
+
+Engine = Callable[[Sequence[Job]], Iterator[Outcome]]
+POLL_SECONDS = 2.0
+_BREAKS = 4
+"""So many pools may break one after the other without a single outcome."""
+
+
+def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[str], None]) -> Iterator[Outcome]:
+    """Have jobs taken until every fit is recorded, here or by another process.
+
+    Args:
+        jobs: In the order in which to start them.
+        engine: Takes jobs and yields their outcomes; raises ``WorkersDiedError`` when its processes die.
+        claims: Of the store.
+        say: Takes a line for the user.
+
+    Yields:
+        Outcomes with records, in the order in which they come.
+
+    Raises:
+        WorkerError: If worker processes die before they begin anything.
+    """
+    waiting = {job.group[0].fit_id: job for job in jobs}
+    alone: set[str] = set()
+    breaks = 0
+    waited_for: set[Holder] = set()
+    while waiting:
+        held = claims.living()
+        free = [fit_id for fit_id in waiting if fit_id not in held]
+        ready = [fit_id for fit_id in free if fit_id not in alone] or free[:1]
+        if not ready:
+            holders = {held[fit_id] for fit_id in waiting if fit_id in held}
+            if not holders <= waited_for:
+                names = ", ".join(sorted({holder.describe() for holder in holders}))
+                say(f"Waiting for what others carry out: {names}.")
+                waited_for |= holders
+            time.sleep(POLL_SECONDS)
+            continue
+        try:
+            with _closing(engine([waiting[fit_id] for fit_id in ready])) as outcomes:
+                for outcome in outcomes:
+                    if outcome.holder is None:
+                        del waiting[outcome.group[0].fit_id]
+                        breaks = 0
+                        yield outcome
+        except WorkersDiedError as error:
+            breaks += 1
+            if breaks >= _BREAKS:
+                raise WorkerError(
+                    f"Worker processes are killed again and again, most likely for want of memory ({error}). "
+                    "What is recorded stays; start again with fewer JOBS, the rest will be run."
+                ) from error
+            alone |= claims.bereft()
+            say("A worker process was killed, most likely for want of memory. What it left is tried once more, alone.")
+
+
+@contextmanager
+def _closing(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
+    """End an engine with its block, also when that is left by Ctrl-C: its processes must not go on."""
+    try:
+        yield outcomes
+    finally:
+        close = getattr(outcomes, "close", None)
+        if close is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib warns of the tasks that are dropped: that is what is wanted
+                close()
+
+
+class WorkersDiedError(Exception):
+    """A worker process was killed, and with it the pool: what it left undone has to be handed out again."""

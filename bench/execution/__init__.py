@@ -1,0 +1,1 @@
+"""Executes one run: fit, score, measure, record."""

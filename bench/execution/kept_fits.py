@@ -1,0 +1,95 @@
+"""Fitted states that are kept between calls, so that other test-time options need no training."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from bench.execution.diagnostics import UntrainedScores
+from datasets.samples.fingerprint import file_digest
+from datasets.storage.atomic import written
+from methods.checkpoints.checkpoint import save_detector
+from methods.checkpoints.state_file import read_state
+from methods.detector import Detector, FitReport
+from results.records.record import BackboneEntry, ProvenanceEntry
+
+_CURE = "Free some space there, or choose another directory with CACHE_DIR=..., or KEEP=none."
+
+
+@dataclass(frozen=True)
+class KeptFit:
+    """What is remembered of a fit beside its state.
+
+    Attributes:
+        report: Steps, presentations and losses.
+        fit_seconds: Duration of the fit.
+        peak_rss_bytes: Peak memory of the run that fitted.
+        provenance: Commit, device, threads and times of the run that fitted.
+        untrained: What the detector scored before its training.
+    """
+
+    report: FitReport
+    fit_seconds: float
+    peak_rss_bytes: int
+    provenance: ProvenanceEntry
+    untrained: UntrainedScores = field(default_factory=dict)
+
+
+def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, *, only_newest: bool) -> None:
+    """Keep a fitted detector.
+
+    Args:
+        file: Where; ends in ``.safetensors``. The description beside it is written last: it makes the state count.
+        detector: Fitted.
+        backbone: Whose features it was fitted on.
+        fit: What to remember.
+        only_newest: Delete the states of the same run under other configurations.
+
+    Raises:
+        StorageError: If it can't be written.
+    """
+    save_detector(file, detector, backbone.model_dump())
+    description = {
+        "report": asdict(fit.report),
+        "fit_seconds": fit.fit_seconds,
+        "peak_rss_bytes": fit.peak_rss_bytes,
+        "provenance": fit.provenance.model_dump(mode="json"),
+        "untrained": fit.untrained,
+        "sha256": file_digest(file).hex(),
+    }
+    with written(file.with_suffix(".json"), _CURE) as partial:
+        partial.write_text(json.dumps(description), encoding="utf-8")
+    if only_newest:
+        stem = file.name.rpartition("-")[0]
+        for other in file.parent.glob(f"{stem}-*"):
+            if other.stem != file.stem:
+                other.unlink(missing_ok=True)
+
+
+def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | None:
+    """Load a kept state into ``detector``; None if there is none that is as it was written (it is then fitted anew).
+
+    States that are older than their checksum are taken as they are.
+    """
+    if not file.with_suffix(".json").exists():
+        return None
+    try:
+        description = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        fit = KeptFit(
+            FitReport(**description["report"]),
+            description["fit_seconds"],
+            description["peak_rss_bytes"],
+            ProvenanceEntry.model_validate(description["provenance"]),
+            description.get("untrained", {}),
+        )
+        if description.get("sha256", (digest := file_digest(file).hex())) != digest:
+            raise ValueError("its checksum is not the one that it was written with")
+        detector.load_state(read_state(file), device)
+    except Exception as error:  # a damaged file makes its readers raise nearly anything
+        warnings.warn(f"{file}: can't be used ({error}). The detector is fitted anew.", stacklevel=2)
+        return None
+    return fit

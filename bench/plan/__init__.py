@@ -1,0 +1,1 @@
+"""Decides what to run: options, configurations, runs and their ids."""

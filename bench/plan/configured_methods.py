@@ -1,0 +1,172 @@
+"""What runs: each method under its preset, or the one detector of a checkpoint, with backbone and configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from bench.errors import OptionError
+from bench.plan.checkpoints import PRESET, backbone_choice, read_checkpoint_file, require_padding
+from bench.plan.configuration import configure, find_preset, parse_overrides, split_config
+from bench.plan.options import Options
+from bench.plan.weights_and_textures import require_textures
+from methods.backbones.backbone import load_backbone
+from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
+from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
+from methods.detector import Detector, scorable
+from methods.errors import ConfigError
+from methods.features.batch import layout_of
+from methods.registry import find_detector
+from results.records.record import MethodEntry
+
+
+@dataclass(frozen=True)
+class ConfiguredMethod:
+    """One method as it will run.
+
+    Attributes:
+        detector_class: Its class.
+        preset: Name of the preset, or ``checkpoint``.
+        typed: What the user set.
+        variants: The configurations that one fit is scored under; they differ in test-time options only.
+        backbone: Which.
+        badges: What must stand on its rows.
+        checkpoint: The file that it is loaded from; None where it is trained.
+    """
+
+    detector_class: type[Detector]
+    preset: str
+    typed: dict[str, Any]
+    variants: tuple[Any, ...]
+    backbone: BackboneChoice
+    badges: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
+
+    def entry(self, config: Any) -> MethodEntry:
+        """What the record says of the method under one of the variants."""
+        info = self.detector_class.info
+        fit_config, score_config = split_config(config)
+        if self.checkpoint is not None:
+            fit_config["checkpoint"] = self.checkpoint.sha256[:12]
+        return MethodEntry(
+            name=info.name,
+            title=info.title,
+            family=info.family,
+            version=info.version,
+            preset=self.preset,
+            overrides={key: list(v) if isinstance(v, tuple) else v for key, v in self.typed.items()},
+            fit_config=fit_config,
+            score_config=score_config,
+            class_aware=self.detector_class.told_category(config),
+            deterministic=info.deterministic,
+            badges=self.badges,
+        )
+
+
+def configured_methods(options: Options) -> list[ConfiguredMethod]:
+    """The methods that the options name; see ``require_buildable``. That of a checkpoint has been built.
+
+    Raises:
+        UniBoardError: For wrong names and values, and checkpoints that can't be used.
+    """
+    if options.checkpoint is not None:
+        return [_from_checkpoint(options)]
+    if options.checkpoint_categories:
+        raise OptionError("CHECKPOINT_CATEGORIES names the categories of a CHECKPOINT: give that too.")
+    names = options.resolved_methods
+    classes = {name: find_detector(name) for name in names}
+    overrides = parse_overrides(list(options.assignments), list(names))
+    return [_from_preset(options, cls, overrides.get(name, {})) for name, cls in classes.items()]
+
+
+def _from_preset(options: Options, cls: type[Detector], texts: dict[str, str]) -> ConfiguredMethod:
+    papers = find_preset(cls, options.resolved_preset).backbone
+    config, typed = configure(cls, options.resolved_preset, texts)
+    choice = _backbone_choice(options, papers, cls.features(config).deepest)
+    # A quick preset's backbone is a stand-in itself, as is the one in the box, which has a badge of its own.
+    stand_in = choice.weights == "shipped" and options.resolved_preset == "quick"
+    known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
+    badges = () if known else (f"backbone is not the preset's ({papers})",)
+    variants = tuple(_score_variants(cls, config, typed))
+    return ConfiguredMethod(cls, options.resolved_preset, typed, variants, choice, badges)
+
+
+def _from_checkpoint(options: Options) -> ConfiguredMethod:
+    """The method that a checkpoint holds; all that the file alone can tell is checked."""
+    if options.checkpoint is None:
+        raise OptionError("CHECKPOINT names no file.")
+    if len(options.seeds) > 1:
+        raise OptionError("A checkpoint is loaded, not trained: it has one seed. Leave SEEDS out.")
+    if options.preset:
+        raise OptionError("A checkpoint brings its configuration: PRESET does not go with CHECKPOINT.")
+    checkpoint = read_checkpoint_file(
+        options.checkpoint, options.methods, options.checkpoint_categories, options.assignments
+    )
+    choice = backbone_choice(
+        checkpoint, options.backbone, options.weights, options.weights_dir, options.backbone_padding
+    )
+    backbone = load_backbone(choice)
+    remarks = remarks_on(checkpoint, backbone, named=bool(options.backbone))
+    detector = checkpoint.build(checkpoint.layout_with(backbone), torch.device("cpu"))
+    cls = checkpoint.detector_class
+    typed = {name: getattr(checkpoint.config, name) for name in checkpoint.changed}
+    variants = tuple(v for v in _score_variants(cls, checkpoint.config, typed) if scorable(detector, v))
+    if not variants:
+        raise ConfigError(
+            f"{checkpoint.file}: it has no router to predict categories with. Use {cls.info.name}.routing=given."
+        )
+    badges = (f"checkpoint {checkpoint.file.name}, trained elsewhere", *remarks)
+    return ConfiguredMethod(cls, PRESET, typed, variants, choice, badges, checkpoint)
+
+
+def _score_variants(cls: type[Detector], config: Any, typed: dict[str, Any]) -> list[Any]:
+    """The configurations that one fit is scored under: the method's variants, but the one given where it is named."""
+    wanted = [v for v in cls.info.score_variants if not set(v) & set(typed)]
+    return [dataclasses.replace(config, **variant) for variant in wanted] or [config]
+
+
+def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], textures: Path) -> None:
+    """Build the detector once and throw it away: a configuration that makes none is told before any pass or training.
+
+    Args:
+        method: Of ``configured_methods``.
+        categories: Of the dataset; a class-aware checkpoint must have been trained on them.
+        textures: Directory of texture images, for detectors that paste them.
+
+    Raises:
+        ConfigError: If the configuration makes no detector.
+        BackboneError: If the backbone lacks a stride.
+        OptionError: If the detector pastes textures and there are none.
+        UnknownNameError: If a class-aware checkpoint lacks a category.
+    """
+    if method.checkpoint is not None:
+        require_categories(method.checkpoint, categories)
+        return
+    cls, config = method.detector_class, method.variants[0]
+    try:
+        spec = cls.features(config)
+        if spec.image_size < max(1, spec.deepest):
+            raise ConfigError(
+                f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
+            )
+        cls(config, layout_of(spec, load_backbone(method.backbone), ("one", "another")))
+        if spec.textures:
+            require_textures(cls.info.name, textures)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{cls.info.name}: {error}") from error
+
+
+def _backbone_choice(options: Options, preset_backbone: str, deepest: int) -> BackboneChoice:
+    """The backbone that was asked for, or the preset's own; none for methods without one."""
+    require_padding(options.backbone_padding)
+    if not preset_backbone:
+        return NO_BACKBONE
+    name = options.resolved_backbone or preset_backbone
+    weights = options.resolved_weights
+    directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
+    padding = cast(Padding, options.backbone_padding or "timm")
+    return BackboneChoice(name, weights, directory, padding, max(deepest, BackboneChoice.deepest))

@@ -1,0 +1,157 @@
+"""From options to runs: dataset x setting x method x category x seed, each with its two ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import torch
+
+from bench.plan.configured_methods import ConfiguredMethod, configured_methods, require_buildable
+from bench.plan.devices import resolve_device
+from bench.plan.options import SETTINGS, Options
+from bench.plan.runs import Run, backbone_entry
+from bench.plan.weights_and_textures import textures_id
+from bench.protocol import Protocol
+from datasets.errors import unknown_name
+from datasets.index.open_dataset import open_dataset
+from datasets.index.registry import find_dataset
+from datasets.samples.sample import DatasetIndex
+from methods.backbones.backbone import load_backbone
+from methods.features.bank import BankSettings
+from results.ids import short_id
+from results.records.record import DatasetEntry
+from results.records.store import Store
+
+
+def make_plan(options: Options) -> list[Run]:
+    """All runs that the options ask for, in a fixed order: seed by seed, so that a partial table is an even one.
+
+    Raises:
+        UniBoardError: For wrong names, missing data or missing weights, each with what to do.
+    """
+    for setting in options.settings:
+        if setting not in SETTINGS:
+            raise unknown_name("setting", setting, SETTINGS)
+    running = configured_methods(options)
+    index = open_dataset(
+        options.dataset,
+        options.data_dir,
+        root=options.root,
+        categories=options.categories or None,
+        check_counts=options.check_counts,
+        go_on=True,
+    )
+    for category in options.only:
+        if category not in index.categories:
+            raise unknown_name("category in --only", category, index.categories)
+    for method in running:
+        require_buildable(method, index.categories, options.textures)
+    runs: list[Run] = []
+    for seed in options.seeds:
+        for method in running:
+            for setting in options.settings:
+                if setting not in index.settings:
+                    continue
+                alone = [(category,) for category in options.only or index.categories]
+                groups = [index.categories] if setting == "unified" else alone
+                for categories in groups:
+                    runs += [_make_run(options, index, setting, categories, method, v, seed) for v in method.variants]
+    if options.reverse:
+        runs.reverse()
+    return runs
+
+
+def _make_run(
+    options: Options,
+    index: DatasetIndex,
+    setting: str,
+    categories: tuple[str, ...],
+    configured: ConfiguredMethod,
+    config: Any,
+    seed: int,
+) -> Run:
+    info = find_dataset(options.dataset)
+    choice, checkpoint = configured.backbone, configured.checkpoint
+    identity, method = load_backbone(choice).identity(), configured.entry(config)
+    device = resolve_device(options.device, options.cluster)
+    bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
+    protocol = Protocol(map_size=options.resolved_map_size)
+    execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
+    method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
+    wants_textures = checkpoint is None and configured.detector_class.features(config).textures
+    textures = options.textures if wants_textures else None
+    fit_id = short_id(
+        {
+            "method": [method.name, method.version],
+            "config": method.fit_config,
+            "backbone": [choice.name, identity["weights"], *backbone_entry(choice, identity).unusual],
+            "setting": setting,
+            "seed": seed,
+            "dataset": index.name,
+            "train": {c: index.fingerprint(c, "train") for c in categories},
+        }
+        | ({"checkpoint": checkpoint.sha256} if checkpoint else {})
+        | ({"textures": textures_id(textures)} if textures else {})
+    )
+    test = {c: index.fingerprint(c, "test") for c in categories}
+    return Run(
+        dataset=DatasetEntry(
+            name=index.name,
+            title=_title(options, info.title, index),
+            licence=info.licence,
+            fingerprint=short_id([[c, index.fingerprint(c, "train"), test[c]] for c in categories]),
+            has_masks=index.has_masks,
+            textures=tuple(c for c in index.textures if c in index.categories),
+            set_categories=index.categories,
+            set_id=short_id([index.name, list(index.categories)])[:8],
+        ),
+        index=index,
+        setting=cast(Literal["unified", "separate"], setting),
+        categories=categories,
+        method=method,
+        config=config,
+        seed=seed,
+        backbone=choice,
+        backbone_identity=identity,
+        protocol=protocol,
+        bank=bank,
+        device=device,
+        threads=options.resolved_threads,
+        fit_id=fit_id,
+        score_id=short_id(
+            {"fit": fit_id, "score": method.score_config, "protocol": protocol.as_dict(), "test": test}
+            | {"preset": method.preset, "set": list(index.categories)}
+        ),
+        checkpoint=checkpoint,
+        textures=textures,
+    )
+
+
+def _title(options: Options, title: str, index: DatasetIndex) -> str:
+    """The dataset's title; of a directory of one's own, the directory's name."""
+    return index.root.resolve().name if options.dataset == "folder" else title
+
+
+def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool, curves: int = 0) -> list[Run]:
+    """The runs without a usable record.
+
+    Args:
+        runs: The plan.
+        store: Where records are; its ``problems`` name those that can't be used, for their arrays too.
+        force: Repeat everything.
+        retry_failed: Repeat runs that are recorded as failed.
+        curves: Repeat trainings that were recorded without a learning curve, unless it is 0.
+    """
+    if force:
+        return list(runs)
+    recorded = {record.score_id: record for record in store.records()}
+    wanted = []
+    for run in runs:
+        record = recorded.get(run.score_id)
+        damaged = record and store.damaged_arrays(record)
+        store.problems += [damaged] if damaged else []
+        lacks_curve = curves and record and record.budget and record.budget.steps and not record.learning_curve
+        if record is None or damaged or lacks_curve or (record.status == "failed" and retry_failed):
+            wanted.append(run)
+    return wanted

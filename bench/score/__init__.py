@@ -1,0 +1,1 @@
+"""Scores any images with a fitted detector."""

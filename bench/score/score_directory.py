@@ -1,0 +1,280 @@
+"""``bench score``: a fitted detector on any directory of images. Neither feature bank nor protocol is involved."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from bench.errors import OptionError
+from bench.plan.checkpoints import backbone_choice, read_checkpoint_file
+from bench.plan.devices import resolve_device
+from bench.score.outputs import CommonScale, MapWriter, overlay
+from datasets.errors import DatasetError
+from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
+from methods.backbones.backbone import AnyBackbone, load_backbone
+from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories, save_detector
+from methods.detector import Batch, ChoosesCategory, Detector, Prediction, depends_on_category, told
+from methods.errors import CheckpointError
+from methods.features.batch import batch_from_images
+
+BATCH = 16
+MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"
+NO_CATEGORY = ("-", "-")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the user asked ``bench score`` for; see its ``--help``. Empty means the checkpoint's own."""
+
+    checkpoint: Path
+    images: Path
+    out: Path
+    methods: tuple[str, ...] = ()
+    category: str = ""
+    categories: tuple[str, ...] = ()
+    backbone: str = ""
+    padding: str = ""
+    weights: str = ""
+    weights_dir: Path | None = None
+    device: str = "auto"
+    assignments: tuple[str, ...] = ()
+    save: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One image: its path, image score, category and how that was found."""
+
+    path: str
+    score: float
+    category: str
+    how: str
+
+
+def score_directory(scoring: Scoring, console: Console) -> int:
+    """Write ``maps.npz``, ``scores.csv`` and ``overlays/``.
+
+    Args:
+        scoring: What was asked for.
+        console: Where it says what it does, and names what could not be scored.
+
+    Returns:
+        Number of images that could not be scored.
+
+    Raises:
+        UniBoardError: If there is nothing to score, or nothing to score it with.
+    """
+    checkpoint = read_checkpoint_file(scoring.checkpoint, scoring.methods, scoring.categories, scoring.assignments)
+    if scoring.category:
+        require_categories(checkpoint, [scoring.category])
+        if not checkpoint.detector_class.info.class_aware:
+            _say(
+                console,
+                f"Warning: {checkpoint.detector_class.info.title} knows no categories: --category has no effect.",
+            )
+    paths = find_images(scoring.images, scoring.out)
+    device = torch.device(resolve_device(scoring.device))
+    choice = backbone_choice(checkpoint, scoring.backbone, scoring.weights, scoring.weights_dir, scoring.padding)
+    backbone = load_backbone(choice).to(device)
+    for remark in remarks_on(checkpoint, backbone, named=bool(scoring.backbone)):
+        _say(console, f"Warning: {remark}.")
+    detector = checkpoint.build(checkpoint.layout_with(backbone), device)
+    if scoring.save is not None:
+        _save(scoring.save, detector, backbone)
+    _say(
+        console,
+        f"{len(paths)} images by {checkpoint.detector_class.info.title} ({detector.sizes()}) on {choice.name}, "
+        f"{choice.weights} weights, {choice.padding} padding.",
+    )
+    scorer = _Scorer(checkpoint, detector, backbone, scoring, device)
+    try:
+        scoring.out.mkdir(parents=True, exist_ok=True)
+        scored, scale = _write_maps(scorer, paths, scoring.out, console)
+        _write_scores(scoring.out / SCORES, scored)
+        _write_overlays(scorer, scored, scale, scoring.out, console)
+    except OSError as error:
+        raise OptionError(
+            f"{scoring.out}: can't be written ({error.strerror or error}). Choose another --out."
+        ) from error
+    for path, reason in scorer.problems.items():
+        _say(console, f"Not scored: {path}: {reason}")
+    _say(console, f"{len(scored)} images scored, {len(scorer.problems)} not; see {scoring.out}.")
+    return len(scorer.problems)
+
+
+def find_images(root: Path, out: Path) -> list[str]:
+    """Image files under a directory, hidden ones and those under ``out`` left out, in natural order (2 before 10).
+
+    Returns:
+        POSIX paths relative to ``root``.
+
+    Raises:
+        DatasetError: If there are none.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such directory. --images names a directory of images.")
+    own = {out.resolve(), (out / OVERLAYS).resolve()}
+    found = []
+    for directory, below, names in os.walk(root):
+        place = Path(directory)
+        below[:] = [name for name in below if not name.startswith(".") and (place / name).resolve() not in own]
+        images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
+        found += [(place / name).relative_to(root).as_posix() for name in images]
+    if not found:
+        raise DatasetError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: str) -> tuple[list[list[str | int]], str]:
+    parts: list[list[str | int]] = [
+        [int(piece) if piece.isdecimal() else piece.casefold() for piece in re.split(r"(\d+)", part)]
+        for part in path.split("/")
+    ]
+    return parts, path
+
+
+def category_of(path: str, root: Path, known: Sequence[str]) -> str:
+    """The innermost directory of an image that is a known category, ``root`` itself included; empty if none is.
+
+    Args:
+        path: POSIX path relative to ``root``.
+        root: Directory that was named.
+        known: Categories.
+    """
+    directories = [root.resolve().name, *PurePosixPath(path).parent.parts]
+    return next((name for name in reversed(directories) if name in known), "")
+
+
+class _Scorer:
+    """Images to predictions; a damaged one becomes a problem and costs no other.
+
+    Attributes:
+        problems: Reason by path.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, detector: Detector, backbone: AnyBackbone, scoring: Scoring, device: torch.device
+    ) -> None:
+        self.detector, self.backbone, self.device = detector, backbone, device
+        self.root, self.category = scoring.images, scoring.category
+        self.spec = checkpoint.detector_class.features(checkpoint.config)
+        self.problems: dict[str, str] = {}
+        self.by_category = depends_on_category(detector)
+        # Where the user wants the category predicted, the directories are not asked.
+        self.by_directory = detector.told_category(detector.config)
+        detector.config = told(detector.config) if self.by_category else detector.config
+
+    def __call__(self, paths: Sequence[str]) -> tuple[list[str], Prediction | None, list[tuple[str, str]]]:
+        """Those of the images that could be read, their prediction, and (category, how it was found) of each."""
+        readable, pixels = [], []
+        for path in paths:
+            try:
+                path.encode()  # names that are no Unicode can't be written to the results
+                pixels.append(load_image(self.root, path, self.spec.image_size))
+                readable.append(path)
+            except (DatasetError, UnicodeEncodeError) as error:
+                self.skip(path, error)
+        if not readable:
+            return [], None, []
+        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.device)
+        batch = batch_from_images(images, self.backbone, self.spec)
+        chosen = self._categories(readable, batch)
+        names = tuple(name for name, _ in chosen) if self.by_category else None
+        return readable, self.detector.predict(replace(batch, categories=names)), chosen
+
+    def skip(self, path: str, error: Exception) -> None:
+        """Remember why an image is not scored."""
+        said = "its name is no valid Unicode; rename it" if isinstance(error, UnicodeEncodeError) else str(error)
+        self.problems[path.encode(errors="backslashreplace").decode()] = said
+
+    def _categories(self, paths: Sequence[str], batch: Batch) -> list[tuple[str, str]]:
+        """By --category, else by directory, else predicted."""
+        if not self.by_category:
+            return [NO_CATEGORY] * len(paths)
+        if self.category:
+            return [(self.category, "given by --category")] * len(paths)
+        known = self.detector.layout.categories
+        named = [category_of(path, self.root, known) if self.by_directory else "" for path in paths]
+        if all(named):
+            return [(name, "directory") for name in named]
+        if not isinstance(self.detector, ChoosesCategory):
+            raise OptionError(f"{self.detector.info.title} needs the category of each image: give --category.")
+        predicted, how = self.detector.choose_categories(batch.features[0])
+        return [(name, "directory") if name else (other, how) for name, other in zip(named, predicted, strict=True)]
+
+
+def _write_maps(
+    scorer: _Scorer, paths: Sequence[str], out: Path, console: Console
+) -> tuple[list[_Scored], CommonScale]:
+    """First pass: maps to the archive; what else is known of each image, and the scale of all maps."""
+    scored: list[_Scored] = []
+    scale = CommonScale(len(paths))
+    with MapWriter(out / MAPS) as archive:
+        starts = range(0, len(paths), BATCH)
+        for start in track(starts, "maps", console=console, disable=not console.is_terminal):
+            readable, prediction, chosen = scorer(paths[start : start + BATCH])
+            if prediction is None:
+                continue
+            maps: NDArray[np.float32] = prediction.maps.float().cpu().numpy()
+            values = prediction.image_scores.float().cpu().tolist()
+            for path, map_, value, (category, how) in zip(readable, maps, values, chosen, strict=True):
+                archive.write(path, map_)
+                scale.add(map_)
+                scored.append(_Scored(path, value, category, how))
+    return scored, scale
+
+
+def _write_scores(file: Path, scored: Sequence[_Scored]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text)
+        writer.writerow(("path", "image_score", "category", "how"))
+        writer.writerows((one.path, f"{one.score:.9g}", one.category, one.how) for one in scored)
+
+
+def _write_overlays(
+    scorer: _Scorer, scored: Sequence[_Scored], scale: CommonScale, out: Path, console: Console
+) -> None:
+    """Second pass: every map in colours of the one scale, over its image at the image's own size."""
+    if not scored:
+        return
+    low, high = scale.low, scale.high
+    with np.load(out / MAPS) as archive:
+        for one, map_ in track(
+            _maps(archive, scored), "overlays", len(scored), console=console, disable=not console.is_terminal
+        ):
+            try:
+                picture = overlay(decode(scorer.root, one.path), map_, low, high)
+            except DatasetError as error:  # it was there a moment ago
+                scorer.skip(one.path, error)
+                continue
+            file = out / OVERLAYS / f"{one.path}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(file)
+    _say(console, f"Colours of the overlays: {low:.4g} (dark) to {high:.4g} (bright; 99.9 % quantile of all maps).")
+
+
+def _maps(archive: np.lib.npyio.NpzFile, scored: Sequence[_Scored]) -> Iterator[tuple[_Scored, NDArray[np.float32]]]:
+    for one in scored:
+        yield one, archive[one.path]
+
+
+def _save(file: Path, detector: Detector, backbone: AnyBackbone) -> None:
+    if file.suffix != ".safetensors":
+        raise CheckpointError(f"--save {file}: this project's format ends in .safetensors.")
+    choice = backbone.choice
+    recorded = {"name": choice.name, "weights": choice.weights, "sha256": backbone.sha256, "padding": choice.padding}
+    save_detector(file, detector, recorded)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False)

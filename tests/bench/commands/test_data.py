@@ -1,0 +1,239 @@
+"""``python -m bench data`` from nothing to verified, against a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.commands import data as data_commands
+from bench.commands.app import app, main
+from bench.commands.data import EXIT_PERSON, EXIT_PROBLEMS
+from bench.errors import EXIT_USER_ERROR
+from datasets import btad, dtd, mpdd, mvtec
+from datasets.download import fetch as fetch_module
+from datasets.download.fetch import fetch_file
+from datasets.download.obtain import MANIFEST
+from datasets.index.registry import find_dataset, register
+from tests.support.archives import member, write_tar, write_zip, zip_member
+from tests.support.faulty_server import Faults, faulty_server
+from tests.support.miniature import write_miniature_folder
+from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad
+
+MINIATURE = dict.fromkeys(("01", "02"), (TRAIN, GOOD_TEST, DEFECTIVE_TEST))
+
+
+def invoke(*args: str, answer: str | None = None):
+    return CliRunner().invoke(app, ["data", *args], catch_exceptions=False, input=answer, env={"COLUMNS": "200"})
+
+
+def stopped(capsys, monkeypatch, *args: str) -> str:
+    """What the entry point says when it stops with an error that is written for people."""
+    monkeypatch.setattr("sys.argv", ["bench", "data", *args])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == EXIT_USER_ERROR
+    return " ".join(capsys.readouterr().err.split())
+
+
+def packed(directory: Path, file: Path) -> bytes:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    write_zip(file, *(zip_member(path.relative_to(directory).as_posix(), path.read_bytes()) for path in files))
+    return file.read_bytes()
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A small BTAD behind a server that misbehaves as told; the address of the real one leads there."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    content = packed(write_miniature_btad(tmp_path / "original"), tmp_path / "btad.zip")
+    faults = Faults(content)
+    real = find_dataset("btad")
+    archive = replace(btad.ARCHIVE, sha256=hashlib.sha256(content).hexdigest())
+    register(replace(real, archive=archive, counts=MINIATURE))
+    with faulty_server(faults) as address:
+
+        def fetch(url: str, file: Path, **options) -> None:
+            assert url == archive.url
+            fetch_file(address, file, pause=0.0, loopback_http=True, **options)
+
+        monkeypatch.setattr(data_commands, "fetch_file", fetch)
+        yield faults
+    register(real)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "data" / "btad"
+
+
+@pytest.fixture
+def where(tmp_path):
+    return ["--data-dir", str(tmp_path / "data")]
+
+
+def test_from_nothing_to_verified_over_a_line_that_is_cut(published, place, where, monkeypatch):
+    monkeypatch.setattr(fetch_module, "_CHUNK", 1000)  # the miniature is smaller than what is written at a time
+    published.cuts = [len(published.content) // 2, 0]
+    result = invoke("btad", "--yes", *where)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "Licence:   sources differ" in lines[1]
+    assert lines.index(next(line for line in lines if "Fetching https://avires" in line)) > 1
+    assert "14 images, no problem found." in lines[-1]
+    assert sorted(entry.name for entry in place.iterdir()) == ["BTech_Dataset_transformed", MANIFEST]
+    assert [bool(headers.get("range")) for headers in published.requests] == [False, True, True]
+
+
+def test_what_is_there_is_verified_and_not_fetched_again(published, place, where):
+    invoke("btad", "--yes", *where)
+    again = invoke("btad", *where)
+    assert again.exit_code == 0
+    assert len(published.requests) == 1
+    next(place.rglob("test/ko/*.png")).unlink()
+    broken = invoke("btad", *where)
+    assert broken.exit_code == EXIT_PROBLEMS
+    assert "was downloaded, but is gone" in broken.output
+    assert "BTAD has 3 training, 2 good and 2 anomalous" in broken.output
+
+
+def test_a_wrong_checksum_names_the_file_and_unpacks_nothing(published, place, where, capsys, monkeypatch):
+    published.content = published.content[:-1] + b"?"
+    said = stopped(capsys, monkeypatch, "btad", "--yes", *where)
+    assert f"{place / 'btad.zip'}: not the expected file (sha256" in said
+    assert "nothing of it was unpacked" in said
+    assert list(place.iterdir()) == []
+
+
+def test_a_server_that_is_gone_is_named(published, place, where, capsys, monkeypatch):
+    published.statuses = [404]
+    assert "the server answers 404" in stopped(capsys, monkeypatch, "btad", "--yes", *where)
+    assert list(place.iterdir()) == []
+
+
+def test_nothing_is_fetched_without_a_yes(published, place, where, capsys, monkeypatch):
+    said = stopped(capsys, monkeypatch, "btad", *where)
+    assert "say --yes, or YES=1 to make" in said
+    assert published.requests == []
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(("answer", "requests"), [("y", 1), ("n", 0)])
+def test_where_somebody_sits_the_licence_is_asked_about(published, where, monkeypatch, answer, requests):
+    monkeypatch.setattr("typer.confirm", lambda _: answer == "y")
+    monkeypatch.setattr(data_commands, "_somebody_is_there", lambda: True)
+    if answer == "y":
+        assert invoke("btad", *where).exit_code == 0
+    else:
+        with pytest.raises(data_commands.DatasetError, match="Nothing was fetched"):
+            invoke("btad", *where)
+    assert len(published.requests) == requests
+
+
+def test_counts_other_than_published_are_problems(published, where, monkeypatch):
+    register(replace(find_dataset("btad"), counts=MINIATURE | {"03": (3, 2, 2)}))
+    result = invoke("btad", "--yes", *where)
+    assert result.exit_code == EXIT_PROBLEMS
+    assert "03: the category is missing" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("mvtec", mvtec.PAGE),
+        ("mpdd", mpdd.PAGE),
+        ("mvtec_loco", "https://www.mvtec.com/company/research/datasets/mvtec-loco"),
+        ("mvtec_ad2", "https://www.mvtec.com/company/research/datasets/mvtec-ad-2"),
+        ("mvtec_3d_rgb", "https://www.mvtec.com/company/research/datasets/mvtec-3d-ad"),
+        ("real_iad", "https://huggingface.co/datasets/Real-IAD/Real-IAD"),
+    ],
+)
+def test_where_a_form_has_to_be_filled_in_page_and_commands_are_shown(name, page, tmp_path, where):
+    result = invoke(name, *where)
+    assert result.exit_code == EXIT_PERSON
+    assert "Licence:" in result.output.splitlines()[1]
+    assert f"A person has to get it from {page}" in result.output
+    assert f"python -m bench data {name} --data-dir {tmp_path / 'data'}" in result.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_archive_that_a_person_put_there_is_unpacked_and_counted(tmp_path, where):
+    place = tmp_path / "data" / "mpdd"
+    place.mkdir(parents=True)
+    packed(write_miniature_folder(tmp_path / "original", categories=("tubes",)), place / "MPDD.zip")
+    result = invoke("mpdd", *where)
+    assert result.exit_code == EXIT_PROBLEMS  # a miniature has other counts
+    assert "No checksum of" in result.output
+    assert "tubes: 4 training, 2 good and 4 anomalous test images; MPDD has 122 training" in result.output
+    assert (place / "tubes").is_dir()
+    assert (place / MANIFEST).is_file()
+
+
+def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monkeypatch):
+    pictures = write_miniature_folder(tmp_path / "original", categories=("bolt",))
+    members = [member(f"dtd/images/{n}.png", file.read_bytes()) for n, file in enumerate(pictures.rglob("*.png"))]
+    content = write_tar(tmp_path / "dtd.tar.gz", *members, mode="w:gz").read_bytes()
+    known = data_commands.known_data()
+    archive = replace(dtd.ARCHIVE, md5=hashlib.md5(content, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr(data_commands, "known_data", lambda: known | {"dtd": replace(known["dtd"], archive=archive)})
+    monkeypatch.setattr(data_commands, "fetch_file", lambda url, file, **_: file.write_bytes(content))
+    result = invoke("dtd", "--yes", *where)
+    assert result.exit_code == 0
+    assert f"{len(members)} images, no problem found. How many there should be is not known here." in result.output
+    (tmp_path / "data/dtd/dtd/images/0.png").write_bytes(b"damaged")
+    broken = invoke("dtd", *where)
+    assert broken.exit_code == EXIT_PROBLEMS
+    assert "dtd/images/0.png: " in broken.output
+
+
+def test_what_an_interrupted_unpacking_left_behind_is_not_taken_for_the_dataset(published, place, where, tmp_path):
+    write_miniature_btad(place, products=("01",))
+    (place / ".unpacking").mkdir()
+    with pytest.raises(
+        data_commands.DatasetError, match="'BTech_Dataset_transformed' is already there, without the man"
+    ):
+        invoke("btad", "--yes", *where)
+    (place / "BTech_Dataset_transformed").rename(tmp_path / "moved")
+    assert invoke("btad", "--yes", *where).exit_code == 0
+    assert not (place / ".unpacking").exists()
+
+
+def test_the_former_name_of_the_command_still_works(where):
+    assert CliRunner().invoke(app, ["download", "mvtec", *where]).exit_code == EXIT_PERSON
+
+
+def test_progress_is_drawn_on_a_terminal():
+    from rich.console import Console
+
+    console = Console(force_terminal=True, width=100, record=True, file=io.StringIO())
+    with data_commands._bar(console, "Fetching", data_commands.DownloadColumn()) as progress:
+        progress(2_000_000, 0)
+        progress(3_000_000, 4_000_000)
+    assert "3.0/4.0 MB" in console.export_text()
+
+
+def test_a_root_of_its_own(published, tmp_path):
+    result = invoke("btad", "--yes", "--root", str(tmp_path / "elsewhere"))
+    assert result.exit_code == 0
+    assert (tmp_path / "elsewhere" / MANIFEST).is_file()
+
+
+def test_the_tasks_of_cifar10_are_one_download():
+    assert data_commands._find("cifar10").archive == find_dataset("cifar10-56789").archive
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vsia", "Did you mean visa"),
+        ("dtdd", "Did you mean dtd"),
+        ("folder", "Own images: there is nothing to download"),
+        ("synthetic", "there is nothing to download"),
+    ],
+)
+def test_names_that_cant_be_downloaded(name, expected, where, capsys, monkeypatch):
+    assert expected in stopped(capsys, monkeypatch, name, *where)

@@ -1,0 +1,47 @@
+"""Merge and export as their users type them."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.commands.app import app, main
+from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
+from results.records.store import Store
+from tests.support.records import make_record, make_scores
+
+
+def invoke(*args: str):
+    return CliRunner().invoke(app, list(args), catch_exceptions=False, env={"COLUMNS": "200"})
+
+
+def test_records_travel_from_one_store_to_another(tmp_path):
+    other, mine, out = Store(tmp_path / "other"), Store(tmp_path / "mine"), tmp_path / "out"
+    record, rival = make_record(seed=0), make_record(seed=1, value=0.8)
+    for one in (record, rival):
+        other.write(one, make_scores(one))
+    mine.write(make_record(seed=1, value=0.7))
+    taken = invoke("merge", str(other.root), "--results-dir", str(mine.root))
+    assert taken.exit_code == EXIT_FAILED_RUNS
+    assert "1 records copied, 0 the same" in taken.output
+    assert "Conflict: toy/unified/plain/" in taken.output
+    assert invoke("merge", str(other.root), "--results-dir", str(mine.root), "--keep", "theirs").exit_code == 0
+    assert mine.records() == [record, rival]
+    done = invoke("export", "--out", str(out), "--results-dir", str(mine.root))
+    assert f"2 records in {out}" in done.output
+    assert Store(out).records() == [record, rival]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["merge", ".", "--keep", "newst"], "Did you mean newest?"),
+        (["export"], "Say where to: --reference, or --out DIRECTORY."),
+    ],
+)
+def test_wrong_choices_are_told(args, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["bench", *args])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == EXIT_USER_ERROR
+    assert message in capsys.readouterr().err

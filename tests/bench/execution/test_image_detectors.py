@@ -1,0 +1,94 @@
+"""Detectors that read images, without a backbone or with one that they run themselves, through the whole harness."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from bench.dispatch.estimate import Estimator
+from bench.dispatch.run_plan import run_plan
+from bench.errors import OptionError
+from bench.execution.runner import Execution
+from bench.plan.plan import make_plan
+from bench.score.score_directory import Scoring, score_directory
+from methods.detector import Detector
+from reports.build import build
+from results.records.store import Store
+
+QUIET = Console(quiet=True)
+SMALL = {
+    "draem": ("draem.image_size=64", "draem.reconstructive_width=4", "draem.discriminative_width=4", "draem.steps=3",
+              "draem.procedural_count=14"),
+    "mkd": ("mkd.image_size=64", "mkd.steps=3", "mkd.thin=4"),
+    "fcdd": ("fcdd.image_size=64", "fcdd.steps=3"),
+}  # fmt: skip
+
+
+def run_all(options, **execution):
+    where = Execution(options.results_dir, options.cache_dir, **execution)
+    records = run_plan(make_plan(options), where, Estimator([], probe=False), QUIET)
+    assert [record.failure for record in records] == [None] * len(records)
+    return records
+
+
+def test_they_run_in_both_settings_and_say_what_they_used(options, tmp_path):
+    opts = options(("draem", "mkd", "fcdd"), assignments=sum(SMALL.values(), ()))
+    records = run_all(opts)
+    assert len(records) == 9
+    for record in records:
+        assert set(record.results) == set(record.categories)
+        assert set(record.untrained) == set(record.categories)
+        assert record.budget.steps == 3
+        assert record.cost.ms_per_image_batch_16 > 0
+    draem = [record for record in records if record.method.name == "draem"]
+    assert {(r.backbone.name, r.backbone.weights, r.backbone.sha256) for r in draem} == {("none", "none", "")}
+    assert {r.method.badges for r in draem} == {("textures: 14 procedural",)}
+    assert {r.backbone.name for r in records if r.method.name != "draem"} == {"resnet18"}
+    text = build(Store(opts.results_dir), tmp_path / "site").read_text(encoding="utf-8")
+    assert "textures: 14 procedural" in text
+    assert "none, none weights" not in text
+
+
+def test_the_order_of_runs_changes_nothing_for_them_either(options, tmp_path):
+    opts = options(("draem", "mkd"), settings=("separate",), assignments=SMALL["draem"] + SMALL["mkd"])
+    forwards = {r.score_id: r.comparable() for r in run_all(opts)}
+    backwards = options(
+        ("draem", "mkd"), settings=("separate",), assignments=SMALL["draem"] + SMALL["mkd"], reverse=True,
+        results_dir=tmp_path / "other",
+    )  # fmt: skip
+    assert {r.score_id: r.comparable() for r in run_all(backwards)} == forwards
+
+
+def test_missing_textures_are_told_before_anything_runs_and_given_ones_enter_the_id(options, tmp_path):
+    assignments = (*SMALL["draem"], "draem.textures=dtd")
+    with pytest.raises(OptionError, match=r"holds none.*TEXTURES_DIR.*SET=draem.textures=procedural"):
+        make_plan(options(("draem",), assignments=assignments, data_dir=tmp_path / "nothing"))
+    directory = tmp_path / "dtd"
+    directory.mkdir()
+    Image.new("RGB", (20, 20), (200, 30, 30)).save(directory / "red.png")
+    wanted = {"assignments": assignments, "textures_dir": directory, "settings": ("unified",)}
+    (record,) = run_all(options(("draem",), **wanted))
+    assert record.method.badges == ("textures: 1 from a directory",)
+    Image.new("RGB", (20, 20), (30, 200, 30)).save(directory / "green.png")
+    other = tmp_path / "two"
+    directory.rename(other)
+    (run,) = make_plan(options(("draem",), **(wanted | {"textures_dir": other})))
+    assert run.fit_id != record.fit_id
+
+
+@pytest.mark.parametrize("method", ["draem", "mkd"])
+def test_a_kept_state_scores_a_directory_of_images(method, options, folder, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    opts = options((method,), settings=("unified",), assignments=SMALL[method], cache_dir=cache)
+    run_all(opts, keep="all")
+    (state,) = (cache / "states").glob("*.safetensors")
+    monkeypatch.setattr(Detector, "fit", None)
+    scoring = Scoring(
+        checkpoint=state, images=folder / "bolt" / "test" / "good", out=tmp_path / "maps", methods=(), category="",
+        categories=(), backbone="", padding="", weights="", weights_dir=None, device="cpu", assignments=(), save=None,
+    )  # fmt: skip
+    assert score_directory(scoring, QUIET) == 0
+    assert (tmp_path / "maps" / "scores.csv").read_text(encoding="utf-8").count("\n") == 3
+    torch.set_num_threads(1)

@@ -1,0 +1,170 @@
+"""Pictures for the gallery: test images, and what reconstruction methods rebuild."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+from rich.console import Console
+
+import bench.execution.rebuilt_images
+from bench.dispatch.estimate import Estimator
+from bench.dispatch.run_plan import run_plan
+from bench.execution.rebuilt_images import LOOK_SIDE, LookDecoder, looks_of, on_one_grid, prepare_looks
+from bench.execution.runner import Execution
+from bench.execution.thumbnails import keep_pictures
+from bench.plan.plan import make_plan
+from reports.build import build
+from results.records.store import Store
+from results.records.thumbnails import PICTURE_SIDE, read_pictures
+from tests.support.miniature import write_miniature_folder
+
+METHODS = ("uniad", "hvq_trans", "padim")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(bench.execution.rebuilt_images, "_STEPS", 10)
+
+
+def run(options, **execution):
+    where = Execution(options.results_dir, options.cache_dir, **execution)
+    return run_plan(make_plan(options), where, Estimator([], probe=False), Console(quiet=True))
+
+
+def test_test_images_are_kept_once_per_category_and_anew_when_files_change(options, tmp_path):
+    root = write_miniature_folder(tmp_path / "data")
+    opts = options(root=root)
+    store = Store(opts.results_dir)
+    keep_pictures(make_plan(opts), store)
+    kept = read_pictures(store, "folder", "bolt")
+    (run,) = [run for run in make_plan(opts) if run.categories == ("bolt",)]
+    samples = run.index.split("test", "bolt")
+    assert kept.paths == tuple(sample.path for sample in samples)
+    assert kept.defects == tuple(sample.defect for sample in samples)
+    for picture, mask, sample in zip(kept.images, kept.masks, samples, strict=True):
+        assert max(Image.open(io.BytesIO(picture)).size) <= PICTURE_SIDE
+        assert mask.any() == bool(sample.masks)
+    file = opts.results_dir / "folder/pictures/bolt.npz"
+    before = file.stat().st_mtime_ns
+    keep_pictures(make_plan(opts), store)
+    assert file.stat().st_mtime_ns == before
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(root / samples[0].path)
+    keep_pictures(make_plan(opts), store)
+    assert read_pictures(store, "folder", "bolt").images[0] != kept.images[0]
+    assert read_pictures(store, "folder", "bolt").images[1:] == kept.images[1:]
+
+
+def test_an_unreadable_image_costs_its_category_alone(options, tmp_path):
+    root = write_miniature_folder(tmp_path / "data")
+    opts = options(root=root)
+    plan = make_plan(opts)
+    broken = root / plan[0].index.split("test", "bolt")[0].path
+    broken.write_bytes(broken.read_bytes()[:40])
+    keep_pictures(make_plan(opts), Store(opts.results_dir))
+    assert read_pictures(Store(opts.results_dir), "folder", "bolt") is None
+    assert read_pictures(Store(opts.results_dir), "folder", "cloth") is not None
+
+
+def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(options, tmp_path):
+    opts = options(METHODS, cache_dir=tmp_path / "cache")
+    records = run(opts, looks=True)
+    store = Store(opts.results_dir)
+    for record in records:
+        looks = store.looks(record)
+        if record.method.name == "padim":
+            assert looks == ()
+            continue
+        assert len(looks) == len(store.scores(record).own) == len(store.maps(record))
+        assert all(Image.open(io.BytesIO(look)).size == (LOOK_SIDE, LOOK_SIDE) for look in looks)
+    # One decoder for all runs that read the same features: UniAD and both routings of HVQ-Trans, in both settings.
+    specs = {(repr(one.features)) for one in make_plan(opts) if one.method.name != "padim"}
+    assert len(list((tmp_path / "cache/looks").glob("*.safetensors"))) == len(specs)
+    keep_pictures(make_plan(opts), store)
+    (gallery,) = build(store, tmp_path / "site").parent.glob("gallery-*")
+    assert "Rebuilt look" in gallery.read_text(encoding="utf-8")
+
+
+def test_numbers_are_the_same_with_and_without_looks(options, tmp_path):
+    opts = options(("uniad",), settings=("unified",))
+    (without,) = run(opts)
+    (with_looks,) = run(replace(opts, results_dir=tmp_path / "other"), looks=True)
+    assert with_looks.comparable() == without.comparable()
+    assert Store(opts.results_dir).looks(without) == ()
+
+
+def test_the_same_features_give_the_same_decoder(options, tmp_path):
+    looks = []
+    for name in "ab":
+        opts = options(
+            ("uniad",), settings=("unified",), cache_dir=tmp_path / name, results_dir=tmp_path / f"runs {name}"
+        )
+        (record,) = run(opts, looks=True)
+        looks.append(Store(opts.results_dir).looks(record))
+    assert looks[0] == looks[1]
+
+
+def test_a_run_that_begins_trains_the_decoder_unless_another_process_does(options, tmp_path):
+    (one, other) = make_plan(options(("uniad", "padim"), settings=("unified",), cache_dir=tmp_path / "cache"))
+    prepare_looks(other, other.detector_class(other.config, other.layout), tmp_path / "cache")
+    assert not (tmp_path / "cache/looks").exists()  # PaDiM rebuilds nothing
+    detector = one.detector_class(one.config, one.layout)
+    prepare_looks(one, detector, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache/looks").glob("*.safetensors")
+    content = kept.read_bytes()
+    kept.unlink()
+    with FileLock(f"{kept}.lock"):
+        prepare_looks(one, detector, tmp_path / "cache")
+        assert not kept.exists()
+    assert len(looks_of(one, detector, tmp_path / "cache")) > 0
+    assert kept.read_bytes() == content
+
+
+def test_only_seed_0_has_looks_and_a_failing_decoder_costs_no_run(options, monkeypatch):
+    opts = options(("uniad",), settings=("unified",), seeds=(0, 1))
+
+    def fail(*_, **__):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(bench.execution.rebuilt_images, "_decoder", fail)
+    with pytest.warns(UserWarning, match=r"what UniAD .*rebuilds \(RuntimeError: no memory\)"):
+        records = run(opts, looks=True)
+    assert [record.status for record in records] == ["ok", "ok"]
+    store = Store(opts.results_dir)
+    assert store.looks(records[0]) == ()
+    assert not store.path_of(records[1]).with_suffix(".maps.npz").exists()
+
+
+def test_draem_shows_the_images_that_it_rebuilds(options):
+    small = ("image_size=64", "reconstructive_width=4", "discriminative_width=4", "steps=2", "procedural_count=2")
+    opts = options(("draem",), settings=("unified",), assignments=tuple(f"draem.{one}" for one in small))
+    (record,) = run(opts, looks=True)
+    assert len(Store(opts.results_dir).looks(record)) == len(Store(opts.results_dir).scores(record).own)
+
+
+def test_taps_of_different_grids_meet_on_the_finest():
+    taps = [torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)]
+    together = on_one_grid(taps)
+    assert together.shape == (2, 8, 8, 8)
+    assert torch.equal(together[:, :3], taps[0])
+    assert torch.equal(on_one_grid(taps[:1]), taps[0])
+
+
+def test_the_decoder_learns_to_paint():
+    """Features that hold the image's colours are painted as those colours."""
+    torch.manual_seed(0)
+    decoder = LookDecoder(3)
+    colours = torch.rand(16, 3, 1, 1).expand(16, 3, 8, 8)
+    optimiser = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
+    wanted = colours[..., :1, :1].expand(16, 3, LOOK_SIDE, LOOK_SIDE)
+    for _ in range(60):
+        loss = torch.nn.functional.l1_loss(decoder([colours]), wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    painted = decoder.eval()([colours])
+    assert (painted - wanted).abs().mean() < 0.1
+    assert np.isfinite(painted.detach().numpy()).all()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+
+from baselines.patchcore.detector import PatchCore
+from bench.errors import OptionError
+from bench.plan.configuration import configure, parse_overrides, split_config
+from bench.plan.options import parse_list, parse_seeds
+from datasets.errors import UnknownNameError
+from methods.errors import ConfigError
+from methods.uniad.detector import UniAD
+
+
+def test_presets_and_overrides_are_resolved_into_typed_values():
+    overrides = {
+        "steps": "1000",
+        "learning_rate": "2e-4",
+        "mask_encoder": "false",
+        "query": "first",
+        "strides": "4,8,16",
+    }
+    config, typed = configure(UniAD, "quick", overrides)
+    assert config.steps == 1000
+    assert config.image_size == 128, "from the preset"
+    assert typed == {
+        "steps": 1000, "learning_rate": 2e-4, "mask_encoder": False, "query": "first", "strides": (4, 8, 16)
+    }  # fmt: skip
+    assert config.encoder_layers == 4, "the paper's default"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (
+            {"neighbor_size": "5"},
+            UnknownNameError,
+            "Unknown field of uniad 'neighbor_size'. Did you mean neighbour_size",
+        ),
+        ({"query": "evry"}, UnknownNameError, "Unknown value of uniad.query 'evry'"),
+        ({"steps": "many"}, ConfigError, "uniad.steps=many: expected int"),
+        ({"steps": "1.5"}, ConfigError, "expected int"),
+        ({"mask_encoder": "1"}, ConfigError, "expected true or false"),
+    ],
+)
+def test_wrong_overrides_say_what_is_right(overrides, error, message):
+    with pytest.raises(error, match=message):
+        configure(UniAD, "quick", overrides)
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(UnknownNameError, match=r"Unknown preset of uniad 'papers'. Did you mean paper\?"):
+        configure(UniAD, "papers", {})
+
+
+def test_assignments_are_split_at_commas_that_begin_another():
+    parsed = parse_overrides(["uniad.strides=4,8,16,uniad.steps=5", "padim.channels=50"], ["uniad", "padim"])
+    assert parsed == {"uniad": {"strides": "4,8,16", "steps": "5"}, "padim": {"channels": "50"}}
+
+
+@pytest.mark.parametrize("text", ["steps=5", "uniad.steps", "uniad.=5"])
+def test_assignments_of_another_form_are_refused(text):
+    with pytest.raises(ConfigError, match=r"expected method\.field=value"):
+        parse_overrides([text], ["uniad"])
+
+
+def test_an_assignment_to_a_method_that_does_not_run_is_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean uniad"):
+        parse_overrides(["uniat.steps=5"], ["uniad"])
+
+
+def test_score_fields_are_apart_from_fit_fields():
+    config, _ = configure(PatchCore, "paper", {})
+    fit, score = split_config(config)
+    assert set(score) == {"reweighting", "smoothing"}
+    assert "coreset_fraction" in fit
+    assert fit["strides"] == [8, 16]
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert parse_seeds("3") == (0, 1, 2)
+    assert parse_seeds("4,0,4") == (0, 4)
+    for wrong in ("0", "three", "1,x", "-1"):
+        with pytest.raises(OptionError):
+            parse_seeds(wrong)
+
+
+def test_lists_are_split_at_commas():
+    assert parse_list("a, b,a", "thing") == ("a", "b")
+    assert parse_list("", "thing") == ()
+    with pytest.raises(OptionError, match="names no thing"):
+        parse_list(",", "thing")

@@ -1,0 +1,33 @@
+"""Cards: what the committed ones say is what the detectors say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from methods.registry import card_of, known_detectors
+from results.errors import RecordError
+from results.records.method_card import keep_card, known_cards, read_card
+
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+
+
+def test_the_committed_cards_are_those_of_the_detectors():
+    """Written anew by ``python -m bench export --reference`` after a run, or by ``keep_card``."""
+    assert known_cards([REFERENCE]) == {name: card_of(cls.info) for name, cls in known_detectors().items()}
+
+
+def test_the_newest_version_counts_and_what_is_no_card_is_left_out(tmp_path):
+    card = card_of(known_detectors()["padim"].info)
+    old, new = card.model_copy(update={"version": 1}), card.model_copy(update={"version": 7})
+    keep_card(tmp_path / "mine", old)
+    path = keep_card(tmp_path / "theirs", new)
+    assert known_cards([tmp_path / "mine", tmp_path / "theirs", tmp_path / "absent"]) == {"padim": new}
+    before = path.stat().st_mtime_ns
+    keep_card(tmp_path / "theirs", new)
+    assert path.stat().st_mtime_ns == before
+    path.write_text('{"name": "padim"}')
+    assert known_cards([tmp_path / "theirs"]) == {}
+    with pytest.raises(RecordError, match=r"padim\.json: not a method's card"):
+        read_card(path)
