@@ -50,7 +50,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -99,7 +99,7 @@ class MKDConfig:
     precision: Precision = "float32"
 
 
-@detector
+@register
 class MKD(NetworkDetector):
     """See the module's docstring."""
 

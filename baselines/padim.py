@@ -42,7 +42,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 
 _READ_TO_HOLD = (3 << 23, 8)
 _READ_TO_ADD = (1 << 27, 32)
@@ -72,7 +72,7 @@ class PaDiMConfig:
     smoothing: float = field(default=4.0, metadata={"score": True})
 
 
-@detector
+@register
 class PaDiM(Detector):
     """See the module's docstring."""
 

@@ -50,7 +50,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -92,7 +92,7 @@ class RD4ADConfig:
     precision: Precision = "float32"
 
 
-@detector
+@register
 class RD4AD(NetworkDetector):
     """See the module's docstring."""
 

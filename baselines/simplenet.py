@@ -45,7 +45,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -139,7 +139,7 @@ class _AggregatedImages:
         return Batch((self.kept[list(indices)],))
 
 
-@detector
+@register
 class SimpleNet(NetworkDetector):
     """See the module's docstring."""
 

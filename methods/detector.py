@@ -1,6 +1,6 @@
 """What every detector is: frozen description, frozen configuration, ``fit`` on normal images, anomaly maps out.
 
-A method is one file with a ``Detector`` subclass decorated by ``@detector``; nothing else is edited, and the
+A method is one file with a ``Detector`` subclass decorated by ``@register``; nothing else is edited, and the
 contract tests find it. Shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = H*W`` tokens, ``D`` width.
 """
 

@@ -1,11 +1,13 @@
-"""Detectors find themselves: every class in ``methods/`` or ``baselines/`` that is decorated by ``@detector``.
+"""The registry of detectors: every class in ``methods/`` or ``baselines/`` that is decorated by ``@register``.
 
-A detector's own words about itself, as a card for the page.
+A detector is defined in a module at the top of either package, or in ``detector.py`` (``detectors.py`` if there are
+several) of a folder there. ``card_of`` turns the description of a detector into the card that the page shows.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from typing import TypeVar
 
@@ -14,10 +16,11 @@ from methods.detector import Detector, DetectorInfo
 from results.records.method_card import MethodCard
 
 _REGISTRY: dict[str, type[Detector]] = {}
+_MODULES_OF_DETECTORS = ("detector", "detectors")
 DetectorClass = TypeVar("DetectorClass", bound=type[Detector])
 
 
-def detector(cls: DetectorClass) -> DetectorClass:
+def register(cls: DetectorClass) -> DetectorClass:
     """Class decorator: make a detector known under ``cls.info.name``.
 
     Raises:
@@ -38,10 +41,10 @@ def known_detectors(packages: tuple[str, ...] = ("methods", "baselines")) -> dic
     """All detectors by name, sorted.
 
     Args:
-        packages: Packages whose modules, and those of their folders, are imported to find detectors.
+        packages: Packages in which detectors are looked for.
     """
     for package_name in packages:
-        _import_all(package_name)
+        _import_detectors(package_name)
     return dict(sorted(_REGISTRY.items()))
 
 
@@ -57,13 +60,17 @@ def find_detector(name: str) -> type[Detector]:
     return detectors[name]
 
 
-def _import_all(package_name: str) -> None:
+def _import_detectors(package_name: str) -> None:
+    """Import the modules at the top of a package, and of its folders those that are named as ones of detectors."""
     package = importlib.import_module(package_name)
     for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
-        if module.ispkg:
-            _import_all(module.name)
-        else:
+        if not module.ispkg:
             importlib.import_module(module.name)
+            continue
+        for name in _MODULES_OF_DETECTORS:
+            inner = f"{module.name}.{name}"
+            if importlib.util.find_spec(inner) is not None:
+                importlib.import_module(inner)
 
 
 def card_of(info: DetectorInfo) -> MethodCard:

@@ -49,7 +49,7 @@ from baselines.cutpaste.network import CutPasteNetwork
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -145,7 +145,7 @@ _QUICK = {
 }
 
 
-@detector
+@register
 class CutPaste(Detector):
     """See the module's docstring."""
 

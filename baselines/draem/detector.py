@@ -52,7 +52,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -118,7 +118,7 @@ class BothNetworks(nn.Module):
         return rebuilt, self.discriminative(rebuilt, images)
 
 
-@detector
+@register
 class DRAEM(Detector):
     """See the module's docstring."""
 

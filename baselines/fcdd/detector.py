@@ -44,7 +44,7 @@ from baselines.fcdd.confetti import Confetti, add_confetti
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -132,7 +132,7 @@ _QUICK = {
 }
 
 
-@detector
+@register
 class FCDD(Detector):
     """See the module's docstring."""
 

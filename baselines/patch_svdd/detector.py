@@ -49,7 +49,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -109,7 +109,7 @@ class PatchSVDDNetworks(nn.Module):
         self.classify_large = PositionClassifier(config.embedding)
 
 
-@detector
+@register
 class PatchSVDD(Detector):
     """See the module's docstring."""
 

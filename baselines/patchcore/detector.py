@@ -43,7 +43,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 
 _READ = 16
 
@@ -81,7 +81,7 @@ class PatchCoreConfig:
     smoothing: float = field(default=4.0, metadata={"score": True})
 
 
-@detector
+@register
 class PatchCore(Detector):
     """See the module's docstring."""
 

@@ -42,7 +42,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
 
@@ -127,7 +127,7 @@ class Scale(nn.Module):
         return error, said.square().sum(dim=2).mean(dim=0) - mean.square().sum(dim=1)
 
 
-@detector
+@register
 class UninformedStudents(NetworkDetector):
     """See the module's docstring."""
 

@@ -42,14 +42,14 @@ from methods.hvq_trans.codebook import Codebook
 from methods.hvq_trans.config import HVQTransConfig
 from methods.hvq_trans.network import QuantisedTransformer
 from methods.hvq_trans.router import CategoryRouter
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Training, train_network
 
 COLLAPSED = 3
 """Codebooks with fewer codes in use, on average, are said to have collapsed."""
 
 
-@detector
+@register
 class HVQTrans(Detector):
     """See the module's docstring."""
 

@@ -34,7 +34,7 @@ from methods.blocks.jitter import jitter_tokens
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.rlr.config import RLRConfig
 from methods.rlr.network import ReferenceNetwork
 from methods.training.loop import Training, train_network
@@ -49,7 +49,7 @@ class Levels(nn.Module):
         self.levels = nn.ModuleList([ReferenceNetwork(config, *size, source) for size in sizes])
 
 
-@detector
+@register
 class RLR(Detector):
     """See the module's docstring."""
 

@@ -42,7 +42,7 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.shortcut.networks import PlainCNN, TokenMLP
 from methods.training.loop import Precision, Training, train_network
 from methods.training.schedule import ScheduleName
@@ -217,7 +217,7 @@ class Shortcut(NetworkDetector):
         return f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}"
 
 
-@detector
+@register
 class ShortcutMLP(Shortcut):
     """The same MLP at every token."""
 
@@ -232,7 +232,7 @@ class ShortcutMLP(Shortcut):
         return f"{super().sizes()}, {self.config.layers} hidden layers"
 
 
-@detector
+@register
 class ShortcutCNN(Shortcut):
     """3x3 convolutions with batch normalisation."""
 
@@ -249,7 +249,7 @@ class ShortcutCNN(Shortcut):
         return f"{super().sizes()}, {self.config.layers} 3x3 convolutions"
 
 
-@detector
+@register
 class ShortcutTransformer(Shortcut):
     """UniAD without query, mask and jitter."""
 

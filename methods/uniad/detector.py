@@ -39,13 +39,13 @@ from methods.detector import (
 )
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
-from methods.registry import detector
+from methods.registry import register
 from methods.training.loop import Training, train_network
 from methods.uniad.config import UniADConfig
 from methods.uniad.network import UniADNetwork
 
 
-@detector
+@register
 class UniAD(NetworkDetector):
     """See the module's docstring."""
 

@@ -1,7 +1,8 @@
-"""Cards: what the committed ones say is what the detectors say."""
+"""The registry imports modules of detectors alone; the committed cards say what the detectors say."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,26 @@ from results.errors import RecordError
 from results.records.method_card import keep_card, known_cards, read_card
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
+
+
+def test_of_a_folder_only_the_module_of_detectors_is_imported(tmp_path, monkeypatch):
+    files = (
+        "__init__",
+        "plain",
+        "one/__init__",
+        "one/detector",
+        "several/__init__",
+        "several/detectors",
+        "none/__init__",
+    )
+    for name in (*files, "one/network", "none/pretrain"):
+        file = tmp_path / "made_up_methods" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    known_detectors(("made_up_methods",))
+    imported = {name.removeprefix("made_up_methods.") for name in sys.modules if name.startswith("made_up_methods.")}
+    assert imported == {"plain", "one", "one.detector", "several", "several.detectors", "none"}
 
 
 def test_the_committed_cards_are_those_of_the_detectors():
