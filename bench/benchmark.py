@@ -28,14 +28,15 @@ from bench.plan.options import Options
 from bench.plan.plan import make_plan, missing_runs
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
+from datasets.errors import StorageError
+from datasets.storage.atomic import write_bytes
 from methods.registry import card_of
 from reports.build import build
 from reports.pages.study import study_file
 from results.analyses.gallery_cases import SEED
-from results.errors import RecordError
 from results.records.method_card import keep_card
 from results.records.record import RunRecord
-from results.records.store import Store, write_atomically
+from results.records.store import Store
 
 
 def benchmark(
@@ -107,7 +108,7 @@ def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: C
         _require_writable(options.results_dir)
         for cls in {run.detector_class for run in todo}:
             keep_card(options.results_dir, card_of(cls.info))
-    with contextlib.suppress(RecordError):  # a gallery is no reason to stop; a run would say what is wrong
+    with contextlib.suppress(StorageError):  # a gallery is no reason to stop; a run would say what is wrong
         keep_pictures((run for run in plan if run.seed == SEED), store)
     execution = Execution(
         options.results_dir,
@@ -168,7 +169,7 @@ def _say_what_is_to_do(console: Console, plan: list[Run], todo: list[Run], recor
 def _require_writable(directory: Path) -> None:
     """Write and delete a file, so that a read-only store is told before the first training, not after it."""
     probe = directory / ".writable"
-    write_atomically(probe, b"")
+    write_bytes(probe, b"")
     probe.unlink(missing_ok=True)
 
 

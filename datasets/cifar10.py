@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import tarfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,10 @@ import pooch
 from numpy.typing import NDArray
 
 from datasets.download.archive import Archive, check_file
-from datasets.errors import DatasetError
+from datasets.errors import DatasetError, StorageError
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
+from datasets.storage.atomic import written
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TASKS = ("01234", "56789", "02468", "13579")
@@ -107,21 +106,18 @@ def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
     images = np.concatenate([images for images, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
     trained = sum(len(labels) for _, labels in batches[:-1])
-    reasons = []
+    refused = []
     for home in (beside, cache):
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            _write(home / ARRAY, partial(np.save, arr=images))
-            # Last: with the labels in place, the array is complete.
-            _write(home / LABELS, partial(np.savez, labels=labels, trained=trained, source=state))
-        except OSError as error:
-            reasons.append(f"{home}: {error.strerror or error}")
+            _write(home, images, labels, trained, state)
+        except StorageError as error:
+            refused.append(error)
         else:
             return home, labels, trained
     raise DatasetError(
-        f"{root}: the array of all images could not be written ({'; '.join(reasons)}). Make one of these "
-        "directories writable; 200 MB are needed."
-    )
+        f"{root}: the array of all images could not be written. {''.join(map(str, refused))}"
+        "Make one of these directories writable; 200 MB are needed."
+    ) from refused[-1]
 
 
 def _source(root: Path) -> tuple[Path, str]:
@@ -189,15 +185,12 @@ def _refuse_large(source: Path, sizes: dict[str, int]) -> None:
             raise DatasetError(f"{source}: {name} has {size} bytes: too many. Fetch CIFAR-10 again.")
 
 
-def _write(file: Path, save: Callable[..., None]) -> None:
-    """Write a file under another name first, so that a reader never sees half of it."""
-    unfinished = file.with_name(f".{os.getpid()}-{file.name}")
-    try:
-        with unfinished.open("wb") as handle:
-            save(file=handle)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _write(home: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8], trained: int, state: str) -> None:
+    with written(home / ARRAY, cure="") as partial, partial.open("wb") as stream:
+        np.save(stream, images)
+    # Last: with the labels in place, the array is complete.
+    with written(home / LABELS, cure="") as partial, partial.open("wb") as stream:
+        np.savez(stream, labels=labels, trained=trained, source=state)
 
 
 for _task in TASKS:

@@ -11,13 +11,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from datasets.storage.atomic import write_bytes
 from reports.pages.gallery import GalleryPage, gallery_page
 from reports.pages.leaderboard import make_page, section_key
 from reports.pages.method import method_pages
 from reports.pages.study import study_pages
 from results.leaderboard import leaderboard, ordered, split_levels
 from results.records.method_card import known_cards
-from results.records.store import Store, write_atomically
+from results.records.store import Store
 from results.rows.labels import labels, table_key
 from results.rows.row import Row
 from results.studies.study import known_studies
@@ -45,7 +46,7 @@ def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
         ``gallery-<table>.html``. Galleries that an earlier call left and this one does not write are deleted.
 
     Raises:
-        RecordError: If the directory can't be written.
+        StorageError: If the directory can't be written.
     """
     content = _Content(store, images)
     downloads = {
@@ -56,18 +57,18 @@ def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
         "categories.csv": table(store, "csv", "categories", rows=content.rows),
     }
     for name, data in downloads.items():
-        write_atomically(out / name, data)
+        write_bytes(out / name, data)
     environment = _environment()
     for study in content.studies:
-        write_atomically(out / study.file, _rendered(environment, "study", study=study))
+        write_bytes(out / study.file, _rendered(environment, "study", study=study))
     for method in content.methods:
-        write_atomically(out / method.file, _rendered(environment, "method", page=method))
+        write_bytes(out / method.file, _rendered(environment, "method", page=method))
     for old in {*out.glob("gallery-*.html")} - {out / gallery.file for gallery in content.galleries}:
         old.unlink()
     for gallery in content.galleries:
-        write_atomically(out / gallery.file, _rendered(environment, "gallery", page=gallery))
-    write_atomically(out / PROTOCOL, _rendered(environment, "protocol", page=content.page))
-    write_atomically(out / PAGE, _rendered(environment, "page", single=False, **content.shown()))
+        write_bytes(out / gallery.file, _rendered(environment, "gallery", page=gallery))
+    write_bytes(out / PROTOCOL, _rendered(environment, "protocol", page=content.page))
+    write_bytes(out / PAGE, _rendered(environment, "page", single=False, **content.shown()))
     return out / PAGE
 
 
@@ -83,12 +84,12 @@ def build_single(store: Store, path: Path, *, images: bool = True) -> Path:
         The same path.
 
     Raises:
-        RecordError: If the file can't be written.
+        StorageError: If the file can't be written.
     """
     content = _Content(store, images)
     html = _rendered(_environment(), "single", single=True, **content.shown()).decode()
     html = re.sub(r'href="((?:method|study|gallery)-[^"#]*|protocol)\.html(?:#([^"]*))?"', _inside, html)
-    write_atomically(path, html.replace('href="index.html"', 'href="#top"').encode())
+    write_bytes(path, html.replace('href="index.html"', 'href="#top"').encode())
     return path
 
 

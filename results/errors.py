@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from datasets.errors import UniBoardError
 
 
-class ResultsError(Exception):
+class ResultsError(UniBoardError):
     """Base of everything that the results package raises on purpose."""
 
 
@@ -15,12 +14,4 @@ class MetricError(ResultsError):
 
 
 class RecordError(ResultsError):
-    """A record, or a file beside it, that can't be read or written. The message names the file."""
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a wrong name: ``Unknown study 'x'.``, the nearest right ones, and all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return f"Unknown {kind} '{name}'. {hint}Known: {', '.join(names) or 'none'}."
+    """A record, or a file beside it, that can't be read or used. The message names the file."""

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from results.errors import ResultsError, unknown
+from datasets.errors import unknown_name
+from results.errors import ResultsError
 from results.leaderboard import leaderboard, split_levels
 from results.records.merge import copy_run
 from results.records.method_card import keep_card, known_cards
@@ -37,8 +38,10 @@ def export(
         The files written or found equal, sorted.
 
     Raises:
-        ResultsError: If nothing fits, with the nearest names.
-        RecordError: If a file can't be read or written.
+        UnknownNameError: For a dataset or method that the store does not have.
+        ResultsError: If nothing fits.
+        RecordError: If a file can't be read.
+        StorageError: If a file can't be written.
     """
     wanted: dict[str, bool] = {}  # by file, whether with its curves
     rows = leaderboard(store.records()).rows
@@ -70,7 +73,7 @@ def export(
 def _require(names: Collection[str], known: Collection[str], what: str) -> None:
     for name in names:
         if name not in known:
-            raise ResultsError(unknown(what, name, known))
+            raise unknown_name(what, name, known)
 
 
 def _without_places(record: RunRecord) -> RunRecord:

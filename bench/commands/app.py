@@ -14,7 +14,6 @@ from bench.commands import data, records, run, score
 from bench.errors import EXIT_STOPPED, EXIT_USER_ERROR, StoppedError
 from datasets.errors import UniBoardError, printable
 from datasets.storage.atomic import full_disk
-from results.errors import ResultsError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +33,7 @@ def main() -> None:
     except StoppedError as error:
         error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         sys.exit(EXIT_STOPPED)
-    except (UniBoardError, ResultsError, OSError) as error:
+    except (UniBoardError, OSError) as error:
         told = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
         if told is None:
             raise

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from bench.printing import print_headline
-from results.errors import ResultsError, unknown
+from datasets.errors import unknown_name
+from results.errors import ResultsError
 
 app = typer.Typer()
 
@@ -81,7 +82,7 @@ def merge(
     from results.records.store import Store
 
     if keep not in KEEPS:
-        raise ResultsError(unknown("choice for --keep", keep, KEEPS))
+        raise unknown_name("choice for --keep", keep, KEEPS)
     done = take_over(other.expanduser(), Store(results_dir), keep)
     console = Console()
 

@@ -27,9 +27,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from datasets.errors import StorageError
 from datasets.storage import processes
+from datasets.storage.atomic import unwritable
 from datasets.storage.temporary_files import server_time, sweep, unfinished
-from results.errors import RecordError
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 180.0
@@ -135,7 +136,7 @@ class Claims:
             The claim, or who holds it.
 
         Raises:
-            RecordError: If the directory can't be written.
+            StorageError: If the directory can't be written.
         """
         for _ in range(_TRIES):
             number, holder = self._newest(fit_id)
@@ -165,7 +166,7 @@ class Claims:
 
     def sweep(self) -> None:
         """Remove what dead processes left. A store that can't be written stays as it is."""
-        with contextlib.suppress(OSError, RecordError):
+        with contextlib.suppress(OSError, StorageError):
             for fit_id, (_, lives) in self._all().items():
                 claim = None if lives else self.take(fit_id)
                 if isinstance(claim, Claim):
@@ -215,11 +216,11 @@ class Claims:
             except FileNotFoundError:  # the last claim of another process took the directory with it
                 continue
             except OSError as error:
-                raise RecordError(f"{file}: can't be written ({error.strerror or error}).") from error
+                raise unwritable(file, error) from error
             finally:
                 with contextlib.suppress(OSError):
                     aside.unlink()
-        raise RecordError(f"{file}: can't be written (its directory vanishes again and again).")
+        raise unwritable(file, OSError("its directory vanishes again and again"))
 
     def _lives(self, file: Path, holder: Holder) -> bool:
         if holder.is_local:

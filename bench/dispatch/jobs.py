@@ -84,7 +84,7 @@ def do_job(job: Job, progress: RunProgress = lambda done, total, what: None) -> 
         progress: Told how far the fit is.
 
     Raises:
-        RecordError: If the store can't be written.
+        StorageError: If the store can't be written.
     """
     started = time.perf_counter()
     group, execution = job.group, job.execution

@@ -91,9 +91,8 @@ def execute(
         progress: Told how far the fit is.
 
     Raises:
-        RecordError: If a record can't be written.
-        StorageError: If something else can't be written, or the data is gone. A fitted state that can't be kept is told
-            after its runs are recorded.
+        StorageError: If a record or another file can't be written, or the data is gone. If only a fitted state can't be
+            kept, it is raised after the runs are recorded.
     """
     torch.set_num_threads(runs[0].threads)
     started = utc_now()

@@ -29,7 +29,7 @@ def keep_pictures(runs: Iterable[Run], store: Store) -> None:
         store: Where to.
 
     Raises:
-        RecordError: If the store can't be written.
+        StorageError: If the store can't be written.
     """
     done = set()
     for run in runs:

@@ -7,46 +7,48 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from datasets.storage.atomic import written
+
 SHARE_ABOVE = 0.001
 """Pixels above the robust maximum: it is their 99.9 % quantile."""
 
 
-class MapWriter:
-    """Writes a file that ``numpy.load`` reads; it appears under its name once it is complete.
+class MapArchive:
+    """A file that ``numpy.load`` reads, in the course of being written."""
 
-    Args:
-        file: Ends in ``.npz``.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._partial = file.with_suffix(".partial")
-        self._archive = zipfile.ZipFile(self._partial, "w", zipfile.ZIP_STORED)  # floats hardly compress
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
 
     def write(self, key: str, map_: NDArray[np.float32]) -> None:
         """Add one (H, W) map."""
         with self._archive.open(f"{key}.npy", "w", force_zip64=True) as stream:
             np.lib.format.write_array(stream, map_, allow_pickle=False)
 
-    def __enter__(self) -> MapWriter:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._archive.close()
-        if kind is None:
-            self._partial.replace(self.file)
-        else:
-            self._partial.unlink(missing_ok=True)
+@contextmanager
+def map_archive(file: Path) -> Iterator[MapArchive]:
+    """Write an archive of maps; it appears under its name when it is complete.
+
+    Args:
+        file: Ends in ``.npz``.
+
+    Raises:
+        StorageError: If it can't be written.
+    """
+    with (
+        written(file, "Choose another --out.") as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,  # floats hardly compress
+    ):
+        yield MapArchive(archive)
 
 
 class CommonScale:

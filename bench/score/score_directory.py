@@ -18,7 +18,7 @@ from rich.progress import track
 from bench.errors import OptionError
 from bench.plan.checkpoints import backbone_choice, read_checkpoint_file
 from bench.plan.devices import resolve_device
-from bench.score.outputs import CommonScale, MapWriter, overlay
+from bench.score.outputs import CommonScale, map_archive, overlay
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
 from methods.backbones.backbone import AnyBackbone, load_backbone
@@ -219,7 +219,7 @@ def _write_maps(
     """First pass: maps to the archive; what else is known of each image, and the scale of all maps."""
     scored: list[_Scored] = []
     scale = CommonScale(len(paths))
-    with MapWriter(out / MAPS) as archive:
+    with map_archive(out / MAPS) as archive:
         starts = range(0, len(paths), BATCH)
         for start in track(starts, "maps", console=console, disable=not console.is_terminal):
             readable, prediction, chosen = scorer(paths[start : start + BATCH])

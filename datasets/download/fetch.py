@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from datasets.errors import DatasetError
+from datasets.storage.atomic import unwritable
 
 Progress = Callable[[int, int], None]
 """Called with (bytes that are there, bytes in all or 0 if unknown)."""
@@ -25,6 +26,7 @@ _CHUNK = 1 << 16
 _WORTHWHILE = 1 << 20
 """An attempt that brought this many bytes does not count as failed: a long download may be cut many times."""
 
+_CURE = "Free some space or check the permissions, then run the same again: it goes on where it stopped."
 _TIMEOUTS = (20, 60)  # seconds: until connected, until the next bytes
 _REDIRECTS = 5
 _REDIRECTED = {301, 302, 303, 307, 308}
@@ -61,8 +63,9 @@ def fetch_file(
         loopback_http: Also allow http to 127.0.0.1, for tests of this module.
 
     Raises:
-        DatasetError: If the address is not https, the server refuses, sends something else or too much, the
-            connection fails too often, or the file can't be written.
+        DatasetError: If the address is not https, the server refuses, sends something else or too much, or the
+            connection fails too often.
+        StorageError: If the file can't be written.
     """
     transfer = _Transfer(url, file.with_name(f"{file.name}.part"), size, limit or size, progress, loopback_http)
     failures = 0
@@ -81,10 +84,7 @@ def fetch_file(
             except requests.RequestException as error:
                 raise DatasetError(f"{url}: could not be fetched ({error}).") from error
             except OSError as error:
-                raise DatasetError(
-                    f"{transfer.part}: can't be written ({error.strerror or error}). Free some space or check "
-                    "the permissions, then run the same again: it goes on where it stopped."
-                ) from error
+                raise unwritable(transfer.part, error, _CURE) from error
             failures = 1 if transfer.received() - before >= _WORTHWHILE else failures + 1
             if failures >= attempts:
                 raise DatasetError(

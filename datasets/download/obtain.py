@@ -16,6 +16,7 @@ from datasets.download.archive import Archive, check_file
 from datasets.download.fetch import fetch_file
 from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
+from datasets.storage.atomic import write_bytes
 
 MANIFEST = "uniboard-manifest.json"
 
@@ -46,6 +47,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
     Raises:
         DatasetError: If the archive can't be had or is not the expected one, if it tries to write elsewhere
             or is too large, or if its contents would overwrite something.
+        StorageError: If the archive or the manifest can't be written.
     """
     if read_manifest(root, archive) is not None:
         return
@@ -118,12 +120,5 @@ def _write_manifest(root: Path, archive: Archive, file: Path, contents: dict[str
         "url": archive.url,
         "files": dict(sorted(contents.items())),
     }
-    unfinished = root / f".{MANIFEST}.unfinished"
-    try:
-        unfinished.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(root / MANIFEST)
-    except OSError as error:
-        raise DatasetError(
-            f"{root / MANIFEST}: can't be written ({error.strerror or error}). Free some space or check the "
-            "permissions, move away what was unpacked, and download again."
-        ) from error
+    cure = "Free some space or check the permissions, move away what was unpacked, and download again."
+    write_bytes(root / MANIFEST, f"{json.dumps(manifest, indent=1)}\n".encode(), cure)

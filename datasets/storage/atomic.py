@@ -1,9 +1,10 @@
-"""Writing onto disks that may be full, read-only or gone: all of a file or nothing, and an error that names it."""
+"""Atomic writing: a file is written completely or not at all, and the error of a full or read-only disk names it."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,50 +14,76 @@ from datasets.errors import StorageError
 from datasets.storage.temporary_files import unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-"""What says by itself that a disk takes no more, whoever wrote to it."""
+"""Error numbers that mean that a disk accepts no more data, whichever file was being written."""
+_CURE = "Free some space, or make the directory writable, and start again: what is recorded stays."
 
 
 @contextmanager
-def written(path: Path, cure: str, also: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[Path]:
-    """A file to be written under another name; it appears as ``path`` when the block ends well, and else not at all.
+def written(path: Path, cure: str = _CURE, also: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """Let the block write a file under a temporary name; it is renamed to ``path`` if the block succeeds.
+
+    The content is on the disk before the file is renamed, so that readers, also those after a crash, see the old file
+    or the whole new one.
 
     Args:
-        path: The file. Its directory is made.
-        cure: What the user can do where it can't be written.
-        also: Errors, beside ``OSError``, by which the writer in the block says that it could not write.
+        path: The file. Its directory is created.
+        cure: What the user can do if the file can't be written.
+        also: Errors, beside ``OSError``, by which the writer in the block reports that it could not write.
+
+    Yields:
+        The temporary name.
 
     Raises:
-        StorageError: If it can't be written, naming it and the space that is left.
+        StorageError: If the file can't be written. The message names it and the free space.
     """
     partial = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        with partial.open("r+b") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError) or (isinstance(error, Exception) and isinstance(error, also)):
-            raise StorageError(_told(path, error, cure)) from error
+            raise unwritable(path, error, cure) from error
         raise
 
 
+def write_bytes(path: Path, content: bytes, cure: str = _CURE) -> None:
+    """Write a whole file, see ``written``.
+
+    Raises:
+        StorageError: If the file can't be written. The message names it and the free space.
+    """
+    with written(path, cure) as partial:
+        partial.write_bytes(content)
+
+
 def full_disk(error: BaseException, cure: str) -> StorageError | None:
-    """The error of a full or read-only disk that hides in an exception or in its causes; None if none does."""
+    """The error of a full or read-only disk among an exception and its causes; None if there is none."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, StorageError):
             return seen
         if isinstance(seen, OSError) and seen.errno in _DISK:
             place = Path(seen.filename) if isinstance(seen.filename, str) else None
-            return StorageError(_told(place, seen, cure))
+            return unwritable(place, seen, cure)
         seen = seen.__cause__ or seen.__context__
     return None
 
 
-def _told(path: Path | None, error: Exception, cure: str) -> str:
+def unwritable(path: Path | None, error: Exception, cure: str = _CURE) -> StorageError:
+    """The error of a file that can't be written, to be raised by the caller.
+
+    Args:
+        path: The file, if it is known.
+        error: Why it can't be written.
+        cure: What the user can do.
+    """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-    return f"{path or 'A file'}: can't be written ({reason}{_free(path)}). {cure}"
+    return StorageError(f"{path or 'A file'}: can't be written ({reason}{_free(path)}). {cure}")
 
 
 def _free(path: Path | None) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from datasets.storage.atomic import write_bytes
 from results.errors import RecordError, ResultsError
 from results.records.record import RunRecord, encode_record
-from results.records.store import ARRAYS, Store, read_record, without_curves, write_atomically
+from results.records.store import ARRAYS, Store, read_record, without_curves
 
 Keep = Literal["ask", "mine", "theirs", "newest"]
 KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
@@ -50,7 +51,7 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
 
     Raises:
         ResultsError: If ``other`` is no directory, holds no record file, or is the store itself.
-        RecordError: If the store can't be written.
+        StorageError: If the store can't be written.
     """
     if not other.is_dir():
         raise ResultsError(f"{other}: no such directory. Give the directory of the other machine's records.")
@@ -76,7 +77,7 @@ def _take_pictures(other: Path, store: Store) -> None:
     for path in sorted(other.glob("**/pictures/*.npz")):
         target = store.root.joinpath(*path.parts[-3:])
         if not target.exists():
-            write_atomically(target, path.read_bytes())
+            write_bytes(target, path.read_bytes())
 
 
 def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged) -> None:
@@ -128,7 +129,8 @@ def copy_run(
         edit: Applied to the record.
 
     Raises:
-        RecordError: If the source can't be read or the target not be written.
+        RecordError: If the source can't be read.
+        StorageError: If the target can't be written.
     """
     record = read_record(source)
     edited = edit(record)
@@ -137,8 +139,8 @@ def copy_run(
         arrays, place = source.with_suffix(suffix), target.with_suffix(suffix)
         if arrays.exists() and (maps or suffix != ".maps.npz"):
             content = arrays.read_bytes()
-            write_atomically(place, content if curves else without_curves(content))
+            write_bytes(place, content if curves else without_curves(content))
         else:
             place.unlink(missing_ok=True)
     content = source.read_bytes() if edited == record else encode_record(edited)
-    write_atomically(target, content)
+    write_bytes(target, content)

@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
-from results.records.store import portable, write_atomically
+from results.records.store import portable
 
 KEPT = "methods"
 """Directory of the cards in a store."""
@@ -51,12 +52,12 @@ def keep_card(root: Path, card: MethodCard) -> Path:
     """Write a card beside the records; one that is there already and equal stays untouched.
 
     Raises:
-        RecordError: If the directory can't be written.
+        StorageError: If the directory can't be written.
     """
     path = root / KEPT / f"{portable(card.name)}.json"
     content = (card.model_dump_json(indent=1) + "\n").encode()
     if not path.exists() or path.read_bytes() != content:
-        write_atomically(path, content)
+        write_bytes(path, content)
     return path
 
 

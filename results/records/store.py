@@ -13,9 +13,7 @@ Byte strings, e.g. JPEG files, as two arrays for an ``.npz`` file.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from datasets.storage.temporary_files import unfinished
+from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
 from results.records.record import DatasetEntry, EditedError, MethodEntry, RunRecord, decode_record, encode_record
 
@@ -83,29 +81,6 @@ def portable(name: str) -> str:
     return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees all of it or nothing.
-
-    Raises:
-        RecordError: If the directory can't be written, naming the path.
-    """
-    temporary = unfinished(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise RecordError(
-            f"{path}: can't be written ({error.strerror or error}). Free some space, or make the directory writable, "
-            "and start again: what is recorded stays."
-        ) from error
-
-
 def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
@@ -157,7 +132,7 @@ class Store:
             Path of the JSON file.
 
         Raises:
-            RecordError: If the directory can't be written.
+            StorageError: If the directory can't be written.
         """
         path = self.path_of(record)
         if scores is not None:
@@ -169,12 +144,12 @@ class Store:
                 "own": scores.own,
                 "common": scores.common,
             }
-            write_atomically(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
+            write_bytes(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
         if maps is not None:
             images, ends = joined(looks)
             kept: dict[str, NDArray[np.generic]] = {"looks": images, "look_ends": ends} if looks else {}
-            write_atomically(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
-        write_atomically(path, encode_record(record))
+            write_bytes(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
+        write_bytes(path, encode_record(record))
         return path
 
     def files(self) -> Iterator[Path]:

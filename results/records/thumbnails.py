@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.storage.atomic import write_bytes
 from results.ids import short_id
-from results.records.store import Store, joined, parted, portable, write_atomically
+from results.records.store import Store, joined, parted, portable
 
 PICTURE_SIDE = 192
 """Most pixels of a side of a kept test image, which is square, as detectors see it."""
@@ -42,7 +43,7 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
     """Keep pictures, in place of older ones.
 
     Raises:
-        RecordError: If the directory can't be written.
+        StorageError: If the directory can't be written.
     """
     images, ends = joined(pictures.images)
     buffer = io.BytesIO()
@@ -55,7 +56,7 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
         ends=ends,
         masks=np.packbits(pictures.masks, axis=-1),
     )
-    write_atomically(store.root / _place(dataset, category), buffer.getvalue())
+    write_bytes(store.root / _place(dataset, category), buffer.getvalue())
 
 
 def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:

@@ -36,9 +36,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from results.errors import ResultsError, unknown
+from datasets.errors import unknown_name
+from datasets.storage.atomic import write_bytes
+from results.errors import ResultsError
 from results.records.record import Setting
-from results.records.store import write_atomically
 from results.rows.labels import shown
 
 KEPT = "studies"
@@ -185,12 +186,12 @@ class Study:
 
         Raises:
             StudyError: If a study of this project has the name.
-            RecordError: If the directory can't be written.
+            StorageError: If the directory can't be written.
         """
         if self.path.parent != SHIPPED:
             if (SHIPPED / f"{self.name}.toml").exists():
                 raise StudyError(f"{self.path}: {self.name} is a study of this project. Give the file another name.")
-            write_atomically(results_dir / KEPT / f"{self.name}.toml", self.path.read_bytes())
+            write_bytes(results_dir / KEPT / f"{self.name}.toml", self.path.read_bytes())
 
 
 def read_study(path: Path) -> Study:
@@ -221,7 +222,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return unknown("entry", str(problem["loc"][-1]), _Content.model_fields)
+        return str(unknown_name("entry", str(problem["loc"][-1]), _Content.model_fields))
     if problem["type"] == "missing":
         return f"{place} is missing."
     return f"{place}: {problem['msg']}."
@@ -248,13 +249,14 @@ def find_study(name: str) -> Study:
     """A shipped study by name, or anybody's by the path of its file.
 
     Raises:
-        StudyError: For another name, with the nearest right ones, and if the file can't be read.
+        UnknownNameError: For another name.
+        StudyError: If the file can't be read.
     """
     if name.endswith(".toml"):
         return read_study(Path(name).expanduser())
     studies = shipped_studies()
     if name not in studies:
-        raise StudyError(unknown("study", name, studies))
+        raise unknown_name("study", name, studies)
     return studies[name]
 
 

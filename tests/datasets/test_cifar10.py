@@ -16,6 +16,7 @@ from datasets.cifar10 import ARRAY, CLASSES, LABELS, TASKS, build_cifar10, read_
 from datasets.errors import DatasetError
 from datasets.index.registry import find_dataset
 from datasets.samples.images import load_images, load_mask
+from datasets.storage.atomic import unwritable, written
 from tests.support.miniature import pickled_as_python2, write_miniature_cifar10
 
 
@@ -115,14 +116,13 @@ def test_a_directory_that_can_not_be_written_to(root, tmp_path, monkeypatch):
     expected = build_cifar10(root, "01234")
     for name in (ARRAY, LABELS):
         (root / "cifar-10-batches-py" / name).unlink()
-    write = cifar10._write
 
-    def refuse(file, save):
+    def refuse(file, cure):
         if root in file.parents:
-            raise PermissionError(13, "Permission denied")
-        write(file, save)
+            raise unwritable(file, PermissionError(13, "Permission denied"), cure)
+        return written(file, cure)
 
-    monkeypatch.setattr(cifar10, "_write", refuse)
+    monkeypatch.setattr(cifar10, "written", refuse)
     index = build_cifar10(root, "01234")
     assert tmp_path / "cache" in index.root.parents
     assert index.samples == expected.samples
@@ -130,11 +130,11 @@ def test_a_directory_that_can_not_be_written_to(root, tmp_path, monkeypatch):
 
 
 def test_nowhere_to_write_is_explained(root, monkeypatch):
-    def refuse(file, save):
-        raise PermissionError(13, "Permission denied")
+    def refuse(file, cure):
+        raise unwritable(file, PermissionError(13, "Permission denied"), cure)
 
-    monkeypatch.setattr(cifar10, "_write", refuse)
-    with pytest.raises(DatasetError, match=r"could not be written \(.*cifar-10-batches-py: Permission denied; .*cache"):
+    monkeypatch.setattr(cifar10, "written", refuse)
+    with pytest.raises(DatasetError, match=r"could not be written\. .*cifar-10-batches-py.*Permission denied.*cache"):
         build_cifar10(root, "01234")
 
 

@@ -22,7 +22,6 @@ from datasets.errors import StorageError
 from datasets.storage.atomic import full_disk, written
 from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
-from results.errors import RecordError
 from results.records.store import Store
 from tests.bench.commands.test_run import arguments
 from tests.bench.execution.test_runner import run_all
@@ -72,7 +71,7 @@ def test_a_store_that_runs_full_keeps_what_it_has_and_shows_no_half_run(tmp_path
     whole, said = [first, second], ""
     try:
         store.write(second, make_scores(second), maps)
-    except RecordError as error:
+    except StorageError as error:
         whole, said = [first], str(error)
     assert not said or all(part in said for part in (str(disk.place), "No space left", "Free some space"))
     assert store.records() == whole
@@ -94,7 +93,7 @@ def test_a_full_disk_takes_no_claim_and_keeps_none(tmp_path, small_disk, monkeyp
         monkeypatch.setattr(Path, "hardlink_to", refuse)
     disk = small_disk(tmp_path / "disk", 64)
     disk.fill()
-    with pytest.raises(RecordError, match=f"{disk.place}/.claims/0123.1: can't be written .No space left"):
+    with pytest.raises(StorageError, match=f"{disk.place}/.claims/0123.1: can't be written .No space left"):
         Claims(disk.place, "mine").take("0123")
     assert disk.files() == set()
     disk.clear()
@@ -230,7 +229,7 @@ def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path,
         main()
     assert stopped.value.code == EXIT_USER_ERROR
     said = "".join(capsys.readouterr().err.split("\n"))
-    assert f"{disk.place}/.writable: can't be written (Read-only file system)" in said
+    assert f"{disk.place}/.writable: can't be written (Read-only file system; " in said
     assert store.records() == [record]
     monkeypatch.setattr(sys, "argv", ["bench", "table", "--results-dir", str(disk.place)])
     with pytest.raises(SystemExit) as ended:

@@ -149,7 +149,7 @@ def test_a_disk_that_runs_full_under_two_jobs_is_told_and_costs_no_record(tmp_pa
     output, _ = process.communicate(timeout=280)
     recorded = len(Store(store).records())
     assert process.returncode == 2, output
-    assert re.search(rf"Error: {store}/\S+: can't be written \(No space left on device\)", output), output
+    assert re.search(rf"Error: {store}/\S+: can't be written \(No space left on device", output), output
     assert "Traceback" not in output
     assert 1 <= recorded < 6
     assert small.problems(store) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.errors import UnknownNameError
 from results.errors import ResultsError
 from results.export import export
 from results.leaderboard import leaderboard
@@ -72,9 +73,9 @@ def test_wrong_names_get_the_nearest(store, tmp_path):
     with pytest.raises(ResultsError, match="nothing to export"):
         export(store, tmp_path)
     store.write(make_record(), make_scores(make_record()))
-    with pytest.raises(ResultsError, match=r"Unknown method 'plian'\. Did you mean plain\?"):
+    with pytest.raises(UnknownNameError, match=r"Unknown method 'plian'\. Did you mean plain\?"):
         export(store, tmp_path, methods=["plian"])
-    with pytest.raises(ResultsError, match=r"Unknown dataset 'toi'\. Did you mean toy\?"):
+    with pytest.raises(UnknownNameError, match=r"Unknown dataset 'toi'\. Did you mean toy\?"):
         export(store, tmp_path, datasets=["toi"])
 
 

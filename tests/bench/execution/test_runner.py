@@ -18,6 +18,7 @@ from bench.execution.provenance import thin_curve
 from bench.execution.runner import Execution, execute
 from bench.plan.plan import make_plan, missing_runs
 from bench.plan.seeding import seed_everything
+from datasets.errors import StorageError
 from datasets.samples.sample import DatasetIndex
 from methods.detector import Prediction
 from methods.uniad.detector import UniAD
@@ -251,12 +252,10 @@ def test_shuffled_labels_do_not_change_scores(options, tmp_path):
 
 
 def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
-    from results.errors import RecordError
-
     blocked = tmp_path / "file"
     blocked.write_text("not a directory")
     opts = options(settings=("unified",), results_dir=blocked)
-    with pytest.raises(RecordError, match=str(blocked)):
+    with pytest.raises(StorageError, match=str(blocked)):
         execute(make_plan(opts)[:1], Execution(blocked, opts.cache_dir))
 
 

@@ -17,7 +17,7 @@ from bench.commands.app import app, main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from bench.plan.checkpoints import backbone_choice
 from bench.plan.plan import make_plan
-from bench.score.outputs import CommonScale, MapWriter, overlay
+from bench.score.outputs import CommonScale, map_archive, overlay
 from bench.score.score_directory import category_of, find_images
 from datasets.errors import UnknownNameError
 from methods.backbones.backbone import load_backbone
@@ -241,9 +241,9 @@ def test_the_scale_is_the_quantile_of_all_maps():
 
 
 def test_an_unfinished_archive_leaves_the_old_one(tmp_path):
-    with MapWriter(tmp_path / "maps.npz") as archive:
+    with map_archive(tmp_path / "maps.npz") as archive:
         archive.write("a.png", np.ones((2, 2), np.float32))
-    with pytest.raises(RuntimeError, match="stop"), MapWriter(tmp_path / "maps.npz") as archive:
+    with pytest.raises(RuntimeError, match="stop"), map_archive(tmp_path / "maps.npz") as archive:
         raise RuntimeError("stop")
     assert list(maps(tmp_path)) == ["a.png"]
     assert [file.name for file in tmp_path.iterdir()] == ["maps.npz"]

@@ -4,7 +4,7 @@ import pytest
 
 from datasets.download import fetch as fetch_module
 from datasets.download.fetch import fetch_file
-from datasets.errors import DatasetError
+from datasets.errors import DatasetError, StorageError
 from tests.support.faulty_server import Faults, faulty_server
 
 CONTENT = random.Random(0).randbytes(500_000)
@@ -222,7 +222,7 @@ def test_nobody_there(file):
 
 
 def test_a_part_that_cant_be_written_is_named(url, file):
-    with pytest.raises(DatasetError, match=r"gone/set\.tar\.part: can't be written"):
+    with pytest.raises(StorageError, match=r"gone/set\.tar\.part: can't be written"):
         fetch(url, file.parent / "gone" / "set.tar")
 
 

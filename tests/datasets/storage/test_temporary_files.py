@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from datasets.storage import processes
-from datasets.storage.atomic import written
+from datasets.storage.atomic import write_bytes, written
 from datasets.storage.temporary_files import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
-from results.records.store import write_atomically
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
 import sys
 from pathlib import Path
-from datasets.storage.atomic import written
+from datasets.storage.atomic import write_bytes, written
 with written(Path(sys.argv[1]), "Cure.") as partial, partial.open("w") as file:
     print(partial, file=file, flush=True)
     print(partial, flush=True)
@@ -68,7 +67,7 @@ def test_two_that_sweep_and_write_at_once_lose_nothing(tmp_path):
     while any(process.poll() is None for process in sweepers):
         with written(tmp_path / f"{number}", "Cure.") as partial:
             partial.write_bytes(b"x" * 1000)
-        write_atomically(tmp_path / f"{number}.json", b"y" * 1000)
+        write_bytes(tmp_path / f"{number}.json", b"y" * 1000)
         number += 1
     assert [process.returncode for process in sweepers] == [0, 0]
     assert number > 0
@@ -104,7 +103,7 @@ def test_nobody_elses_files_are_swept(tmp_path):
 def test_the_other_name_is_no_longer_than_file_systems_take(tmp_path):
     for name in ("a" * 255, "ä" * 127, "state.json"):
         file = tmp_path / name
-        write_atomically(file, b"all")
+        write_bytes(file, b"all")
         assert file.read_bytes() == b"all"
         assert not is_abandoned(unfinished(file), time.time())
 

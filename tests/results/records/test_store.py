@@ -6,8 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from datasets.errors import StorageError
+from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
-from results.records.store import Store, newest_versions, portable, read_record, write_atomically
+from results.records.store import Store, newest_versions, portable, read_record
 from tests.support.records import make_record, make_scores
 
 
@@ -64,8 +66,8 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_record(tmp_path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RecordError, match=f"{path}: can't be written .No space left"):
-        write_atomically(path, b"other")
+    with pytest.raises(StorageError, match=f"{path}: can't be written .No space left"):
+        write_bytes(path, b"other")
     assert path.read_bytes() == before
     assert [p for p in path.parent.iterdir() if p.suffix == ".tmp"] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from datasets.errors import UnknownNameError
 from results.studies.study import StudyError, find_study, known_studies, read_study, shipped_studies
 
 TEXT = """
@@ -74,7 +75,7 @@ def test_mistakes_are_told_with_the_file(tmp_path, old, new, said):
 
 
 def test_names_get_did_you_mean_and_paths_are_read(tmp_path):
-    with pytest.raises(StudyError, match="Did you mean uniad-query"):
+    with pytest.raises(UnknownNameError, match="Did you mean uniad-query"):
         find_study("uniad-querry")
     assert find_study(str(write(tmp_path))).name == "mine"
     with pytest.raises(StudyError, match="can't be read"):
