@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from results.metrics.catalogue import HEADLINE_METRICS
+from results.metrics.catalogue import HEADLINE
 from results.records.store import Store
 from results.tables.headline import GROUPS, headline
 
@@ -30,7 +30,7 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
     """
     rows = [row for row in headline(store) if set_ids is None or row.set_id in set_ids]
     for dataset, set_id, categories in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
-        for metric in HEADLINE_METRICS:
+        for metric in HEADLINE:
             title = f"{dataset}, {categories} categories: {metric} (%, mean ± std over seeds)"
             table = Table("method", title=title, title_justify="left", title_style="bold")
             for group in GROUPS:

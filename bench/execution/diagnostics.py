@@ -19,9 +19,8 @@ from bench.plan.runs import Run
 from bench.plan.seeding import seed_everything
 from methods.detector import Detector, FitContext, FitReport
 from methods.features.feature_set import FeatureSet, TrainingView
+from results.metrics.catalogue import AUROCS, HEADLINE
 from results.records.record import LearningPoint
-
-WATCHED = ("I-AUROC", "P-AUROC", "PRO")
 
 
 class LearningCurve:
@@ -62,7 +61,7 @@ class LearningCurve:
             result, _ = evaluate_category(
                 score_category(detector, test, run.index, category, run.protocol), run.index, run.protocol
             )
-            found[category] = {metric: result.metrics.get(metric) for metric in WATCHED}
+            found[category] = {metric: result.metrics.get(metric) for metric in HEADLINE}
         return found
 
 
@@ -88,7 +87,6 @@ def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ..
 
 UntrainedScores = dict[str, dict[str, float | None]]
 """I-AUROC and P-AUROC by category."""
-COMPARED = ("I-AUROC", "P-AUROC")
 
 
 def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> UntrainedScores:
@@ -115,5 +113,5 @@ def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> Untra
         result, _ = evaluate_category(
             score_category(detector, test, run.index, category, run.protocol), run.index, run.protocol
         )
-        found[category] = {name: result.metrics.get(name) for name in COMPARED}
+        found[category] = {name: result.metrics.get(name) for name in AUROCS}
     return found

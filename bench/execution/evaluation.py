@@ -14,6 +14,7 @@ from datasets.samples.images import load_mask, resize_mask
 from datasets.samples.sample import DatasetIndex, Sample
 from methods.detector import Detector
 from methods.features.feature_set import FeatureSet
+from results.metrics.catalogue import COMMON, PIXEL_METRICS
 from results.metrics.image import image_metrics
 from results.metrics.pixel import pixel_metrics
 from results.metrics.regions import label_regions
@@ -91,15 +92,15 @@ def evaluate_category(
     own, common = image_metrics(scores.own, labels), image_metrics(scores.common, labels)
     values: dict[str, float | None] = {
         **own.values,
-        **{f"{name} (common)": value for name, value in common.values.items()},
+        **{name + COMMON: value for name, value in common.values.items()},
     }
-    reasons = {**own.reasons, **{f"{name} (common)": reason for name, reason in common.reasons.items()}}
+    reasons = {**own.reasons, **{name + COMMON: reason for name, reason in common.reasons.items()}}
     curves = dict(own.curves)
     regions = lost = 0
     without = [s for s in scores.samples if s.is_anomalous and not s.masks]
     if without:
         reason = NO_MASKS if not index.has_masks else f"{len(without)} defective images have no mask"
-        for name in ("P-AUROC", "P-AP", "P-F1max", "PRO"):
+        for name in PIXEL_METRICS:
             values[name], reasons[name] = None, reason
     else:
         masks = []

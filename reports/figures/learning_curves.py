@@ -14,10 +14,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from reports.figures.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
 from reports.text.learning_order import place
 from results.analyses.learning_curves import LearningCurves, Series
+from results.metrics.catalogue import AUROCS
 
 MOST_LINES = len(LINES)
 """More lines than this are not told apart: they need a second figure."""
-_PANELS = ("I-AUROC", "P-AUROC")
 _POINTS = 120
 _SIZE = (12.4, 3.3)
 
@@ -40,13 +40,13 @@ def learning_figure(curves: Sequence[LearningCurves], names: Mapping[str, str], 
     columns = -(-len(shown) // 2) if len(shown) > 3 else len(shown)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_SIZE[0], _SIZE[1] + 0.2 * -(-len(shown) // columns)), layout="constrained")
-        axes = list(figure.subplots(1, 1 + len(_PANELS)))
+        axes = list(figure.subplots(1, 1 + len(AUROCS)))
         for curve in shown:
             _line(axes[0], curve.loss, looks[curve.row.row_id], 1.0, ring=False)
-            for ax, metric in zip(axes[1:], _PANELS, strict=True):
+            for ax, metric in zip(axes[1:], AUROCS, strict=True):
                 _line(ax, curve.metrics.get(metric, Series()), looks[curve.row.row_id], 100.0, ring=True)
         _loss_axis(axes[0], [mean for curve in shown for mean in curve.loss.means])
-        for ax, metric in zip(axes[1:], _PANELS, strict=True):
+        for ax, metric in zip(axes[1:], AUROCS, strict=True):
             ax.set_title(f"{metric} on the test images (%)", loc="left", fontsize=9.5, fontweight="bold")
             if not ax.lines:
                 reason = next((s.reason for c in shown if (s := c.metrics.get(metric)) and s.reason), "not measured")

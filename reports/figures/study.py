@@ -13,12 +13,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from reports.figures.svg import FAINT, INK, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
+from results.metrics.catalogue import HEADLINE
 from results.records.record import Setting
 from results.rows.cell import Cell, number
 from results.studies.ablation import Ablation
 from results.studies.study import Axis, Value
 
-METRICS = ("I-AUROC", "P-AUROC", "PRO")
 _WIDTH = 12.4
 _LEAST_SPAN = 2.0
 """Points that the shades of a heat map run over at least: strong colours must not stand for a tenth of a point."""
@@ -38,7 +38,7 @@ def study_figure(ablation: Ablation, grid: Sequence[Axis], setting: Setting, key
     Returns:
         The ``<svg>`` element, or nothing where fewer than two levels of the grid have a number.
     """
-    metrics = [m for m in METRICS if sum(c.mean is not None for _, c in _points(ablation, grid, setting, m)) > 1]
+    metrics = [m for m in HEADLINE if sum(c.mean is not None for _, c in _points(ablation, grid, setting, m)) > 1]
     if not metrics:
         return ""
     colour = UNIFIED if setting == "unified" else SEPARATE

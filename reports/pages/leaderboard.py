@@ -22,7 +22,7 @@ from reports.table_view import TableView
 from reports.text.protocol import SPREADS, knobs, one_line
 from reports.text.sentences import Labels, answer, completeness, mixing
 from results.leaderboard import Leaderboard, ordered
-from results.metrics.catalogue import DEFINITIONS, FORMULAS, OTHER_DEFINITIONS
+from results.metrics.catalogue import CATALOGUE
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
 from results.rows.labels import labels, table_key
@@ -106,9 +106,7 @@ def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Se
         rows=len(rows),
         newest=max((record.provenance.finished_utc for record in current), default=""),
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
-        definitions=tuple(
-            (name, text, FORMULAS.get(name, "")) for name, text in (DEFINITIONS | OTHER_DEFINITIONS).items()
-        ),
+        definitions=tuple((metric.name, metric.definition, metric.formula) for metric in CATALOGUE),
         spreads=SPREADS,
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
         provenance=tuple(provenance(row, named) for row in rows),

@@ -22,7 +22,6 @@ from results.rows.cell import BLANK, Cell, number
 from results.rows.labels import shown
 from results.rows.row import SETTINGS, Row
 
-_RUN_METRICS = HEADLINE
 _INTERVAL = (
     "95 % percentile bootstrap of this run's mean I-AUROC: test images resampled 1,000 times, normal and anomalous "
     "ones of each category apart; how much depends on the images, not on the training"
@@ -204,11 +203,11 @@ def _runs(store: Store, row: Row, key: str) -> TableView:
         key=key,
         caption=f"{row.method.title} on {row.dataset.title}: every run",
         corner="Run",
-        groups=(GroupView("Mean over the run's categories", len(_RUN_METRICS) + 1), GroupView("What it took", 3)),
+        groups=(GroupView("Mean over the run's categories", len(HEADLINE) + 1), GroupView("What it took", 3)),
         columns=(
-            ColumnView(_RUN_METRICS[0], DEFINITIONS[_RUN_METRICS[0]]),
+            ColumnView(HEADLINE[0], DEFINITIONS[HEADLINE[0]]),
             ColumnView("95 % interval", _INTERVAL),
-            *(ColumnView(metric, DEFINITIONS[metric]) for metric in _RUN_METRICS[1:]),
+            *(ColumnView(metric, DEFINITIONS[metric]) for metric in HEADLINE[1:]),
             ColumnView("steps", "optimiser steps"),
             ColumnView("fit", "seconds of fitting, features apart"),
             ColumnView("finished (UTC)"),
@@ -222,9 +221,9 @@ def _run(store: Store, record: RunRecord) -> RowView:
     return RowView(
         name=f"{record.setting}, {what}, seed {record.seed}",
         cells=(
-            _run_mean(record, _RUN_METRICS[0]),
+            _run_mean(record, HEADLINE[0]),
             _image_interval(store, record),
-            *(_run_mean(record, metric) for metric in _RUN_METRICS[1:]),
+            *(_run_mean(record, metric) for metric in HEADLINE[1:]),
             *_run_cost(record),
         ),
         badges=(Badge("failed", "bad", record.failure.message if record.failure else ""),)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.figures.study import METRICS, study_figure
+from reports.figures.study import study_figure
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
+from results.metrics.catalogue import AUROCS, HEADLINE
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
 from results.rows.labels import backbone_text, shown
@@ -165,7 +166,7 @@ def _caption(number_of_grid: int, ablation: Ablation) -> str:
 
 def _table(ablation: Ablation, setting: Setting, key: str) -> TableView:
     metrics = [
-        m for m in METRICS if any(ablation.cell(lv.label, setting, m).mean is not None for lv in ablation.levels)
+        m for m in HEADLINE if any(ablation.cell(lv.label, setting, m).mean is not None for lv in ablation.levels)
     ]
     columns = [
         column
@@ -219,7 +220,7 @@ def _interval(one: Comparison) -> str:
 def _told(ablation: Ablation, setting: Setting) -> list[str]:
     """What the numbers support, metric by metric."""
     lines = []
-    for metric in METRICS[:2]:
+    for metric in AUROCS:
         found = {label: one for label, one in ablation.comparisons(setting, metric).items() if one.mean is not None}
         if not found:
             continue

@@ -10,12 +10,12 @@ from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, 
 from reports.text.learning_order import in_order
 from reports.text.learning_story import Told, background, loss_share, percent, told
 from results.analyses.learning_curves import LearningCurves, Series, learning_curves
+from results.metrics.catalogue import AUROCS
 from results.records.record import Setting
 from results.rows.cell import BLANK
 from results.rows.labels import labels_among
 from results.rows.row import SETTINGS, Row
 
-_METRICS = ("I-AUROC", "P-AUROC")
 _METRIC_COLUMNS = (
     ("peak", "the largest value on test images along the training, and at which step; nothing is chosen by it"),
     ("last", "at the last step: what the other tables score"),
@@ -77,7 +77,7 @@ def _figures(
 
 
 def _table(curves: Sequence[LearningCurves], names: Mapping[str, str], key: str) -> TableView:
-    metrics = [metric for metric in _METRICS if any(metric in curve.metrics for curve in curves)]
+    metrics = [metric for metric in AUROCS if any(metric in curve.metrics for curve in curves)]
     groups = [
         GroupView("Curve", 3),
         GroupView(

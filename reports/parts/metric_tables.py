@@ -8,7 +8,7 @@ from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, 
 from reports.text.sentences import Labels, budget, label_of, routed, undertrained
 from results.analyses.comparison import tied_with
 from results.analyses.row_remarks import shortfalls
-from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, METRICS, OTHER_DEFINITIONS
+from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, METRICS
 from results.records.store import Store, portable
 from results.reported.numbers import Reported, matches, reported
 from results.rows.cell import Cell, number
@@ -16,7 +16,6 @@ from results.rows.labels import backbone_text, table_key
 from results.rows.row import SETTINGS, Row
 from results.tables.headline import GROUPS, Group, cell_of
 
-_MEANINGS = DEFINITIONS | OTHER_DEFINITIONS
 COLUMN_TITLES = {
     "unified": "one detector for all categories; mean over categories, ± over seeds",
     "separate": "one detector per category; mean over categories, ± over seeds",
@@ -150,7 +149,7 @@ def _metric_table(
         key=key,
         caption=caption,
         corner="Method",
-        groups=tuple(GroupView(metric, len(groups), _MEANINGS[metric]) for metric in metrics),
+        groups=tuple(GroupView(metric, len(groups), DEFINITIONS[metric]) for metric in metrics),
         columns=tuple(columns),
         rows=tuple(
             RowView(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from reports.text.learning_order import CNN, MLP, TRANSFORMER, UNIAD, published_kind
 from reports.text.sentences import listed, times
 from results.analyses.learning_curves import LearningCurves, Series
+from results.metrics.catalogue import AUROCS
 from results.rows.cell import number
 
 FALL = 0.01
@@ -17,7 +18,6 @@ NEAR_ZERO = 0.5
 loss begins is no measure: it depends on how the network is initialised.)"""
 LONG = 100
 """Presentations of each image from which a curve speaks about the paper, which shows each 1,000 times."""
-_METRICS = ("I-AUROC", "P-AUROC")
 _OTHER_FEATURES = {"random": "is untrained", "shipped": "has seen no photographs"}
 """What is said of features that are not of the papers' kind."""
 _STORY = {
@@ -109,7 +109,7 @@ def _seen(curve: LearningCurves) -> str:
         return "one point only, which makes no curve."
     first, last = curve.loss.means[0], curve.loss.means[-1]
     parts = [f"the loss {'fell' if last < first else 'rose'} from {first:.2g} to {last:.2g}"]
-    parts += [_change(metric, curve.metrics[metric]) for metric in _METRICS if _known(curve, metric)]
+    parts += [_change(metric, curve.metrics[metric]) for metric in AUROCS if _known(curve, metric)]
     return f"{'; '.join(parts)}."
 
 
@@ -152,7 +152,7 @@ def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
     elif kind == UNIAD:
         claims = [
             _Claim(metric, "falls", "fall", not _fell(curve.metrics[metric]))
-            for metric in _METRICS
+            for metric in AUROCS
             if _known(curve, metric)
         ]
     against = _grouped([claim for claim in claims if claim.agrees is False])
@@ -186,7 +186,7 @@ def _alike(curve: LearningCurves, other: LearningCurves) -> bool:
 def _of_plain(curve: LearningCurves, peers: Sequence[LearningCurves]) -> list[_Claim]:
     """MLP and CNN: both AUROCs fall, the loss gets near 0."""
     claims = []
-    for metric in _METRICS:
+    for metric in AUROCS:
         if _known(curve, metric):
             series = curve.metrics[metric]
             if series.peak_at == len(series.steps) - 1:
@@ -203,7 +203,7 @@ def _of_transformer(curve: LearningCurves, peers: Sequence[LearningCurves]) -> l
     """The plain transformer: its AUROCs fall less than those of MLP and CNN that fall, its loss stays higher."""
     plain = {kind: peer for peer in peers for kind in [published_kind(peer.row)] if kind in (MLP, CNN)}
     claims = []
-    for metric in _METRICS:
+    for metric in AUROCS:
         known = {kind: peer.metrics[metric] for kind, peer in plain.items() if _known(peer, metric)}
         if not known or not _known(curve, metric):
             continue

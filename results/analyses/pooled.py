@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from results.errors import RecordError
+from results.metrics.catalogue import COMMON
 from results.metrics.image import image_metrics
 from results.records.record import Setting
 from results.records.store import Scores, Store
@@ -16,7 +17,6 @@ from results.rows.cell import Cell, difference, summarise
 from results.rows.row import Row
 
 SEPARATE_NOTE = "uses the known category: each image is scored by the detector of its own category"
-COMMON = " (common)"
 
 
 def pooled_cell(store: Store, row: Row, setting: Setting, metric: str = "I-AUROC") -> Cell:

@@ -1,47 +1,117 @@
-"""The metrics: their names, and which of them are headline metrics."""
+"""The metrics: an entry for each, and the lists of names that are derived from the entries.
+
+To add a metric, add an entry here and compute its value in ``image_metrics`` or ``pixel_metrics``.
+"""
 
 from __future__ import annotations
 
-METRICS = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "PRO")
-"""The seven metrics, image metrics with the detector's own image score."""
-COMMON_METRICS = ("I-AUROC (common)", "I-AP (common)", "I-F1max (common)")
-"""Image metrics with the harness's one rule for all detectors: maximum of the map after a 16x16 mean."""
+from dataclasses import dataclass
+from typing import Literal
 
-IMAGE_METRICS = ("I-AUROC", "I-AP", "I-F1max")
+COMMON = " (common)"
+"""Suffix of image metrics with the common image score: for all detectors the maximum of the map after a 16x16 mean."""
+POOLED = " (pooled)"
+"""Suffix of image metrics of all categories' images ranked together."""
 
-PIXEL_METRICS = ("P-AUROC", "P-AP", "P-F1max", "PRO")
-HEADLINE_METRICS = ("I-AUROC", "P-AUROC", "PRO")
-POOLED = "I-AUROC (pooled)"
+Of = Literal["image", "pixel", "common", "pooled"]
 
-DEFINITIONS = {
-    "I-AUROC": "Chance that a random anomalous test image scores higher than a random normal one; ties count "
-    "half. 0.5 is chance; nothing flips a number below it.",
-    "I-AP": "Area under the image precision-recall curve, as the step sum (average precision).",
-    "I-F1max": "Largest F1 over all thresholds on the image score.",
-    "P-AUROC": "AUROC over all pixels of all test images of a category. Large defects and the many normal "
-    "pixels dominate it.",
-    "P-AP": "Average precision over all pixels.",
-    "P-F1max": "Largest F1 over all thresholds, over all pixels.",
-    "PRO": "Per-region overlap: mean share of each defect region that is found, against the share of normal "
-    "pixels that is marked falsely; area up to a false-positive rate of 0.3, divided by 0.3. Small regions "
-    "count as much as large ones.",
-}
-OTHER_DEFINITIONS = {
-    "I-AUROC (common)": "I-AUROC with one image score for all detectors: the maximum of the map after a 16x16 mean.",
-    "I-AUROC (pooled)": "I-AUROC with one threshold for all categories: the scores of all categories ranked "
-    "together. In the separate setting each image is scored by the detector of its own category, so the "
-    "number there uses the known category.",
-}
-FORMULAS = {
-    "I-AUROC": "Σ over anomalous a, normal n of ( [s(a) > s(n)] + ½ [s(a) = s(n)] ) / (|A| · |N|), s the image score",
-    "I-AP": "Σ over thresholds t, falling, of ( R(t) − R(t−) ) · P(t); P precision and R recall of “score ≥ t”",
-    "I-F1max": "max over t of 2 · P(t) · R(t) / ( P(t) + R(t) )",
-    "P-AUROC": "as I-AUROC, over pixels of maps and masks at the map size",
-    "P-AP": "as I-AP, over pixels",
-    "P-F1max": "as I-F1max, over pixels",
-    "PRO": "(1 / 0.3) · ∫ from 0 to 0.3 of o(f) df, o = mean over regions r of |r ∩ {map ≥ t}| / |r|, f = the share of "
-    "normal pixels of all test images with map ≥ t; linear between thresholds",
-}
-"""The definitions as formulas, in plain text."""
-HEADLINE = ("I-AUROC", "P-AUROC", "PRO")
-FURTHER = ("I-AUROC (pooled)", "I-AUROC (common)", "I-AP", "I-F1max", "P-AP", "P-F1max")
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that the tables show.
+
+    Attributes:
+        name: Its name in records, tables and on the command line.
+        of: What it is computed from: ``image`` (the detector's own image scores, by category), ``pixel`` (anomaly
+            maps, by category), ``common`` (image scores by the one rule for all detectors, by category) or ``pooled``
+            (the detector's own image scores, all categories ranked together).
+        definition: What it measures, in plain English.
+        formula: The definition as a formula, in plain text; empty where the definition refers to another metric.
+        headline: Whether it is a column of the headline table, and is measured along a training.
+    """
+
+    name: str
+    of: Of
+    definition: str
+    formula: str = ""
+    headline: bool = False
+
+
+CATALOGUE = (
+    Metric(
+        "I-AUROC",
+        "image",
+        "Chance that a random anomalous test image scores higher than a random normal one; ties count "
+        "half. 0.5 is chance; nothing flips a number below it.",
+        "Σ over anomalous a, normal n of ( [s(a) > s(n)] + ½ [s(a) = s(n)] ) / (|A| · |N|), s the image score",
+        headline=True,
+    ),
+    Metric(
+        "I-AP",
+        "image",
+        "Area under the image precision-recall curve, as the step sum (average precision).",
+        "Σ over thresholds t, falling, of ( R(t) − R(t−) ) · P(t); P precision and R recall of “score ≥ t”",
+    ),
+    Metric(
+        "I-F1max",
+        "image",
+        "Largest F1 over all thresholds on the image score.",
+        "max over t of 2 · P(t) · R(t) / ( P(t) + R(t) )",
+    ),
+    Metric(
+        "P-AUROC",
+        "pixel",
+        "AUROC over all pixels of all test images of a category. Large defects and the many normal pixels dominate it.",
+        "as I-AUROC, over pixels of maps and masks at the map size",
+        headline=True,
+    ),
+    Metric("P-AP", "pixel", "Average precision over all pixels.", "as I-AP, over pixels"),
+    Metric("P-F1max", "pixel", "Largest F1 over all thresholds, over all pixels.", "as I-F1max, over pixels"),
+    Metric(
+        "PRO",
+        "pixel",
+        "Per-region overlap: mean share of each defect region that is found, against the share of normal "
+        "pixels that is marked falsely; area up to a false-positive rate of 0.3, divided by 0.3. Small regions "
+        "count as much as large ones.",
+        "(1 / 0.3) · ∫ from 0 to 0.3 of o(f) df, o = mean over regions r of |r ∩ {map ≥ t}| / |r|, f = the share of "
+        "normal pixels of all test images with map ≥ t; linear between thresholds",
+        headline=True,
+    ),
+    Metric(
+        f"I-AUROC{COMMON}",
+        "common",
+        "I-AUROC with one image score for all detectors: the maximum of the map after a 16x16 mean.",
+    ),
+    Metric(
+        f"I-AUROC{POOLED}",
+        "pooled",
+        "I-AUROC with one threshold for all categories: the scores of all categories ranked "
+        "together. In the separate setting each image is scored by the detector of its own category, so the "
+        "number there uses the known category.",
+    ),
+)
+"""All metrics, in the order in which tables and definitions show them."""
+
+
+def names_of(*kinds: Of) -> tuple[str, ...]:
+    """Names of the metrics of some kinds, kind by kind, in the order of the catalogue."""
+    return tuple(metric.name for kind in kinds for metric in CATALOGUE if metric.of == kind)
+
+
+IMAGE_METRICS = names_of("image")
+PIXEL_METRICS = names_of("pixel")
+METRICS = IMAGE_METRICS + PIXEL_METRICS
+"""Metrics by category, image metrics with the detector's own image score."""
+COMMON_METRICS = tuple(name + COMMON for name in IMAGE_METRICS)
+"""All image metrics with the common image score. Records hold them; tables show those of the catalogue."""
+RECORDED_METRICS = METRICS + COMMON_METRICS
+"""Everything that a record holds by category."""
+POOLED_METRICS = names_of("pooled")
+
+HEADLINE = tuple(metric.name for metric in CATALOGUE if metric.headline)
+FURTHER = tuple(name for name in names_of("pooled", "common", "image", "pixel") if name not in HEADLINE)
+"""Metrics of the second table, those that compare thresholds and image scores first."""
+AUROCS = tuple(name for name in METRICS if name.endswith("-AUROC"))
+"""The metrics that trained detectors are compared by: with their untrained state, and along a training."""
+
+DEFINITIONS = {metric.name: metric.definition for metric in CATALOGUE}

@@ -31,7 +31,7 @@ class Reported:
         dataset: Name of the dataset as in records.
         category: A category, ``mean``, ``mean_object`` or ``mean_texture``.
         setting: ``unified`` or ``separate``.
-        metric: One of the seven metrics.
+        metric: One of ``METRICS``.
         kind: ``paper`` (the method's own), ``released`` (its authors' checkpoints) or ``other`` (re-runs).
         value: Fraction (printed percent over 100).
         std: Printed standard deviation as a fraction, if any.
@@ -56,7 +56,7 @@ def reported(method: str, dataset: str, setting: str, metric: str, category: str
         method: Name of the method, e.g. ``uniad``.
         dataset: Name of the dataset, e.g. ``mvtec``.
         setting: ``unified`` or ``separate``.
-        metric: One of the seven metrics.
+        metric: One of ``METRICS``.
         category: A category, or ``mean`` for the mean over all categories of the dataset.
 
     Returns:

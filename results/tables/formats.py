@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from results.errors import ResultsError
-from results.metrics.catalogue import COMMON_METRICS, METRICS
+from results.metrics.catalogue import RECORDED_METRICS
 from results.records.store import Store
 from results.rows.cell import BLANK, MINUS, Cell
 from results.rows.labels import labels, table_key
@@ -115,8 +115,8 @@ def _category_lines(store: Store, rows: list[Row], metric: str) -> list[_Line]:
 
 def _paper(rows: list[Row], output: Format, metric: str) -> str:
     """The paper's layout, a table for each dataset and set of categories under its title."""
-    if metric not in METRICS + COMMON_METRICS:
-        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}")
+    if metric not in RECORDED_METRICS:
+        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(RECORDED_METRICS)}")
     named = labels(rows)
     parts = []
     for _, group in groupby(rows, key=table_key):

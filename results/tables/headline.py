@@ -9,7 +9,7 @@ from typing import Literal
 from results.analyses.pooled import pooled_cell, pooled_delta
 from results.errors import ResultsError
 from results.leaderboard import board_rows, ordered
-from results.metrics.catalogue import COMMON_METRICS, HEADLINE_METRICS, METRICS, POOLED
+from results.metrics.catalogue import HEADLINE, POOLED, POOLED_METRICS, RECORDED_METRICS
 from results.records.store import Store
 from results.rows.cell import Cell
 from results.rows.labels import backbone_text, labels, table_key
@@ -48,9 +48,7 @@ class HeadlineRow:
     cells: dict[tuple[str, str], Cell]
 
 
-def headline(
-    store: Store, metrics: Iterable[str] = HEADLINE_METRICS, rows: Iterable[Row] | None = None
-) -> list[HeadlineRow]:
+def headline(store: Store, metrics: Iterable[str] = HEADLINE, rows: Iterable[Row] | None = None) -> list[HeadlineRow]:
     """The headline table: unified, separate and delta of each metric, in the order of ``ordered``.
 
     Args:
@@ -76,10 +74,11 @@ def cell_of(store: Store, row: Row, group: Group, metric: str, category: str | N
     Raises:
         ResultsError: For an unknown metric.
     """
-    if metric == POOLED:
-        return pooled_delta(store, row) if group == "delta" else pooled_cell(store, row, group)
-    if metric not in METRICS + COMMON_METRICS:
-        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(METRICS + COMMON_METRICS)}, {POOLED}")
+    if metric in POOLED_METRICS:
+        name = metric.removesuffix(POOLED)
+        return pooled_delta(store, row, name) if group == "delta" else pooled_cell(store, row, group, name)
+    if metric not in RECORDED_METRICS:
+        raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(RECORDED_METRICS + POOLED_METRICS)}")
     if group == "delta":
         return row.delta(metric, category)
     return row.cell(group, metric) if category is None else row.category_cell(group, metric, category)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from results.leaderboard import leaderboard
-from results.metrics.catalogue import COMMON_METRICS, METRICS
+from results.metrics.catalogue import RECORDED_METRICS
 from results.records.record import RunRecord
 from results.records.store import Store
 
@@ -77,7 +77,7 @@ def tidy(records: Iterable[RunRecord]) -> pd.DataFrame:
         failure = f"run failed: {record.failure.error_type}" if record.failure else "run failed"
         for category in record.categories:
             result = record.results.get(category)
-            for metric in METRICS + COMMON_METRICS:
+            for metric in RECORDED_METRICS:
                 value = result.metrics.get(metric) if result else None
                 if result is None:
                     reason = failure if record.status == "failed" else "no test images"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from results.ids import short_id
-from results.metrics.catalogue import COMMON_METRICS, METRICS
+from results.metrics.catalogue import RECORDED_METRICS
 from results.records.record import (
     BackboneEntry,
     BudgetEntry,
@@ -230,7 +230,7 @@ def _result(
     metrics: dict[str, float | None] | None,
     reasons: dict[str, str] | None,
 ) -> CategoryResult:
-    numbers: dict[str, float | None] = dict.fromkeys(METRICS + COMMON_METRICS, value)
+    numbers: dict[str, float | None] = dict.fromkeys(RECORDED_METRICS, value)
     if values is not None and category in values:
         numbers["I-AUROC"] = values[category]
     numbers.update(metrics or {})

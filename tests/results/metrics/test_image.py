@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from results.errors import MetricError, ResultsError
-from results.metrics.catalogue import IMAGE_METRICS, METRICS, PIXEL_METRICS
+from results.metrics.catalogue import IMAGE_METRICS
 from results.metrics.image import image_metrics
 
 
@@ -29,10 +29,6 @@ def random_case(seed, count=83):
     rng = np.random.default_rng(seed)
     labels = rng.random(count) < 0.4
     return (rng.standard_normal(count) + labels).astype(np.float32), labels
-
-
-def test_names_are_those_of_the_record():
-    assert IMAGE_METRICS + PIXEL_METRICS == METRICS
 
 
 @pytest.mark.parametrize("seed", range(5))
