@@ -1,4 +1,4 @@
 """Datasets: sorted indices of samples, decoding, verification, download, and a synthetic dataset."""
 
 UNIBOARD = True
-"""Tells this package from Hugging Face's ``datasets``: see ``bench/__init__.py``."""
+"""Distinguishes this package from Hugging Face's ``datasets``: see ``bench/__init__.py``."""

@@ -1,11 +1,11 @@
-"""BTAD: three industrial products (Mishra et al., ISIE 2021), directories called ``ok`` and ``ko``.
+"""BTAD: three industrial products (Mishra et al., ISIE 2021), with directories called ``ok`` and ``ko``.
 
-The suffixes of images and masks differ between products, so they are paired by stem. The archive holds everything
-in a directory of its own, which is found. Its README swaps the training counts of products 02 and 03; the counts
-here are those of the files.
+The suffixes of images and masks differ between products, so images and masks are paired by stem. The archive holds
+everything in one top directory, which is found automatically. Its README swaps the training counts of products 02
+and 03; the counts here are those of the files.
 
-The licence is given as CC BY-SA by one source (the authors' VT-ADL repository) and as CC BY-NC-SA 4.0 by another
-(anomalib): treat it as non-commercial until the authors say otherwise.
+One source gives the licence as CC BY-SA (the authors' VT-ADL repository), another as CC BY-NC-SA 4.0 (anomalib).
+Treat the data as non-commercial until the authors say otherwise.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ ARCHIVE = Archive(
     sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
     unpacked_limit=32 * 2**30,
     instructions=(
-        "BTAD is fetched on request: make data DATASET=btad. Or put btad.zip into this directory and run the same. Or "
-        "unpack it yourself, so that this directory holds 01/, 02/ and 03/, each with train/ok, test/ok, test/ko and "
-        "ground_truth/ko."
+        "BTAD is fetched on request by make data DATASET=btad. Or put btad.zip into this directory and run the same "
+        "command. Or unpack it yourself, so that this directory holds 01/, 02/ and 03/, each with train/ok, test/ok, "
+        "test/ko and ground_truth/ko."
     ),
 )
 
 
 def build_btad(root: Path) -> DatasetIndex:
-    """Index of BTAD, at ``root`` or one directory below.
+    """Build the index of BTAD, whose products are in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If no product is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If no product is found.
     """
     return index_folder(categories_home(root), "btad")
 

@@ -1,7 +1,7 @@
-"""The Describable Textures Dataset (Cimpoi et al., CVPR 2014): images that DRAEM pastes while it trains.
+"""The Describable Textures Dataset (Cimpoi et al., CVPR 2014): textures that DRAEM pastes during training.
 
-No dataset of anomalies, so it has no index: ``DATA_DIR/dtd`` is where textures are looked for. The publisher's archive
-has an md5 only.
+It is no dataset of anomalies and has no index. Textures are searched for in ``DATA_DIR/dtd``. The publisher gives
+only an md5 of the archive.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ ARCHIVE = Archive(
     md5="fff73e5086ae6bdbea199a49dfb8a4c1",
     unpacked_limit=4 * 2**30,
     instructions=(
-        "The Describable Textures Dataset is fetched on request: make data DATASET=dtd. Or unpack dtd-r1.0.1.tar.gz "
-        "into this directory yourself; images are looked for in all its subdirectories."
+        "The Describable Textures Dataset is fetched on request by make data DATASET=dtd. Or unpack "
+        "dtd-r1.0.1.tar.gz into this directory yourself; images are searched for in all its subdirectories."
     ),
 )
 

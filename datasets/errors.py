@@ -1,4 +1,4 @@
-"""Errors that are written for the person at the keyboard: what is wrong, where, and what to do."""
+"""Errors for the user: the message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 _LISTED = 60
-"""More known names than this are only counted."""
+"""Above this number, known names are counted instead of listed."""
 
 
 def printable(text: str) -> str:
-    """The text with names of files that are no valid UTF-8 spelled out, so that it can be printed and written."""
+    """The text, with parts of file names that are not valid UTF-8 escaped, so that it can be printed and written."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -26,23 +26,23 @@ class DatasetError(UniBoardError):
 
 
 class StorageError(UniBoardError):
-    """A file can't be written (full, read-only, over quota) or all data is gone: no fault of the run that met it.
+    """A file can't be written (disk full, read-only or over quota), or all data is gone.
 
-    Such a run is not recorded as failed: it is repeated when the disk is in order again.
+    The run in progress is not the cause. It is not recorded as failed, and is repeated when the disk works again.
     """
 
 
 class UnknownNameError(UniBoardError):
-    """A name that is not registered. The message lists the nearest right ones."""
+    """A name is not registered. The message lists the most similar registered names."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """Build the error for a wrong name, with "did you mean".
+    """Build the error for an unknown name; its message suggests similar names.
 
     Args:
-        kind: What the name should have named, e.g. ``"method"``.
+        kind: What kind of name it is, e.g. ``"method"``.
         name: The name as given.
-        known: All right names.
+        known: All valid names.
 
     Returns:
         The error, to be raised by the caller.

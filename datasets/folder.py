@@ -1,4 +1,4 @@
-"""Your own images: any directory of categories in the MVTec layout, see ``datasets.index.mvtec_layout``."""
+"""The dataset ``folder``: your own images, in the MVTec layout (see ``datasets.index.mvtec_layout``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datasets.samples.sample import DatasetIndex
 
 
 def build_folder(root: Path) -> DatasetIndex:
-    """Index of the dataset ``folder``: any directory of categories in the MVTec layout."""
+    """Build the index of any directory of categories in the MVTec layout."""
     return index_folder(root, "folder")
 
 

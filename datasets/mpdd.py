@@ -1,7 +1,8 @@
 """MPDD: six kinds of painted metal parts in several poses (Jezek et al., ICUMT 2021), MVTec layout.
 
-The authors share it through a link on their page, which a person opens. Copies of the archive differ in size, and no
-source states a checksum of the original, so none is checked: ``make data`` says so, and compares the counts.
+The authors share it through a link on their page, which a person has to open. Copies of the archive differ in size,
+and no source states a checksum of the original, so no checksum is verified: ``make data`` reports this and compares
+the image counts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ARCHIVE = Archive(
     file="MPDD.zip",
     unpacked_limit=16 * 2**30,
     instructions=(
-        f"MPDD is given out through the link on {PAGE}. Save it as MPDD.zip in this directory and run make data "
+        f"MPDD is available through the link on {PAGE}. Save it as MPDD.zip in this directory and run make data "
         "DATASET=mpdd: it is unpacked and its images are counted; no checksum of the archive is published. Or unpack "
         "it yourself, so that this directory holds bracket_black/, connector/, ..., each with train/, test/ and "
         "ground_truth/."
@@ -38,11 +39,11 @@ ARCHIVE = Archive(
 
 
 def build_mpdd(root: Path) -> DatasetIndex:
-    """Index of MPDD, at ``root`` or one directory below.
+    """Build the index of MPDD, whose categories are in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If no category is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If no category is found.
     """
     return index_folder(categories_home(root), "mpdd")
 

@@ -1,6 +1,6 @@
 """MVTec AD: 15 categories of objects and textures (Bergmann et al., CVPR 2019; IJCV 2021).
 
-The archive lies behind a form, so a person fetches it; it is checked and unpacked here.
+A form has to be filled in to get the archive, so a person fetches it; this project checks and unpacks it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ ARCHIVE = Archive(
     sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
     unpacked_limit=12 * 2**30,
     instructions=(
-        f"MVTec AD is given out on {PAGE} after a form is "
-        "filled in (CC BY-NC-SA 4.0). Put mvtec_anomaly_detection.tar.xz into this directory and run the "
-        "download again: it checks the archive and unpacks it. Or unpack it yourself, so that this directory "
-        "holds bottle/, cable/, ..., each with train/, test/ and ground_truth/."
+        f"MVTec AD (CC BY-NC-SA 4.0) can be downloaded from {PAGE} after filling in a form. Put "
+        "mvtec_anomaly_detection.tar.xz into this directory and run the download again: it checks the archive and "
+        "unpacks it. Or unpack it yourself, so that this directory holds bottle/, cable/, ..., each with train/, test/ "
+        "and ground_truth/."
     ),
 )
 
 
 def build_mvtec(root: Path) -> DatasetIndex:
-    """Index of MVTec AD, from its official layout."""
+    """Build the index of MVTec AD from its official layout."""
     return index_folder(root, "mvtec", textures=TEXTURES)
 
 

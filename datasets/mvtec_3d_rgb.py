@@ -1,11 +1,11 @@
-"""MVTec 3D-AD, its colour images alone (Bergmann et al., VISAPP 2022); the point clouds are not read.
+"""MVTec 3D-AD (Bergmann et al., VISAPP 2022), colour images only; the point clouds are not read.
 
 ::
 
     <category>/train/good/rgb/000.png           <category>/validation/good/rgb (not read)
     <category>/test/<type>/rgb/000.png          <category>/test/<type>/gt/000.png (masks)
 
-Good test images have masks too, which are empty and not used. Counts and checksum are in no source at hand, so
+Good test images have masks too, which are empty and not used. No known source states the counts or the checksum, so
 neither is checked.
 """
 
@@ -25,20 +25,20 @@ ARCHIVE = Archive(
     file="mvtec_3d_anomaly_detection.tar.xz",
     unpacked_limit=64 * 2**30,
     instructions=(
-        f"MVTec 3D-AD is given out on {PAGE} after a form is filled in. Put mvtec_3d_anomaly_detection.tar.xz into "
-        "this directory and run make data DATASET=mvtec_3d_rgb: it is unpacked. Or unpack it yourself, so that each "
-        "category holds train/good/rgb, test/<type>/rgb and test/<type>/gt. Neither a checksum of the archive nor "
+        f"MVTec 3D-AD can be downloaded from {PAGE} after filling in a form. Put mvtec_3d_anomaly_detection.tar.xz "
+        "into this directory and run make data DATASET=mvtec_3d_rgb, which unpacks it. Or unpack it yourself, so that "
+        "each category holds train/good/rgb, test/<type>/rgb and test/<type>/gt. Neither a checksum of the archive nor "
         "the number of images is known here, so neither is checked."
     ),
 )
 
 
 def build_mvtec_3d_rgb(root: Path) -> DatasetIndex:
-    """Index of the colour images of MVTec 3D-AD, at ``root`` or one directory below.
+    """Build the index of MVTec 3D-AD's colour images; its categories are in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If no category is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If no category is found.
     """
     return index_folder(categories_home(root, LAYOUT), "mvtec_3d_rgb", LAYOUT)
 

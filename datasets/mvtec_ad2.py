@@ -1,4 +1,4 @@
-"""MVTec AD 2: eight objects under changing light (Heckler-Kram et al., 2025), its public test split.
+"""MVTec AD 2: eight objects under changing light (Heckler-Kram et al., 2025), with the public test split.
 
 ::
 
@@ -6,8 +6,8 @@
     <object>/test_public/{good,bad}             <object>/test_public/ground_truth/bad
     <object>/test_private, <object>/test_private_mixed (no labels: scored by the publisher's server; not read)
 
-Numbers on the public split are not those of the server's leaderboard, which uses the private ones. Counts per object
-are in no source at hand, so none are checked.
+Numbers on the public split are not comparable with the server's leaderboard, which uses the private splits. No known
+source states counts per object, so none are checked.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ ARCHIVE = Archive(
     size=32_739_596_982,
     unpacked_limit=128 * 2**30,
     instructions=(
-        f"MVTec AD 2 (33 GB) is given out on {PAGE} after a form is filled in. Put mvtec_ad_2.tar.gz into this "
+        f"MVTec AD 2 (33 GB) can be downloaded from {PAGE} after filling in a form. Put mvtec_ad_2.tar.gz into this "
         "directory and run make data DATASET=mvtec_ad2: it checks the archive and unpacks it. Or unpack it yourself, "
-        "so that this directory holds can/, fabric/, ..., each with train/ and test_public/. How many images an object "
-        "has is not known here, so it is not checked."
+        "so that this directory holds can/, fabric/, ..., each with train/ and test_public/. The number of images per "
+        "object is not known here, so it is not checked."
     ),
 )
 
 
 def build_mvtec_ad2(root: Path) -> DatasetIndex:
-    """Index of MVTec AD 2's public split, at ``root`` or one directory below.
+    """Build the index of MVTec AD 2's public split; its objects are in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If no object is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If no object is found.
     """
     return index_folder(categories_home(root, LAYOUT), "mvtec_ad2", LAYOUT)
 

@@ -1,11 +1,11 @@
 """MVTec LOCO AD: five scenes with logical and structural anomalies (Bergmann et al., IJCV 2022).
 
-Defect types are ``logical_anomalies`` and ``structural_anomalies``. An image has a directory of masks,
+The defect types are ``logical_anomalies`` and ``structural_anomalies``. Every defective image has a directory of masks,
 ``ground_truth/<type>/000/000.png``, one per defect, which are united. The official ``validation`` split is not read:
-training is on ``train`` alone, while some published results train on both.
+detectors are trained on ``train`` alone, while some published results use both splits for training.
 
-The dataset's own pixel metric is sPRO, which lets a large defect count as found when a part of it is; this harness
-measures PRO, so its pixel numbers are not those of the dataset's leaderboard.
+The dataset's own pixel metric is sPRO, which counts a large defect as found when a part of it is found. This harness
+measures PRO, so its pixel numbers are not comparable with the dataset's leaderboard.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from datasets.samples.sample import DatasetIndex
 
 PAGE = "https://www.mvtec.com/company/research/datasets/mvtec-loco"
 
-# Category: (train, test good, test logical + structural), as counted from the files. The paper's abstract has 1,772
-# training images in all, six fewer than these.
+# Category: (train, test good, test logical + structural), as counted from the files. The paper's abstract states
+# 1,772 training images in all, six fewer than these.
 COUNTS = {
     "breakfast_box": (351, 102, 83 + 90),
     "juice_bottle": (335, 94, 142 + 94),
@@ -34,8 +34,8 @@ ARCHIVE = Archive(
     sha256="9e7c84dba550fd2e59d8e9e231c929c45ba737b6b6a6d3814100f54d63aae687",
     unpacked_limit=24 * 2**30,
     instructions=(
-        f"MVTec LOCO AD is given out on {PAGE} after a form is filled in. Put mvtec_loco_anomaly_detection.tar.xz into "
-        "this directory and run make data DATASET=mvtec_loco: it checks the archive and unpacks it. Or unpack it "
+        f"MVTec LOCO AD can be downloaded from {PAGE} after filling in a form. Put mvtec_loco_anomaly_detection.tar.xz "
+        "into this directory and run make data DATASET=mvtec_loco: it checks the archive and unpacks it. Or unpack it "
         "yourself, so that this directory holds breakfast_box/, juice_bottle/, ..., each with train/, test/ and "
         "ground_truth/."
     ),
@@ -43,11 +43,11 @@ ARCHIVE = Archive(
 
 
 def build_mvtec_loco(root: Path) -> DatasetIndex:
-    """Index of MVTec LOCO AD, at ``root`` or one directory below.
+    """Build the index of MVTec LOCO AD, whose categories are in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If no category is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If no category is found.
     """
     return index_folder(categories_home(root), "mvtec_loco")
 

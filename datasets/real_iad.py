@@ -1,4 +1,4 @@
-"""Real-IAD: 30 objects, each seen by five cameras (Wang et al., CVPR 2024), as its lists divide it.
+"""Real-IAD: 30 objects, each photographed by five cameras (Wang et al., CVPR 2024), with its official split lists.
 
 ::
 
@@ -6,11 +6,11 @@
     realiad_jsons/realiad_jsons/<object>.json               the multi-view lists, read here
 
 A list has ``meta`` (``prefix``: directory of the object; ``normal_class``: ``OK``), ``train`` and ``test`` with the
-``anomaly_class``, ``image_path`` and ``mask_path`` of every image. Each view is an image of its own: the score of a
-part (the largest of its five views) is not computed. The single-view and the contaminated lists (``_sv``, ``_fuiad_*``)
-are not read. Objects without images are left out, so that a part of the dataset can be used.
+``anomaly_class``, ``image_path`` and ``mask_path`` of every image. Each view is a separate image: the score of a part
+(the largest of its five views) is not computed. The single-view and the contaminated lists (``_sv``, ``_fuiad_*``) are
+not read. Objects without images are left out, so that a part of the dataset can be used.
 
-Counts per object are in no source at hand; those of all of them together are checked.
+No known source states counts per object; the totals over all objects are checked.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ from datasets.samples.sample import GOOD, DatasetIndex, Sample
 PAGE = "https://huggingface.co/datasets/Real-IAD/Real-IAD"
 LISTS = "realiad_jsons"
 TOTALS = (36_465, 114_585)
-"""(training, test) images of the multi-view lists, 151,050 in all."""
+"""Numbers of (training, test) images in the multi-view lists, 151,050 in all."""
 
 _RESOLUTIONS = ("realiad_256", "realiad_512", "realiad_1024", "realiad_raw")
 _AGAIN = "Restore it from realiad_jsons.zip."
 
 INSTRUCTIONS = (
-    f"Real-IAD is given out on {PAGE} to people who ask for access there. This directory then holds one resolution, "
+    f"Real-IAD is available on {PAGE} after access was requested there. This directory must then hold one resolution, "
     "e.g. realiad_1024/<object>/, unpacked from its archives, and the lists, realiad_jsons/. No checksums are "
-    "published, and how many images an object has is not known here: the numbers of all objects together are checked."
+    "published and the number of images per object is not known here, so only the totals over all objects are checked."
 )
 
 
 def build_real_iad(root: Path) -> DatasetIndex:
-    """Index of Real-IAD.
+    """Build the index of Real-IAD.
 
     Args:
-        root: Directory that holds one ``realiad_<resolution>``, or is it; the lists are in it or beside it.
+        root: Directory that holds one ``realiad_<resolution>`` directory, or that directory itself. The lists are in
+            the directory of the resolution or in its parent.
 
     Returns:
         The index. Its ``root`` is the directory of the resolution.
 
     Raises:
-        IndexingError: With everything that is wrong.
-        DatasetError: If images or lists are missing or more than one resolution is there.
+        IndexingError: If files are missing or wrong. It lists every problem.
+        DatasetError: If images or lists are missing, or there is more than one resolution.
     """
     images = _images_home(root)
     samples: list[Sample] = []
@@ -78,20 +79,20 @@ def _images_home(root: Path) -> Path:
         raise DatasetError(f"{root}: none of {', '.join(_RESOLUTIONS)} is there. {INSTRUCTIONS}")
     if len(there) > 1:
         raise DatasetError(
-            f"{root}: holds {' and '.join(place.name for place in there)}, and results depend on the resolution. "
+            f"{root}: holds {' and '.join(home.name for home in there)}, and results depend on the resolution. "
             f"Choose one with ROOT={there[-1]}."
         )
     return there[0]
 
 
-def _lists(*places: Path) -> list[Path]:
-    for place in places:
-        for directory in (place / LISTS / LISTS, place / LISTS):
+def _lists(*parents: Path) -> list[Path]:
+    for parent in parents:
+        for directory in (parent / LISTS / LISTS, parent / LISTS):
             if directory.is_dir():
                 lists = [entry for entry in sorted_entries(directory) if entry.suffix == ".json"]
                 if lists:
                     return lists
-    raise DatasetError(f"{places[0] / LISTS}: no list <object>.json is there. {INSTRUCTIONS}")
+    raise DatasetError(f"{parents[0] / LISTS}: no list <object>.json is there. {INSTRUCTIONS}")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _meta(content: dict[str, Any], key: str, default: str) -> str:
 
 
 def _prefix(content: dict[str, Any], category: str) -> str:
-    """Directory of an object, relative to that of all images."""
+    """Directory of an object, relative to the directory of the resolution."""
     prefix = _meta(content, "prefix", category)
     return category if _leads_out(prefix) else prefix
 
@@ -119,7 +120,7 @@ def _prefix(content: dict[str, Any], category: str) -> str:
 def _add_category(
     images: Path, file: Path, content: dict[str, Any], samples: list[Sample], problems: list[Problem]
 ) -> None:
-    """Append the samples of one object, and what is wrong with them."""
+    """Append the samples of one object to ``samples``, and their problems to ``problems``."""
     category, prefix = file.stem, PurePosixPath(_prefix(content, file.stem))
     normal = _meta(content, "normal_class", "OK")
     seen: set[str] = set()
@@ -143,7 +144,7 @@ def _add_category(
 
 
 def _wrong_row(row: Any, split: str, normal: str, seen: set[str]) -> str:
-    """What makes a row unusable, or nothing."""
+    """Why a row can't be used; empty if it can."""
     if not isinstance(row, dict):
         return "is not an entry of an image."
     image, mask, kind = row.get("image_path"), row.get("mask_path"), row.get("anomaly_class")

@@ -1,8 +1,8 @@
-"""``synthetic``: eight drawn products in the MVTec layout, made on first use from a seed.
+"""The dataset ``synthetic``: eight drawn products in the MVTec layout, generated from a seed on first use.
 
-Needs no download, so everything can be tried and tested at once. It looks like an inspection line (see
-``docs/synthetic_contact_sheet.png``), its masks are exact, and some defects of one category are the normal
-look of another (``CONFUSIONS``), so that one detector for all categories has a harder task than one per
+It needs no download, so everything can be tried and tested at once. Its images resemble those of an inspection line
+(see ``docs/synthetic_contact_sheet.png``) and its masks are exact. Some defects of one category are the normal
+appearance of another (``CONFUSIONS``), so that one detector for all categories has a harder task than one per
 category. Scores on it say nothing about real products.
 """
 
@@ -30,7 +30,7 @@ from datasets.synthetic_parts.sample_image import sample_image
 
 NAME = "synthetic"
 VERSION = 1
-"""Version of the pictures. Raise it when any of them changes: stored sets are then made anew."""
+"""Version of the images. Raise it when any image changes: stored sets are then generated again."""
 
 SEED, TRAIN, TEST_GOOD, PER_DEFECT = 0, 40, 12, 6
 MANIFEST = "manifest.json"
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a generated set was made from; stored beside it as ``manifest.json``.
+    """The arguments that a set was generated with, stored in the set as ``manifest.json``.
 
     Attributes:
         seed: Seed of every image.
@@ -49,8 +49,8 @@ class Recipe:
         good: Normal test images per category.
         per_defect: Defective test images per defect type.
         categories: Names, sorted.
-        version: Version of the pictures.
-        generator: Tells our manifest from any other file of that name.
+        version: Version of the images.
+        generator: Mark that distinguishes this manifest from any other file of that name.
     """
 
     seed: int = SEED
@@ -62,7 +62,7 @@ class Recipe:
     generator: str = "uniboard synthetic"
 
     def counts(self) -> dict[str, tuple[int, int, int]]:
-        """Per category (train, test good, test anomalous)."""
+        """Numbers of (train, test good, test anomalous) images per category."""
         return {c: (self.train, self.good, self.per_defect * len(LOOKS[c].defects)) for c in self.categories}
 
     def samples(self) -> list[tuple[str, Split, str, int]]:
@@ -85,24 +85,24 @@ def generate(
     per_defect: int = PER_DEFECT,
     categories: Iterable[str] | None = None,
 ) -> Path:
-    """Write the dataset, unless exactly this set is there already.
+    """Write the dataset, unless exactly this set exists already.
 
-    The images are written beside ``root`` and renamed in one step, under a file lock: nobody ever sees half
-    a set, and of two processes that start at once one waits and uses the other's work.
+    The images are written to a temporary directory next to ``root``, which is then renamed, under a file lock. So no
+    reader sees an incomplete set; of two processes that start at once, one waits and uses the other's set.
 
     Args:
-        root: Directory of the dataset. A set of ours that was made differently is replaced.
+        root: Directory of the dataset. A set that was generated with other arguments is replaced.
         seed: Seed of every image.
         train: Training images per category.
         good: Normal test images per category.
         per_defect: Defective test images per defect type.
-        categories: Which categories; None is all.
+        categories: Names of the categories; None means all.
 
     Returns:
         ``root``.
 
     Raises:
-        UnknownNameError: For a category that does not exist, with the nearest right names.
+        UnknownNameError: If a category does not exist. The message lists the most similar names.
         DatasetError: If ``root`` holds anything that was not generated here, or can't be written.
     """
     chosen = tuple(sorted(set(LOOKS if categories is None else categories)))
@@ -110,13 +110,13 @@ def generate(
         if category not in LOOKS:
             raise unknown_name(f"category of {NAME}", category, LOOKS)
     recipe = Recipe(seed, train, good, per_defect, chosen)
-    if _is_there(root, recipe):  # without a lock: the directory may be read-only
+    if _is_complete(root, recipe):  # without a lock: the directory may be read-only
         return root
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(root.parent / f".{root.name}.lock"):
-            if not _is_there(root, recipe):
-                _refuse_foreign(root)
+            if not _is_complete(root, recipe):
+                _refuse_other_files(root)
                 _replace(root, recipe)
     except OSError as error:
         raise DatasetError(
@@ -127,7 +127,7 @@ def generate(
 
 
 def stored_recipe(root: Path) -> Recipe | None:
-    """The recipe of the set that lies in ``root``; None if none of ours, or an unreadable manifest, does."""
+    """The recipe of the set in ``root``; None without a readable manifest of this generator."""
     try:
         stored = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
         recipe = Recipe(**{**stored, "categories": tuple(stored["categories"])})
@@ -136,27 +136,27 @@ def stored_recipe(root: Path) -> Recipe | None:
     return recipe if recipe.generator == Recipe.generator else None
 
 
-def _is_there(root: Path, recipe: Recipe) -> bool:
-    """Whether exactly this set lies there with all its files (their contents are checked by ``verify``)."""
+def _is_complete(root: Path, recipe: Recipe) -> bool:
+    """Whether ``root`` holds exactly this set with all its files (``verify`` checks their contents)."""
     images = sum(sum(counts) for counts in recipe.counts().values())
     masks = sum(anomalous for _, _, anomalous in recipe.counts().values())
     return stored_recipe(root) == recipe and sum(1 for _ in root.glob("*/*/*/*.png")) == images + masks
 
 
-def _refuse_foreign(root: Path) -> None:
-    """Never delete what was not generated here."""
+def _refuse_other_files(root: Path) -> None:
+    """Refuse to replace files that were not generated here."""
     if root.exists() and stored_recipe(root) is None and (not root.is_dir() or any(root.iterdir())):
         raise DatasetError(
             f"{root}: the synthetic dataset should be generated here, but there are other files and no "
-            f"{MANIFEST} of ours. Move them away, or set DATA_DIR to another directory."
+            f"{MANIFEST} of this generator. Move them away, or set DATA_DIR to another directory."
         )
 
 
 def _replace(root: Path, recipe: Recipe) -> None:
     _log.info("generating the synthetic dataset in %s (about half a minute)", root)
-    workshop = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        fresh = workshop / "new"
+        fresh = scratch / "new"
         fresh.mkdir()
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             for _ in pool.map(lambda job: _write_sample(fresh, recipe.seed, *job), recipe.samples()):
@@ -164,10 +164,10 @@ def _replace(root: Path, recipe: Recipe) -> None:
         text = json.dumps(asdict(recipe), indent=1, sort_keys=True) + "\n"
         (fresh / MANIFEST).write_text(text, encoding="utf-8")
         if root.exists():
-            root.rename(workshop / "old")
+            root.rename(scratch / "old")
         fresh.rename(root)
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_sample(root: Path, seed: int, category: str, split: Split, kind: str, number: int) -> None:
@@ -182,10 +182,10 @@ def _write_sample(root: Path, seed: int, category: str, split: Split, kind: str,
 
 
 def build(root: Path) -> DatasetIndex:
-    """The index; generates the set first if there is none, or one of another version, or one with gaps.
+    """Build the index. The set is generated first if it is missing, incomplete or of another version.
 
-    A set that was made on purpose with another seed or size (``generate``) is used as it is: its
-    fingerprint tells it from the standard one.
+    A set that was generated with another seed or size (``generate``) is used as it is: its fingerprint differs
+    from that of the standard one.
 
     Raises:
         DatasetError: If the set can't be written or read.

@@ -1,8 +1,8 @@
-"""VisA: 12 objects (Zou et al., ECCV 2022), one-class split, from either of its two layouts.
+"""VisA: 12 objects (Zou et al., ECCV 2022) with the one-class split, read from either of its two layouts.
 
-Native, as published: the split stands in ``split_csv/1cls.csv`` with the columns ``object, split, label,
-image, mask``. Converted, as the authors' script writes it: ``<object>/train/good``, ``test/{good,bad}``,
-``ground_truth/bad``. Masks of the native layout number their regions 1..n.
+The native layout, as published, has the split in ``split_csv/1cls.csv`` with the columns ``object, split, label,
+image, mask``; its masks number their regions 1..n. The converted layout, written by the authors' script, has
+``<object>/train/good``, ``test/{good,bad}`` and ``ground_truth/bad``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 SPLIT_FILE = "split_csv/1cls.csv"
 DEFECT = "bad"
-"""The one defect type of the one-class split, called as in the converted layout whichever is read."""
+"""The only defect type of the one-class split. Both layouts use the name of the converted one."""
 
 # Object: (train, test normal, test anomalous), the official one-class split.
 COUNTS = {
@@ -56,19 +56,19 @@ _AGAIN = f"Restore {SPLIT_FILE} from the archive."
 
 
 def build_visa(root: Path) -> DatasetIndex:
-    """Index of VisA, from whichever layout is there, at ``root`` or one directory below.
+    """Build the index of VisA from either layout, which is in ``root`` or in a directory of it.
 
     Raises:
-        IndexingError: With everything that is wrong.
+        IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If neither layout is found.
     """
-    places = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
-    for place in places:
-        if (place / SPLIT_FILE).is_file():
-            return _index_native(place)
-    for place in places:
-        if any((place / name / "train").is_dir() for name in COUNTS):
-            return index_folder(place, "visa")
+    candidates = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
+    for directory in candidates:
+        if (directory / SPLIT_FILE).is_file():
+            return _index_native(directory)
+    for directory in candidates:
+        if any((directory / name / "train").is_dir() for name in COUNTS):
+            return index_folder(directory, "visa")
     raise DatasetError(f"{root}: neither {SPLIT_FILE} nor <object>/train/good is there. {ARCHIVE.instructions}")
 
 
@@ -103,7 +103,7 @@ def _index_native(root: Path) -> DatasetIndex:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line number, row) of the split file."""
+    """Yield (line number, row) of the split file."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
@@ -117,7 +117,7 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _wrong_row(root: Path, row: dict[str, str], seen: set[str]) -> str:
-    """What makes a row unusable, or nothing."""
+    """Why a row can't be used; empty if it can."""
     if row["split"] not in {"train", "test"}:
         return f"the split is '{row['split']}', not train or test."
     if row["label"] not in _LABELS:
