@@ -1,1 +1,1 @@
-"""Getting archives: fetch, check, unpack."""
+"""Fetches archives of datasets, checks them and unpacks them."""

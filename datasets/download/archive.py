@@ -1,4 +1,4 @@
-"""What is known of an archive before it is opened: its name, size and checksum, and whether a file is it."""
+"""Describes an archive (name, size, checksum, address) and checks whether a file is that archive."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Archive:
     """An archive that holds a dataset.
 
     Attributes:
-        file: Its file name.
-        unpacked_limit: Bytes that its contents can't exceed; beyond it, something is wrong with it.
-        instructions: How a person gets it. Shown when it can't be fetched.
+        file: File name of the archive.
+        unpacked_limit: Largest possible size of its contents in bytes; larger contents are refused.
+        instructions: How a person gets the archive. Shown when it can't be fetched.
         sha256: sha256 of the file, 64 hex digits. Empty if no source states it.
-        md5: md5 of the file, 32 hex digits, where a publisher states nothing better. It tells a damaged file,
-            not one that was made to look alike.
-        size: Bytes of the file; 0 if no source states it.
-        url: Where it is fetched from, https. Empty if only a person can fetch it.
+        md5: md5 of the file, 32 hex digits, if the publisher states no sha256. It detects a damaged file, but not one
+            that was forged.
+        size: Size of the file in bytes; 0 if no source states it.
+        url: Address to fetch it from, https. Empty if only a person can fetch it.
 
     Raises:
-        ValueError: If it is fetched by a program, but has no checksum.
+        ValueError: If it has an address but no checksum.
     """
 
     file: str
@@ -42,14 +42,14 @@ class Archive:
 
     @property
     def checksum(self) -> tuple[str, str] | None:
-        """(name of the algorithm, hex digits) of the best checksum that is known."""
+        """(name of the algorithm, hex digits) of the best known checksum; None if none is known."""
         if self.sha256:
             return "sha256", self.sha256
         return ("md5", self.md5) if self.md5 else None
 
 
 def check_file(archive: Archive, file: Path) -> None:
-    """Make sure that a file is the expected one, as far as size and checksum are known.
+    """Check that a file is the expected one, as far as size and checksum are known.
 
     Raises:
         DatasetError: If it is not, or can't be read.
@@ -63,7 +63,7 @@ def check_file(archive: Archive, file: Path) -> None:
 
 
 def _difference(archive: Archive, file: Path) -> str:
-    """In what the file differs from the expected one, or nothing."""
+    """How the file differs from the expected one; empty if it does not."""
     try:
         size = file.stat().st_size
         if archive.size and size != archive.size:

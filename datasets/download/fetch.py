@@ -1,7 +1,7 @@
-"""Fetching one large file over https, resumable: a cut connection goes on where it was cut, now or next time.
+"""Fetches one large file over https. After a cut connection it continues where it stopped, at once or in a later call.
 
-What has arrived lies in ``<file>.part``, with the server's mark of the version beside it; the file gets its name
-when all of it is there. Whether it is the right one is for the checksum to say, not for this module.
+The received bytes are in ``<file>.part``, next to a file with the server's mark of the version. The file gets its name
+when it is complete. This module does not check whether it is the right file; the checksum does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from datasets.errors import DatasetError
 from datasets.storage.atomic import unwritable
 
 Progress = Callable[[int, int], None]
-"""Called with (bytes that are there, bytes in all or 0 if unknown)."""
+"""Called with (number of bytes received, number of all bytes or 0 if unknown)."""
 
 _CHUNK = 1 << 16
 _WORTHWHILE = 1 << 20
-"""An attempt that brought this many bytes does not count as failed: a long download may be cut many times."""
+"""An attempt that received this many bytes resets the count of failures, as a long download may be cut many times."""
 
-_CURE = "Free some space or check the permissions, then run the same again: it goes on where it stopped."
-_TIMEOUTS = (20, 60)  # seconds: until connected, until the next bytes
+_CURE = "Free some space or check the permissions, then run the same command again: it continues where it stopped."
+_TIMEOUTS = (20, 60)  # in seconds, for the connection and for the next bytes
 _REDIRECTS = 5
 _REDIRECTED = {301, 302, 303, 307, 308}
 _BUSY = {408, 425, 429}
@@ -53,17 +53,17 @@ def fetch_file(
     """Fetch one file.
 
     Args:
-        url: Address, https only; so are the addresses that it redirects to.
-        file: File to write; its directory exists.
-        size: Bytes that it should have; 0 if unknown.
-        limit: Bytes that it can't exceed; 0: no limit.
-        progress: Told how far it got.
-        attempts: Failures in a row after which it gives up; the next call goes on from there.
-        pause: Seconds before the second attempt, doubled each time.
-        loopback_http: Also allow http to 127.0.0.1, for tests of this module.
+        url: Address. It, and every address that it redirects to, must be https.
+        file: File to write. Its directory must exist.
+        size: Expected size in bytes; 0 if unknown.
+        limit: Largest permitted size in bytes; 0 for no limit other than ``size``.
+        progress: Called after every received chunk.
+        attempts: Number of failures in a row after which it gives up. The next call continues from there.
+        pause: Seconds before the second attempt; doubled before each further one.
+        loopback_http: Whether http to 127.0.0.1 is allowed, for tests of this module.
 
     Raises:
-        DatasetError: If the address is not https, the server refuses, sends something else or too much, or the
+        DatasetError: If the address is not https, the server refuses, sends something else or too many bytes, or the
             connection fails too often.
         StorageError: If the file can't be written.
     """
@@ -79,7 +79,7 @@ def fetch_file(
                 raise DatasetError(f"{url}: refused, because the connection is not secure ({error}).") from error
             except (_InterruptedError, requests.ConnectionError, requests.Timeout) as error:
                 reason: Exception = error
-            except requests.exceptions.ChunkedEncodingError as error:  # how requests calls a cut
+            except requests.exceptions.ChunkedEncodingError as error:  # raised by requests for a cut connection
                 reason = error
             except requests.RequestException as error:
                 raise DatasetError(f"{url}: could not be fetched ({error}).") from error
@@ -89,7 +89,7 @@ def fetch_file(
             if failures >= attempts:
                 raise DatasetError(
                     f"{url}: the connection failed {failures} times in a row ({reason}). {transfer.received():,} "
-                    f"bytes are kept in {transfer.part}: run the same again to go on from there."
+                    f"bytes are kept in {transfer.part}: run the same command again to continue from there."
                 ) from reason
             time.sleep(pause * 2 ** (failures - 1))
     transfer.part.replace(file)
@@ -98,7 +98,7 @@ def fetch_file(
 
 @dataclass(frozen=True)
 class _Transfer:
-    """One file on its way; attributes as the arguments of ``fetch_file``."""
+    """The transfer of one file. Its attributes are the arguments of ``fetch_file``; ``part`` is ``<file>.part``."""
 
     url: str
     part: Path
@@ -109,29 +109,29 @@ class _Transfer:
 
     @property
     def mark(self) -> Path:
-        """File with the server's mark of the version that ``part`` belongs to."""
+        """File with the server's mark (``ETag`` or ``Last-Modified``) of the version that ``part`` belongs to."""
         return self.part.with_name(f"{self.part.name}.version")
 
     def received(self) -> int:
-        """Bytes that are there."""
+        """Number of bytes in ``part``."""
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def attempt(self, session: requests.Session) -> None:
-        """Get what is missing.
+        """Fetch the missing bytes.
 
         Raises:
-            _InterruptedError: If another attempt is worth it.
+            _InterruptedError: If another attempt may succeed.
         """
         have = self.received()
         with self._response(session, have) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 if have and _content_range(response)[1] == have:
-                    return  # all of it was there already
-                self._start_over("the part that was there is not the start of the file")
+                    return  # the part is already complete
+                self._start_over("the part from before is not the start of the file")
             if response.status_code == requests.codes.partial_content:
                 first, total = _content_range(response)
                 if first != have:
-                    self._start_over("the server sent another range than asked for")
+                    self._start_over("the server sent another range than requested")
             elif response.status_code == requests.codes.ok:
                 have, total = 0, _content_length(response)
             else:
@@ -144,8 +144,8 @@ class _Transfer:
             raise _InterruptedError(f"{have:,} of {total:,} bytes arrived")
 
     def _response(self, session: requests.Session, have: int) -> requests.Response:
-        """Ask for everything from byte ``have`` on, wherever the address redirects to."""
-        headers = {"Accept-Encoding": "identity"}  # compressed, positions in the file would mean nothing
+        """Request all bytes from byte ``have`` on, following redirects."""
+        headers = {"Accept-Encoding": "identity"}  # positions in a compressed stream are not positions in the file
         if have:
             headers["Range"] = f"bytes={have}-"
             if self.mark.is_file():
@@ -161,7 +161,7 @@ class _Transfer:
         raise DatasetError(f"{self.url}: redirected more than {_REDIRECTS} times.")
 
     def _receive(self, response: requests.Response, have: int, total: int) -> int:
-        """Write the body behind the first ``have`` bytes; bytes that are there at the end."""
+        """Write the body after the first ``have`` bytes; returns the number of bytes in the part afterwards."""
         with self.part.open("r+b" if have else "wb") as sink:
             sink.seek(have)
             for chunk in response.iter_content(_CHUNK):
@@ -175,8 +175,8 @@ class _Transfer:
         return have
 
     def _begin(self, response: requests.Response) -> None:
-        """Throw away what was there and note the version of what comes."""
-        self._forget()  # first: an old part must never stand beside a new mark
+        """Delete the old part and store the version of the new one."""
+        self._forget()  # first, because an old part must never have a new mark
         mark = response.headers.get("etag", "")
         mark = response.headers.get("last-modified", "") if not mark or mark.startswith("W/") else mark
         if mark:
@@ -194,13 +194,13 @@ class _Transfer:
         parts = urlsplit(address)
         loopback = self.loopback_http and parts.scheme == "http" and parts.hostname == "127.0.0.1"
         if parts.scheme != "https" and not loopback:
-            led = "" if address == self.url else f", where {self.url} leads,"
-            raise DatasetError(f"{address}{led} is not https: datasets are fetched by https only.")
+            source = "" if address == self.url else f", to which {self.url} redirects,"
+            raise DatasetError(f"{address}{source} is not https: datasets are fetched by https only.")
 
     def _refuse_wrong(self, response: requests.Response, total: int) -> None:
         if response.headers.get("content-type", "").lower().startswith("text/html"):
             raise DatasetError(
-                f"{self.url}: the server sends a web page instead of the file: a form or a log-in, maybe."
+                f"{self.url}: the server sends a web page instead of the file, possibly a form or a log-in."
             )
         if self.size and total and total != self.size:
             raise DatasetError(
@@ -212,12 +212,12 @@ class _Transfer:
         answer = f"the server answers {response.status_code} {response.reason}"
         if response.status_code in _BUSY or response.status_code >= _SERVER_FAULTS:
             raise _InterruptedError(answer)
-        cause = {401: "It asks for permission", 403: "It asks for permission", 404: "The file is no longer there"}
-        raise DatasetError(f"{self.url}: {answer}. {cause.get(response.status_code, 'It does not give the file')}.")
+        cause = {401: "It requires permission", 403: "It requires permission", 404: "The file is no longer there"}
+        raise DatasetError(f"{self.url}: {answer}. {cause.get(response.status_code, 'It does not provide the file')}.")
 
 
 def _content_range(response: requests.Response) -> tuple[int, int]:
-    """(first byte, bytes in all) as the server states them; -1 and 0 where it does not."""
+    """(first byte, number of all bytes) as the server states them; -1 and 0 if it does not."""
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     if match is None:
         return -1, 0

@@ -1,8 +1,8 @@
-"""Unpacking an archive that comes from elsewhere: tar or zip, all of it or nothing, and nowhere else.
+"""Unpacks a tar or zip archive from an untrusted source, completely or not at all, into one directory.
 
-The contents go into a staging directory and are moved into place when all of them have passed. Refused are paths
-that lead elsewhere, links, devices, and contents beyond a ceiling, which is counted on the bytes that really come
-out: what an archive says of its own size is not believed.
+The contents go into a staging directory and are moved into place when all of them have passed. Paths that lead out of
+the directory, links, devices and contents above a size limit are refused. The limit is compared with the bytes that
+are really unpacked, because the size that an archive states can't be trusted.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from typing import IO
 from datasets.errors import DatasetError
 
 STAGING = ".unpacking"
-"""Directory beside the data; where it is, unpacking was interrupted."""
+"""Staging directory in the root of the data. If it exists, unpacking was interrupted."""
 
 _CHUNK = 1 << 20
 _MOST_ENTRIES = 2_000_000
-"""Beyond this number of files and directories something is wrong: the largest dataset has about 200,000."""
+"""Largest accepted number of files and directories; the largest dataset has about 200,000."""
 
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
 _ENCRYPTED = 0x1  # in the flags of a zip entry
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError),
-    *(NotImplementedError, UnicodeDecodeError, ValueError),  # ways of compressing, names, dates that no one writes
+    *(NotImplementedError, UnicodeDecodeError, ValueError),  # unusual compression, names or dates
 )
 
 
@@ -42,9 +42,9 @@ class _Entry:
     """One file or directory of an archive.
 
     Attributes:
-        name: Its path, as the archive has it.
-        kind: What it is.
-        open: Opens the contents of a file.
+        name: Path as stored in the archive.
+        kind: ``file``, ``directory``, ``encrypted`` or ``other``.
+        open: Function that opens the contents of a file.
     """
 
     name: str
@@ -58,7 +58,7 @@ def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
     Args:
         file: The archive.
         root: Directory to unpack into.
-        limit: Bytes that the contents can't exceed.
+        limit: Largest permitted size of the contents in bytes.
 
     Returns:
         Size in bytes of every file, by its path relative to ``root``.
@@ -68,7 +68,7 @@ def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
             link or a device, or would overwrite something.
     """
     staging = root / STAGING
-    shutil.rmtree(staging, ignore_errors=True)  # what an interrupted attempt left behind
+    shutil.rmtree(staging, ignore_errors=True)  # left by an interrupted attempt
     try:
         staging.mkdir(parents=True)
         contents = _unpack_staged(file, staging, limit)
@@ -104,8 +104,8 @@ def _unpack_staged(file: Path, staging: Path, limit: int) -> dict[str, int]:
         written = _write(entry, target, left)
         if written > left:
             raise DatasetError(
-                f"{file}: refused, because its contents exceed {limit / 2**30:.1f} GiB, which this "
-                "dataset can't. Fetch the archive again."
+                f"{file}: refused, because its contents exceed {limit / 2**30:.1f} GiB, more than this dataset can "
+                "have. Fetch the archive again."
             )
         left -= written
         contents[PurePosixPath(entry.name).as_posix()] = written
@@ -113,12 +113,12 @@ def _unpack_staged(file: Path, staging: Path, limit: int) -> dict[str, int]:
 
 
 def _write(entry: _Entry, target: Path, most: int) -> int:
-    """Bytes written; stops soon after ``most``."""
+    """Write one file; returns the number of bytes written. Stops at the first chunk that exceeds ``most`` bytes."""
     source = entry.open()
     if source is None:
         raise tarfile.ReadError(f"'{entry.name}' has no contents")
     written = 0
-    # "x": an archive that names a file twice would decide by order which of the two counts.
+    # "x" refuses a file that the archive holds twice: otherwise its order would decide which of the two counts.
     with source, target.open("xb") as sink:
         while written <= most and (chunk := source.read(_CHUNK)):
             sink.write(chunk)
@@ -151,7 +151,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
 
 
 def _refuse(file: Path, entry: _Entry) -> None:
-    """Refuse what an archive of images has no use for: other places, links, devices, passwords."""
+    """Refuse entries that no archive of images needs: paths out of the directory, links, devices, encrypted files."""
     name = entry.name
     elsewhere = (
         PurePosixPath(name).is_absolute()

@@ -1,1 +1,1 @@
-"""Finding datasets: the registry, the MVTec folder layout, opening, verification."""
+"""Finds, opens and verifies datasets: the registry, the MVTec folder layout, problems and their report."""

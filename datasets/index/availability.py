@@ -1,4 +1,4 @@
-"""Whether data is there, and if not, who can get it: a program, or only a person who fills in a form."""
+"""Whether data is available, and if not, whether a program can fetch it or a person has to fill in a form."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from datasets.samples.images import IMAGE_SUFFIXES, decode
 
 
 class State(Enum):
-    """What is to be done before data can be used."""
+    """What has to be done before data can be used."""
 
-    THERE = "it is there"
-    ARCHIVE = "its archive is there and has to be unpacked"
+    THERE = "it is available"
+    ARCHIVE = "its archive is present and has to be unpacked"
     FETCH = "a program may fetch it"
     PERSON = "a person has to get it"
 
 
 def state_of(info: DataInfo, root: Path) -> State:
-    """What is to be done before the data in a directory can be used.
+    """Find out what has to be done before the data in a directory can be used.
 
     Args:
         info: The data.
         root: Its directory, which need not exist.
 
     Raises:
-        DatasetError: If nobody has to get it, since it is made here or is the user's own.
+        DatasetError: If there is nothing to get, because the data is generated here or is the user's own.
     """
     archive = info.archive
     if archive is None and not info.page:
         raise DatasetError(f"{info.title}: there is nothing to download. {info.instructions}")
     if archive is not None and read_manifest(root, archive) is not None:
         return State.THERE
-    # An interruption may have moved a part of the contents into place: unpacking again says which.
+    # After an interruption only a part of the contents may be in place. Unpacking again reports which.
     if root.is_dir() and not (root / STAGING).exists() and _unpacked(info, root):
         return State.THERE
     if archive is not None and (root / archive.file).is_file():
@@ -50,13 +50,13 @@ def state_of(info: DataInfo, root: Path) -> State:
 def check(
     info: DataInfo, root: Path, progress: Callable[[int, int], None] | None = None, threads: int = 1
 ) -> tuple[int, list[Problem]]:
-    """Look at every file of data that is there.
+    """Check every file of data that is available.
 
     Args:
-        info: The data. Texture images are decoded; of a dataset, counts and masks are checked too.
+        info: The data. All images are decoded; for a dataset, counts and masks are checked too.
         root: Its directory.
-        progress: Called with (images done, images in all).
-        threads: Images decoded at a time.
+        progress: Called with (number of images done, number of all images).
+        threads: Number of images decoded at a time.
 
     Returns:
         (number of images, all problems).
@@ -85,7 +85,7 @@ def check(
 
 
 def _unpacked(info: DataInfo, root: Path) -> bool:
-    """Whether a person put the data there, however incomplete."""
+    """Whether a person unpacked the data there, completely or in part."""
     if not isinstance(info, DatasetInfo):
         return bool(_images(root))
     try:
@@ -98,6 +98,6 @@ def _unpacked(info: DataInfo, root: Path) -> bool:
 
 
 def _images(root: Path) -> list[Path]:
-    """All images below a directory, without those in hidden directories: unpacking may have been interrupted there."""
+    """All images below a directory. Hidden directories are left out, because an interrupted unpacking leaves one."""
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]

@@ -1,6 +1,6 @@
-"""The MVTec layout, which most industrial datasets share, and any directory of yours that follows it.
+"""Index of a directory in the MVTec layout or one of its variants, which most industrial datasets use.
 
-::
+The original layout is::
 
     <root>/<category>/train/good/*.png
     <root>/<category>/test/good/*.png
@@ -10,9 +10,8 @@
 A mask may also be called ``NNN.png``, have another suffix than its image, or be a directory ``NNN/`` with
 several masks, which are united (as in MVTec LOCO AD). BTAD calls its directories ``ok`` and ``ko``. Images
 and masks are paired by name, never by order. A category without ``ground_truth`` is evaluated on image
-level only. Other directories, e.g. ``validation``, are not read.
-
-Where a category of the MVTec family keeps its images and masks: the original layout and its later variants.
+level only. Other directories, e.g. ``validation``, are not read. Later datasets of the MVTec family keep
+images or masks in other directories of a category, which a ``Layout`` describes.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ _MASK_ENDING = "_mask"
 
 @dataclass(frozen=True)
 class Layout:
-    """Directories of a category, relative to it, with ``/``.
+    """Where a category keeps its images and masks. Paths are relative to the category and use ``/``.
 
     Attributes:
-        train: Holds one directory, called ``good`` or the like, of training images.
-        test: Holds one directory of test images per defect type, and one of good ones.
-        masks: Holds the masks of the images in ``<test>/<type>``; ``{type}`` stands for the type's directory.
-        images: Sub-directory of a type's directory that holds the images; empty if they lie in it directly.
+        train: Directory that holds one directory of training images, called ``good`` or similar.
+        test: Directory that holds one directory of test images per defect type, and one of good ones.
+        masks: Directory of the masks for the images in ``<test>/<type>``; ``{type}`` stands for the type's directory.
+        images: Sub-directory of a type's directory that holds the images; empty if they are directly in it.
     """
 
     train: str = "train"
@@ -53,7 +52,7 @@ class Layout:
 
     @property
     def all_masks(self) -> str:
-        """The directory above those of the types. Without it, a category has no pixel labels."""
+        """The directory that holds the types' directories of masks. A category without it has no pixel labels."""
         return self.masks.partition("/{type}")[0]
 
 
@@ -61,7 +60,7 @@ MVTEC = Layout()
 
 
 def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -> DatasetIndex:
-    """Index a directory of categories in the MVTec layout or one of its variants.
+    """Build the index of a directory of categories in the MVTec layout or one of its variants.
 
     Args:
         root: Directory that holds one directory per category.
@@ -73,7 +72,7 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
         The index. ``has_masks`` is False only if no category has a directory of masks.
 
     Raises:
-        IndexingError: With everything that is wrong, e.g. every image whose mask is missing.
+        IndexingError: If files are missing or wrong. It lists every problem, e.g. every image without its mask.
         DatasetError: If the directory can't be read or holds no category.
     """
     categories = _categories(root, layout)
@@ -92,20 +91,20 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
 
 
 def categories_home(root: Path, layout: Layout = MVTEC) -> Path:
-    """Where the categories lie: ``root``, or the directory in it that an archive brought along.
+    """The directory that holds the categories: ``root``, or a directory in it, as some archives have it.
 
     Args:
         root: Directory of the dataset.
-        layout: What makes a directory a category.
+        layout: Layout by which a directory is recognised as a category.
 
     Returns:
-        ``root`` where no other directory fits: whoever reads it says what is missing.
+        The directory; ``root`` if none holds categories. ``index_folder`` then reports what is missing.
 
     Raises:
         DatasetError: If a directory can't be read.
     """
-    places = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
-    return next((place for place in places if _categories(place, layout)), root)
+    candidates = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
+    return next((directory for directory in candidates if _categories(directory, layout)), root)
 
 
 def image_files(directory: Path) -> list[Path]:
@@ -119,12 +118,12 @@ def image_files(directory: Path) -> list[Path]:
 
 
 def same_name(stem: str) -> str:
-    """The form in which names of files are compared: file systems disagree on how to write an accent."""
+    """The form in which file names are compared, because file systems encode accents in different ways."""
     return unicodedata.normalize("NFC", stem)
 
 
 def sorted_entries(directory: Path) -> list[Path]:
-    """Everything in a directory but hidden entries, sorted, whatever order the file system lists it in.
+    """All entries of a directory except hidden ones, sorted, independent of the order of the file system.
 
     Raises:
         DatasetError: If the directory can't be read.
@@ -161,7 +160,7 @@ def _no_category(root: Path, layout: Layout) -> str:
 def _directories(
     parent: Path, root: Path, problems: list[Problem], masks: Path | None = None
 ) -> Iterator[tuple[Path, str]]:
-    """The type directories of one split, without that of masks, and what they mean: ``good`` or a defect's name."""
+    """Yield each type directory of one split, except that of masks, with its meaning: ``good`` or a defect's name."""
     if not parent.is_dir():
         return
     loose = image_files(parent)
@@ -169,8 +168,8 @@ def _directories(
         problems.append(
             Problem(
                 _relative(parent, root),
-                f"{len(loose)} images lie directly in it ({loose[0].name}, ...).",
-                f"Move them into a directory that says what they show, e.g. {parent.name}/good.",
+                f"{len(loose)} images are directly in it ({loose[0].name}, ...).",
+                f"Move them into a directory named after what they show, e.g. {parent.name}/good.",
             )
         )
     for entry in sorted_entries(parent):
@@ -237,7 +236,7 @@ def _test_samples(root: Path, category: Path, layout: Layout, problems: list[Pro
 
 
 def _masks_by_name(directory: Path) -> dict[str, list[Path]]:
-    """Mask files of one defect type by their stem; the files of a directory ``NNN`` stand under ``NNN``."""
+    """Mask files of one defect type by their stem; the files of a directory ``NNN`` are found under ``NNN``."""
     masks: defaultdict[str, list[Path]] = defaultdict(list)
     if directory.is_dir():
         for mask in image_files(directory):
@@ -268,7 +267,7 @@ def _shared_names(images: list[Path], root: Path) -> list[Problem]:
 
 
 def _with_portable_names(samples: list[Sample], problems: list[Problem]) -> Iterator[Sample]:
-    """Samples whose names can be written into a record; the others become problems."""
+    """Yield the samples whose names can be written into a record; the others are added to ``problems``."""
     for sample in samples:
         try:
             "".join((sample.path, *sample.masks)).encode()

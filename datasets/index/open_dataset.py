@@ -1,4 +1,4 @@
-"""From a name to an index: where the data lies, whether it is there, and whether it is all of it."""
+"""Opens a dataset by its name: finds its directory, builds its index and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasets.index.registry import DataInfo, find_dataset
 from datasets.index.verify import count_problems
 from datasets.samples.sample import DatasetIndex
 
-_ADVICE = "To go on with what is there, select complete categories, or switch the check of counts off."
+_ADVICE = "To use the data that is there, select complete categories, or switch the check of counts off."
 
 
 def open_dataset(
@@ -23,38 +23,39 @@ def open_dataset(
     check_counts: bool = True,
     go_on: bool = False,
 ) -> DatasetIndex:
-    """The index of a dataset.
+    """Open a dataset.
 
     Args:
         name: Name of the dataset, e.g. ``visa``.
         data_dir: Directory that holds one directory per dataset.
         root: Directory of this dataset, if it is elsewhere.
-        categories: Categories to select; all if not given.
-        check_counts: Whether the number of images per category has to be the published one. Of a selection,
-            only the selected categories are checked.
-        go_on: Where something is wrong with some categories and nothing with others, return an index all the same:
-            its ``faults`` say what is wrong.
+        categories: Categories to select; all by default.
+        check_counts: Whether the number of images per category has to be the published one. With ``categories``,
+            only the selected ones are checked.
+        go_on: Whether to return an index although some categories, but not all, have problems. Its ``faults`` then
+            describe them.
 
     Returns:
         The index.
 
     Raises:
-        UnknownNameError: For a wrong name of a dataset or category, with the nearest right ones.
+        UnknownNameError: If the dataset or a category is unknown. The message lists the most similar names.
         DatasetError: If the data is missing (with instructions), damaged or incomplete.
     """
     info = find_dataset(name)
-    place = dataset_root(info, data_dir, root)
-    if not info.synthesised and not place.is_dir():
-        what = "is not a directory" if place.exists() else "is missing"
-        raise DatasetError(f"{info.title}: {place} {what}. {info.instructions}")
+    directory = dataset_root(info, data_dir, root)
+    if not info.synthesised and not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "is missing"
+        raise DatasetError(f"{info.title}: {directory} {what}. {info.instructions}")
     selected = None if categories is None else tuple(categories)
     try:
-        index = info.build(place)
+        index = info.build(directory)
     except IndexingError as error:
-        index = _what_is_sound(error, selected, go_on)
-    except OSError as error:  # a directory that may not be searched, a name that is too long, a disk that fails
+        index = _usable_part(error, selected, go_on)
+    except OSError as error:  # no search permission for a directory, a name that is too long, a failing disk
         raise DatasetError(
-            f"{error.filename or place}: can't be read ({error.strerror or error}). Check the disk and its permissions."
+            f"{error.filename or directory}: can't be read ({error.strerror or error}). "
+            "Check the disk and its permissions."
         ) from error
     if selected is not None:
         index = index.select(selected)
@@ -65,11 +66,15 @@ def open_dataset(
     return index
 
 
-def _what_is_sound(error: IndexingError, selected: tuple[str, ...] | None, go_on: bool) -> DatasetIndex:
-    """What can be used of a dataset with problems: the selected categories if they have none; others, if told to go on.
+def _usable_part(error: IndexingError, selected: tuple[str, ...] | None, go_on: bool) -> DatasetIndex:
+    """The index of a dataset with problems, if the selected categories have none.
+
+    With ``go_on``, it is also returned if only some of the selected categories have problems; they become its
+    ``faults``.
 
     Raises:
-        IndexingError: With the problems that count, if nothing can be used.
+        IndexingError: If nothing can be used. It lists the problems of the selected categories, and those that belong
+            to no category.
     """
     index = error.partial
     if index is None:
@@ -87,5 +92,5 @@ def _what_is_sound(error: IndexingError, selected: tuple[str, ...] | None, go_on
 
 
 def dataset_root(info: DataInfo, data_dir: Path, root: Path | None = None) -> Path:
-    """Directory of a dataset: ``root`` if given, else its own directory in ``data_dir``."""
+    """Directory of a dataset: ``root`` if given, otherwise the dataset's directory in ``data_dir``."""
     return root if root is not None else data_dir / info.directory

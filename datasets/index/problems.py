@@ -1,7 +1,7 @@
-"""One thing that is wrong with a dataset, and the error that carries all of them at once.
+"""A problem of a dataset, and the error that lists all problems of a dataset at once.
 
-Somebody whose copy of a dataset is incomplete wants the whole list, not the first line of it: scanners
-collect every problem, build what they can, and raise one ``IndexingError`` at the end.
+A user whose copy of a dataset is incomplete needs the whole list. So the functions that build an index collect every
+problem, index what they can, and raise one ``IndexingError`` at the end.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from datasets.samples.sample import DatasetIndex
 
 LISTED = 20
-"""Problems written out in an error message; the rest is counted."""
+"""Number of problems listed in an error message; the others are only counted."""
 
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """What is wrong with one file, or with one category.
+    """A problem of one file or one category.
 
     Attributes:
         path: File or directory relative to the dataset's root, with ``/``.
         what: What is wrong.
         cure: What to do about it.
-        severity: ``error``: results would be wrong or the file can't be used. ``warning``: worth a look.
+        severity: ``error`` if results would be wrong or the file can't be used; ``warning`` if it should be looked at.
     """
 
     path: str
@@ -45,17 +45,17 @@ class Problem:
 
 
 class IndexingError(DatasetError):
-    """The files of a dataset do not make an index, or not the one that they should.
+    """No index can be built from the files of a dataset, or it is not the expected one.
 
     Args:
         root: Directory of the dataset.
-        problems: Everything that is wrong.
-        partial: The index of what is there.
-        advice: What else can be done, said after the list.
+        problems: All problems.
+        partial: The index of the usable files.
+        advice: What else can be done; printed after the list.
 
     Attributes:
-        problems: Everything that was found, sorted.
-        partial: The index of what is there, for ``verify``; None if there is not even that.
+        problems: All problems, sorted.
+        partial: The index of the usable files, for ``verify``; None if there is none.
     """
 
     def __init__(

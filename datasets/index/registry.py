@@ -1,6 +1,7 @@
-"""Datasets find themselves: every module of this package that calls ``register(...)`` is one, or a set of textures.
+"""The registry of datasets: finds every dataset, or set of textures, that a module of this package registers.
 
-Adding a dataset = one new file here with a function from a root directory to a ``DatasetIndex``.
+To add a dataset, add one file at the top of the package ``datasets`` that calls ``register(...)`` with a function from
+a root directory to a ``DatasetIndex``.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ Counts = Mapping[str, tuple[int, int, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class DataInfo:
-    """What is said of files that others made, and how they come here. Texture images are this and no more.
+    """The description of published data and how to get it. A set of textures needs only this.
 
     Attributes:
         name: Name on the command line.
-        title: Name as the field writes it, e.g. ``MVTec AD``.
-        licence: Licence of the data, named beside every picture of it.
-        instructions: What is expected where, and how to get it. Shown when the data is missing.
-        directory: Sub-directory of ``DATA_DIR`` that is the root. Empty: DATA_DIR itself.
-        page: The publisher's page, where licence, form and download are.
+        title: Name as it is written in papers, e.g. ``MVTec AD``.
+        licence: Licence of the data, shown next to every image of it.
+        instructions: Which files are expected where, and how to get them. Shown when the data is missing.
+        directory: Sub-directory of ``DATA_DIR`` that is the root; empty if it is ``DATA_DIR`` itself.
+        page: The publisher's page with licence, form and download.
         archive: The archive that holds the data; None if there is none, or more than one.
-        commands: What a person types to get data that no program may fetch.
+        commands: Shell commands for a person to get data that no program may fetch.
     """
 
     name: str
@@ -45,15 +46,15 @@ class DataInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo(DataInfo):
-    """What the command line and the page say of a dataset.
+    """The description of a dataset, for the command line and the page.
 
     Attributes:
-        build: From the dataset's root directory to its index.
-        counts: Per category (train, test good, test anomalous) that ``verify`` and the loader expect; empty
-            if free.
-        totals: (training images, test images) of all categories together, where no source counts them by
-            category; None if free.
-        synthesised: Whether the data is made here (no download, random backbones allowed by default).
+        build: Function that builds the index from the dataset's root directory.
+        counts: Numbers of (train, test good, test anomalous) images per category that ``verify`` and the loader
+            expect; empty if they are not checked.
+        totals: Numbers of (training, test) images over all categories, if no source states them per category; None if
+            they are not checked.
+        synthesised: Whether the data is generated here (no download, random backbones allowed by default).
     """
 
     build: Callable[[Path], DatasetIndex]
@@ -66,10 +67,10 @@ _REGISTRY: dict[str, DataInfo] = {}
 
 
 def register(info: DataInfo) -> None:
-    """Make a dataset, or a set of textures, known under ``info.name``.
+    """Register a dataset, or a set of textures, under ``info.name``.
 
     Raises:
-        ValueError: If the name is taken by another one.
+        ValueError: If another one is registered under this name.
     """
     if info.name in _REGISTRY and _REGISTRY[info.name].title != info.title:
         raise ValueError(f"two datasets are called '{info.name}'")
@@ -91,20 +92,20 @@ def known_datasets() -> dict[str, DatasetInfo]:
 
 
 def family(name: str, known: Iterable[str]) -> list[str]:
-    """The names that a name stands for: itself, or all that it begins (``cifar10`` for its four tasks).
+    """The names that a name stands for: itself, or all names that begin with it (``cifar10`` for its four tasks).
 
-    A name that is unknown stands for itself: whoever looks it up says what is wrong with it.
+    An unknown name stands for itself; looking it up then raises the error.
     """
     known = list(known)
-    begun = [other for other in known if other.startswith(f"{name}-")]
-    return [name] if name in known or not begun else begun
+    members = [other for other in known if other.startswith(f"{name}-")]
+    return [name] if name in known or not members else members
 
 
 def find_dataset(name: str) -> DatasetInfo:
     """The dataset of that name.
 
     Raises:
-        UnknownNameError: With the nearest right names.
+        UnknownNameError: If there is none. The message lists the most similar names.
     """
     datasets = known_datasets()
     if name not in datasets:

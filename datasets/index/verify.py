@@ -1,7 +1,7 @@
-"""Is this copy of a dataset complete and sound? Every problem at once, and never an exception.
+"""Verifies a copy of a dataset: returns every problem at once, and never raises an exception.
 
-Errors make results wrong or runs fail: missing or damaged files, counts that are not the published ones,
-masks that belong to other images. Warnings are worth a look: masks that seem inverted, that no image uses,
+Errors make results wrong or runs fail: missing or damaged files, counts that differ from the published ones,
+masks that belong to other images. Warnings should be looked at: masks that seem inverted, that no image uses,
 or that were compressed with loss.
 """
 
@@ -22,23 +22,23 @@ from datasets.samples.images import decode, decode_mask, image_size, same_shape_
 from datasets.samples.sample import DatasetIndex, Sample
 
 Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
+"""Called with (number of images done, number of all images)."""
 
 _MASK_DIRECTORIES = ("ground_truth", "Data/Masks", "test_public/ground_truth")
 _LOSSY = {".jpg", ".jpeg"}
 
 
 def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
-    """Check a directory, even one that does not make an index.
+    """Check a directory, even one from which no index can be built.
 
     Args:
         root: Directory of the dataset.
-        info: What the dataset should be.
-        threads: Images decoded at a time.
-        progress: Told how far it got.
+        info: Description of the dataset, with the expected counts.
+        threads: Number of images decoded at a time.
+        progress: Called after every image.
 
     Returns:
-        All problems, sorted; empty if all is well.
+        All problems, sorted; empty if there are none.
     """
     problems = changed_files(root)
     index: DatasetIndex | None = None
@@ -62,12 +62,12 @@ def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: P
 
     Args:
         index: The index.
-        info: What the dataset should be.
-        threads: Images decoded at a time.
-        progress: Told how far it got.
+        info: Description of the dataset, with the expected counts.
+        threads: Number of images decoded at a time.
+        progress: Called after every image.
 
     Returns:
-        All problems, sorted; empty if all is well.
+        All problems, sorted; empty if there are none.
     """
     problems = count_problems(index, info) + _orphans(index)
     check = partial(_check_sample, index)
@@ -84,11 +84,11 @@ def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str
 
     Args:
         index: The index.
-        info: Its ``counts`` are expected, or its ``totals`` if it has none.
-        categories: Categories to check. If not given, all published ones have to be there, and no others.
+        info: Description of the dataset. Its ``counts`` are compared, or its ``totals`` if it has no counts.
+        categories: Categories to check. By default, exactly the published ones have to be there.
 
     Returns:
-        One problem per category that differs, or one for all of them together.
+        One problem per category that differs, or one for the totals.
     """
     if not info.counts:
         return _total_problems(index, info) if categories is None else []
@@ -131,7 +131,7 @@ def _counted(counts: tuple[int, ...]) -> str:
 
 
 def changed_files(root: Path) -> list[Problem]:
-    """Files that are not as the download left them."""
+    """Problems of files that are missing or have another size than after the download."""
     problems = []
     for path, size in (read_manifest(root) or {}).items():
         try:
@@ -163,7 +163,7 @@ def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
     for path in sample.masks:
         if not _named_alike(sample.path, path):
             what = f"is the mask of {sample.path}, but is not named like it."
-            problems.append(Problem(path, what, "Check that image and mask show the same."))
+            problems.append(Problem(path, what, "Check that image and mask belong together."))
         found, shape = _check_mask(root, path, image_shape)
         problems += found
         shapes.add(shape)
@@ -174,7 +174,7 @@ def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
 
 
 def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[list[Problem], tuple[int, ...] | None]:
-    """(problems of one mask file, its (H, W))."""
+    """Problems of one mask file, and its shape (H, W), or None if it can't be read."""
     try:
         mask = decode_mask(root, path)
     except DatasetError as error:
@@ -186,7 +186,7 @@ def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[li
         problems.append(Problem(path, what, "Any value above 0 is defect. Draw it, or call the image good."))
     elif share > 0.5:
         what = f"{share:.0%} of the mask is defect: it may be inverted."
-        problems.append(Problem(path, what, "Any value above 0 is defect. Invert it if need be.", "warning"))
+        problems.append(Problem(path, what, "Any value above 0 is defect. Invert it if necessary.", "warning"))
     if mask.shape != image_shape:
         sizes = f"{mask.shape[1]}x{mask.shape[0]}, but its image is {image_shape[1]}x{image_shape[0]}"
         if same_shape_up_to_scale(mask.shape, image_shape):
@@ -202,7 +202,7 @@ def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[li
 
 
 def _named_alike(image: str, mask: str) -> bool:
-    """Whether a mask is called as its image: ``NNN``, ``NNN_mask``, or any name in a directory ``NNN``."""
+    """Whether a mask is named after its image ``NNN``: ``NNN``, ``NNN_mask``, or any name in a directory ``NNN``."""
     if split_row(mask)[1] is not None:
         return True
     stem = same_name(PurePosixPath(image).stem)
@@ -212,7 +212,7 @@ def _named_alike(image: str, mask: str) -> bool:
 
 
 def _orphans(index: DatasetIndex) -> list[Problem]:
-    """Mask files that no image uses, and masks of normal images that mark a defect."""
+    """Problems of mask files that no image uses, and of masks of normal images that mark a defect."""
     used = {mask for sample in index.samples for mask in sample.masks}
     problems = []
     for category in index.categories:
@@ -234,7 +234,7 @@ def _marked_normal(root: Path, path: str) -> list[Problem]:
         marked = bool(decode_mask(root, path).any())
     except DatasetError as error:
         return [Problem(path, _without_path(error, root, path), "")]
-    cure = "Decide which is right: the directory of the image counts, and this mask is not used."
+    cure = "Decide which is right. Until then, the directory of the image counts and this mask is not used."
     return [Problem(path, "the mask of a normal image marks a defect.", cure)] if marked else []
 
 

@@ -43,13 +43,13 @@ def alone(file):
     return [entry.name for entry in file.parent.iterdir()] == [file.name]
 
 
-def test_a_file_is_fetched_and_progress_is_told(url, file, faults):
-    told = []
-    fetch(url, file, size=len(CONTENT), progress=lambda done, total: told.append((done, total)))
+def test_a_file_is_fetched_and_progress_is_reported(url, file, faults):
+    steps = []
+    fetch(url, file, size=len(CONTENT), progress=lambda done, total: steps.append((done, total)))
     assert file.read_bytes() == CONTENT
     assert alone(file)
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
     assert faults.requests[0]["accept-encoding"] == "identity"
 
 
@@ -80,7 +80,7 @@ def test_after_too_many_cuts_the_next_call_goes_on(url, file, faults):
     assert alone(file)
 
 
-def test_cuts_do_not_count_while_it_advances(url, file, faults, monkeypatch):
+def test_cuts_do_not_count_as_failures_while_the_download_advances(url, file, faults, monkeypatch):
     monkeypatch.setattr(fetch_module, "_WORTHWHILE", 60_000)
     faults.cuts = [100_000] * 4
     fetch(url, file, attempts=2)
@@ -103,14 +103,14 @@ def test_a_file_that_changed_meanwhile_starts_over(url, file, faults):
     assert file.read_bytes() == CONTENT[::-1]
 
 
-def test_without_a_mark_of_the_version_it_resumes_all_the_same(url, file, faults):
+def test_without_a_mark_of_the_version_it_still_resumes(url, file, faults):
     faults.version, faults.cuts = "", [200_000]
     fetch(url, file)
     assert file.read_bytes() == CONTENT
     assert "if-range" not in faults.requests[1]
 
 
-def test_another_range_than_asked_for_is_not_pasted_in(url, file, faults):
+def test_another_range_than_requested_is_not_written(url, file, faults):
     faults.cuts, faults.range_shift = [200_000], 7
     fetch(url, file)
     assert file.read_bytes() == CONTENT
@@ -130,7 +130,7 @@ def test_a_part_that_is_too_long_is_thrown_away(url, file, faults):
     assert file.read_bytes() == CONTENT
 
 
-def test_a_server_that_announces_too_much_is_a_cut_and_then_understood(url, file, faults):
+def test_a_server_that_announces_too_many_bytes_is_a_cut_and_then_accepted(url, file, faults):
     faults.announced = len(CONTENT) + 1000
     fetch(url, file)
     assert file.read_bytes() == CONTENT
@@ -149,7 +149,7 @@ def test_a_stream_without_an_end_stops_at_the_limit(url, file, faults):
     assert list(file.parent.iterdir()) == []
 
 
-def test_without_a_length_the_end_of_the_stream_is_believed(url, file, faults):
+def test_without_a_length_the_end_of_the_stream_ends_the_file(url, file, faults):
     faults.lengths = False
     fetch(url, file)
     assert file.read_bytes() == CONTENT
@@ -164,7 +164,7 @@ def test_a_busy_server_is_asked_again(url, file, faults, status):
 
 
 @pytest.mark.parametrize(
-    ("status", "cause"), [(404, "no longer there"), (403, "permission"), (401, "permission"), (410, "does not give")]
+    ("status", "cause"), [(404, "no longer there"), (403, "permission"), (401, "permission"), (410, "does not provide")]
 )
 def test_a_refusal_is_final(url, file, faults, status, cause):
     faults.statuses = [status]
@@ -192,7 +192,7 @@ def test_a_redirect_is_followed_with_its_range(url, file, faults):
 @pytest.mark.parametrize("location", ["http://example.org/set.tar", "ftp://example.org/x", "file:///etc/passwd"])
 def test_a_redirect_away_from_https_is_refused(url, file, faults, location):
     faults.location = location
-    with pytest.raises(DatasetError, match=rf"{location}, where http.*set\.tar leads, is not https"):
+    with pytest.raises(DatasetError, match=rf"{location}, to which http.*set\.tar redirects, is not https"):
         fetch(url, file)
 
 
@@ -208,13 +208,13 @@ def test_only_https_and_http_to_this_machine_where_it_is_allowed(file, address):
         fetch(address, file)
 
 
-def test_http_to_this_machine_is_not_allowed_by_itself(url, file, faults):
+def test_http_to_this_machine_is_not_allowed_by_default(url, file, faults):
     with pytest.raises(DatasetError, match="datasets are fetched by https only"):
         fetch_file(url, file)
     assert faults.requests == []
 
 
-def test_nobody_there(file):
+def test_a_server_that_does_not_answer_is_named(file):
     with faulty_server(Faults(b"")) as address:
         pass
     with pytest.raises(DatasetError, match="failed 2 times in a row"):

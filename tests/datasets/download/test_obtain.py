@@ -73,7 +73,7 @@ def test_an_archive_that_a_person_put_there_is_used_and_kept(tmp_path, packed, a
     assert (root / "set.tar").is_file()
 
 
-def test_without_an_address_the_person_is_told_what_to_do(tmp_path, archive):
+def test_without_an_address_the_error_holds_the_instructions(tmp_path, archive):
     with pytest.raises(DatasetError, match=r"set\.tar: not there.*Ask for it\."):
         obtain(replace(archive, url=""), tmp_path / "set")
 
@@ -89,7 +89,7 @@ def test_a_wrong_archive_is_refused_and_nothing_is_unpacked(tmp_path, packed, ar
     assert list(root.iterdir()) == []
 
 
-def test_a_wrong_archive_that_a_person_put_there_is_left_alone(tmp_path, packed, archive):
+def test_a_wrong_archive_that_a_person_put_there_is_not_removed(tmp_path, packed, archive):
     root = tmp_path / "set"
     root.mkdir()
     (root / "set.tar").write_bytes(b"<html>too many requests</html>")
@@ -104,7 +104,7 @@ def test_a_wrong_size_is_noticed_before_the_checksum(tmp_path, packed, archive):
         check_file(replace(archive, size=12_345_678, sha256="0" * 64), tmp_path / "set.tar")
 
 
-def test_an_md5_counts_where_nothing_better_is_known(tmp_path, packed, archive):
+def test_an_md5_is_checked_if_no_sha256_is_known(tmp_path, packed, archive):
     old = replace(archive, sha256="", md5=hashlib.md5(packed.read_bytes(), usedforsecurity=False).hexdigest())
     root = tmp_path / "set"
     obtain(old, root, fetch_from(packed))
@@ -114,14 +114,14 @@ def test_an_md5_counts_where_nothing_better_is_known(tmp_path, packed, archive):
         check_file(replace(old, md5="0" * 32), packed)
 
 
-def test_without_a_checksum_a_persons_archive_is_taken_and_that_is_said(tmp_path, packed, archive):
-    free, said = replace(archive, url="", sha256=""), []
+def test_without_a_checksum_a_persons_archive_is_used_and_this_is_reported(tmp_path, packed, archive):
+    free, lines = replace(archive, url="", sha256=""), []
     root = tmp_path / "set"
     root.mkdir()
     packed.rename(root / "set.tar")
-    obtain(free, root, say=said.append)
+    obtain(free, root, say=lines.append)
     assert read_manifest(root, free) is not None
-    assert any("No checksum" in line for line in said)
+    assert any("No checksum" in line for line in lines)
 
 
 def test_nothing_is_fetched_without_a_checksum(archive):

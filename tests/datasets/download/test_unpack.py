@@ -58,7 +58,7 @@ def test_directories_of_an_archive_are_made(tmp_path):
 
 @pytest.mark.parametrize("name", ESCAPES)
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_a_path_that_leads_elsewhere_is_refused(tmp_path, name, kind):
+def test_a_path_that_leads_out_of_the_directory_is_refused(tmp_path, name, kind):
     root = tmp_path / "deep" / "set"
     file = tmp_path / f"evil.{kind}"
     if kind == "zip":
@@ -126,21 +126,21 @@ def test_contents_of_a_tar_that_are_too_large_are_refused(tmp_path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_bomb_stops(tmp_path, monkeypatch, method):
-    """24 MB of zeros in a few kB: not much more than the ceiling is ever written."""
+    """24 MB of zeros in a few kB: at most one chunk more than the limit is written."""
     written = []
-    honest = unpack_module._write
-    monkeypatch.setattr(unpack_module, "_write", lambda *given: written.append(honest(*given)) or written[-1])
-    root, ceiling = tmp_path / "set", 2**20
+    write = unpack_module._write
+    monkeypatch.setattr(unpack_module, "_write", lambda *given: written.append(write(*given)) or written[-1])
+    root, limit = tmp_path / "set", 2**20
     file = tmp_path / "bomb.zip"
     with zipfile.ZipFile(file, "w", method) as archive:
         archive.writestr("zeros", bytes(24 * 2**20))
     with pytest.raises(DatasetError, match=r"bomb\.zip: refused, because its contents exceed"):
-        unpack(file, root, ceiling)
-    assert ceiling < sum(written) <= 2 * ceiling + 1
+        unpack(file, root, limit)
+    assert limit < sum(written) <= 2 * limit + 1
     assert untouched(root)
 
 
-def test_what_a_zip_says_of_its_size_is_not_believed(tmp_path):
+def test_the_size_that_a_zip_states_is_not_trusted(tmp_path):
     file = write_zip(tmp_path / "liar.zip", zip_member("zeros", bytes(5000)))
     file.write_bytes(file.read_bytes().replace((5000).to_bytes(4, "little"), (50).to_bytes(4, "little")))
     with pytest.raises(DatasetError, match=r"liar\.zip: can't be unpacked"):
@@ -212,8 +212,8 @@ def test_what_an_interrupted_attempt_left_behind_is_cleared(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["w", "w:gz", "w:xz", "zip"])
-def test_whatever_is_wrong_with_an_archive_it_is_said_in_words(tmp_path, kind):
-    """Bytes changed, cut off and put in at random: unpacked, or an error of this project, and nothing else."""
+def test_any_damage_of_an_archive_is_a_readable_error(tmp_path, kind):
+    """With bytes changed, cut off and inserted at random, it is unpacked or raises ``DatasetError``, nothing else."""
     rng = random.Random(kind)
     whole = write_good(tmp_path / "whole", kind).read_bytes()
     file = tmp_path / "damaged"
@@ -221,8 +221,8 @@ def test_whatever_is_wrong_with_an_archive_it_is_said_in_words(tmp_path, kind):
     for number in range(60):
         content = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
-            place = rng.randrange(len(content))
-            content[place : place + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
+            position = rng.randrange(len(content))
+            content[position : position + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
         file.write_bytes(content[: rng.choice((len(content), rng.randrange(len(content))))])
         try:
             unpack(file, tmp_path / f"set{number}", 10**5)

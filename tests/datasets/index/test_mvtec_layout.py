@@ -1,4 +1,4 @@
-"""What is particular to each of the datasets that follow MVTec's layout, nearly."""
+"""The MVTec layout and what differs from it in each dataset that uses a variant of it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_shuffled_directory_listing_gives_the_same_index(tmp_path, monkeypatch
 
 
 def test_masks_are_paired_by_name_not_by_order(tmp_path):
-    # "1.png" sorts before "10.png", but "1_mask.png" behind "10_mask.png".
+    # "1.png" sorts before "10.png", but "1_mask.png" after "10_mask.png".
     pairs = {
         "1.png": ("1_mask.png",),
         "10.png": ("10_mask.png",),
@@ -96,7 +96,7 @@ def test_masks_are_paired_by_name_not_by_order(tmp_path):
     assert masks_by_image(write_category(tmp_path, pairs)) == pairs
 
 
-def test_a_mask_of_another_image_is_never_taken(tmp_path):
+def test_a_mask_of_another_image_is_never_used(tmp_path):
     root = write_category(tmp_path, {"0.png": (), "1.png": ("1_mask.png",), "2.png": ("2_mask.png", "3_mask.png")})
     with pytest.raises(IndexingError) as caught:
         index_folder(root, "own")
@@ -127,7 +127,7 @@ def test_all_missing_masks_are_counted_and_twenty_are_listed(tmp_path):
     assert message.count("_mask.png is missing") == 20
 
 
-def test_several_masks_of_an_image_lie_in_a_directory_and_are_united(tmp_path):
+def test_several_masks_of_an_image_are_in_a_directory_and_are_united(tmp_path):
     root = write_category(tmp_path, {"000.png": ("000/000.png", "000/001.png"), "001.png": ("001/000.png",)})
     left, right = np.zeros((2, 6, 6), np.uint8)
     left[:, 0] = 1
@@ -174,7 +174,7 @@ def test_without_any_ground_truth_there_are_no_masks(tmp_path):
     assert not index.has_pixel_labels("bolt")
 
 
-def test_a_category_without_ground_truth_stands_beside_one_with_it(tmp_path):
+def test_a_category_without_ground_truth_next_to_one_with_it(tmp_path):
     write_miniature_folder(tmp_path, categories=("bolt",))
     write_miniature_folder(tmp_path, categories=("cloth",), masks=False)
     index = index_folder(tmp_path, "own")
@@ -223,8 +223,8 @@ def test_two_images_that_share_a_mask_are_an_error(tmp_path):
 def test_a_loop_of_symbolic_links_ends(tmp_path):
     root = write_miniature_folder(tmp_path)
     expected = index_folder(root, "own").samples
-    for place in ("loop", "bolt/loop", "bolt/test/scratch/loop", "bolt/ground_truth/scratch/loop"):
-        (root / place).symlink_to(root, target_is_directory=True)
+    for link in ("loop", "bolt/loop", "bolt/test/scratch/loop", "bolt/ground_truth/scratch/loop"):
+        (root / link).symlink_to(root, target_is_directory=True)
     (root / "bolt/train/good/self.png").symlink_to(root / "bolt/train/good/self.png")
     (root / "bolt/train/good/nowhere.png").symlink_to(root / "gone.png")
     assert index_folder(root, "own").samples == expected
@@ -249,7 +249,7 @@ def test_training_images_that_are_not_normal_are_an_error(tmp_path):
 def test_images_outside_of_a_type_are_an_error(tmp_path, split):
     root = write_category(tmp_path, {"0.png": ("0.png",)})
     write(root / "nut" / split / "1.png")
-    with pytest.raises(DatasetError, match=rf"nut/{split}: 1 images lie directly in it \(1\.png"):
+    with pytest.raises(DatasetError, match=rf"nut/{split}: 1 images are directly in it \(1\.png"):
         index_folder(root, "own")
 
 
@@ -320,7 +320,7 @@ def test_counts_add_up_to_the_published_sums(name, categories, totals):
 
 
 @pytest.mark.parametrize("name", ["mvtec_ad2", "mvtec_3d_rgb", "real_iad"])
-def test_counts_that_nobody_published_are_free(name):
+def test_unpublished_counts_are_not_checked(name):
     assert find_dataset(name).counts == {}
 
 
@@ -379,7 +379,7 @@ def test_a_missing_mask_of_ad2_is_named(tmp_path):
         built("mvtec_ad2", tmp_path)
 
 
-def test_3d_reads_colour_images_and_the_masks_beside_them(tmp_path):
+def test_3d_reads_colour_images_and_the_masks_next_to_them(tmp_path):
     index = built("mvtec_3d_rgb", write_miniature_3d(tmp_path))
     assert [(s.path, s.masks) for s in index.split("test", "bagel")][:2] == [
         ("bagel/test/crack/rgb/000.png", ("bagel/test/crack/gt/000.png",)),
@@ -404,6 +404,6 @@ def test_a_missing_mask_of_3d_is_named(tmp_path):
         ("btad", "train"),
     ],
 )
-def test_what_is_expected_is_said_in_the_datasets_own_layout(tmp_path, name, expected):
+def test_the_message_shows_the_expected_layout_of_the_dataset(tmp_path, name, expected):
     with pytest.raises(DatasetError, match=f"no category found.*{expected}"):
         built(name, tmp_path)

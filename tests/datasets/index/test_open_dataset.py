@@ -7,14 +7,14 @@ from datasets.mvtec import COUNTS
 from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 
-def test_a_dataset_lies_in_its_own_directory(tmp_path):
+def test_a_dataset_is_opened_from_its_directory_in_data_dir(tmp_path):
     write_miniature_visa(tmp_path / "visa", objects=("candle",))
     index = open_dataset("visa", tmp_path, check_counts=False)
     assert index.root == tmp_path / "visa"
     assert index.categories == ("candle",)
 
 
-def test_or_where_the_user_says(tmp_path):
+def test_a_dataset_is_opened_from_a_given_root(tmp_path):
     root = write_miniature_folder(tmp_path / "elsewhere")
     assert open_dataset("folder", tmp_path / "data", root=root).root == root
 
@@ -45,7 +45,7 @@ def test_a_file_is_not_a_dataset(tmp_path):
         open_dataset("visa", tmp_path)
 
 
-def test_a_wrong_name_gets_the_nearest_right_one(tmp_path):
+def test_a_wrong_name_gets_the_most_similar_one(tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean visa"):
         open_dataset("vsia", tmp_path)
 

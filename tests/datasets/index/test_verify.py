@@ -45,7 +45,7 @@ def test_masks_of_any_positive_value_are_sound(root, values):
     assert found(root) == {}
 
 
-def test_visa_is_sound_but_for_its_counts(tmp_path):
+def test_visa_is_sound_except_for_its_counts(tmp_path):
     problems = verify_root(write_miniature_visa(tmp_path), find_dataset("visa"))
     assert len(problems) == 12
     assert problems[0] == Problem(
@@ -144,7 +144,7 @@ def test_a_mask_of_a_normal_image_must_be_empty(root):
     assert "marks a defect" in problems["bolt/ground_truth/good/001_mask.png"]
 
 
-def test_missing_masks_are_reported_though_there_is_no_index(root):
+def test_missing_masks_are_reported_although_there_is_no_index(root):
     (root / MASK).unlink()
     (root / "cloth/test/good/001.png").write_bytes(b"")
     problems = found(root)
@@ -159,7 +159,7 @@ def test_a_directory_that_is_no_dataset_is_a_problem_not_an_exception(tmp_path):
             assert str(root) in problem.what
 
 
-def test_a_split_list_that_pairs_by_order_is_noticed(tmp_path):
+def test_a_split_list_with_swapped_masks_is_noticed(tmp_path):
     root = write_miniature_visa(tmp_path, objects=("candle",))
     file = root / "split_csv/1cls.csv"
     with file.open(newline="", encoding="utf-8") as text:
@@ -203,7 +203,7 @@ def test_cifar10_rows_are_checked(tmp_path):
     assert list(found(root, find_dataset("cifar10-01234"))) == ["01234"]
 
 
-def test_progress_is_told_and_threads_change_nothing(root):
+def test_progress_is_reported_and_threads_change_nothing(root):
     (root / "bolt/test/good/001.png").write_bytes(b"")
     steps = []
     one = verify_root(root, FOLDER, progress=lambda done, total: steps.append((done, total)))
