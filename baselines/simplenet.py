@@ -152,6 +152,7 @@ class SimpleNet(NetworkDetector):
         year=2023,
         url="https://arxiv.org/abs/2303.15140",
         version=1,
+        made_up_defects=True,
         presets={
             "quick": Preset(
                 {

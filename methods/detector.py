@@ -6,16 +6,16 @@ contract tests find it. Shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = 
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 
 Progress = Callable[[int, int, str], None]
@@ -54,6 +54,8 @@ class DetectorInfo:
         class_aware: The training uses category labels, and the detector may be told the category at test time: see
             ``Detector.told_category``.
         deterministic: ``fit`` draws no random numbers.
+        made_up_defects: The training separates normal images or features from defects that it makes up, so that the
+            scores mean nothing before it has learnt that.
         deviations: What differs from the paper, in words for the page; empty if nothing.
         score_variants: Test-time options that are all scored where the user names none of them: rows that share a fit.
     """
@@ -69,6 +71,7 @@ class DetectorInfo:
     presets: Mapping[str, Preset]
     class_aware: bool = False
     deterministic: bool = False
+    made_up_defects: bool = False
     deviations: str = ""
     score_variants: tuple[Mapping[str, Any], ...] = ()
 
@@ -216,8 +219,38 @@ class Detector(ABC):
 
     @classmethod
     def told_category(cls, config: Any) -> bool:
-        """Whether ``predict`` is told each image's category under this configuration."""
+        """Whether ``predict`` uses the categories of its batch under this configuration."""
         return cls.info.class_aware
+
+    def needs_category(self) -> bool:
+        """Whether ``predict`` needs a category for each image, be it given or found by the detector itself."""
+        return self.info.class_aware
+
+    def with_told_category(self) -> Any:
+        """The configuration under which ``predict`` uses the categories of its batch."""
+        return self.config
+
+    def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
+        """A category for each image that comes without one.
+
+        Args:
+            features: (B, C, h, w).
+
+        Returns:
+            The categories, and how they were chosen.
+
+        Raises:
+            ConfigError: If the detector can't choose.
+        """
+        raise ConfigError(f"{self.info.title} needs the category of each image: give --category.")
+
+    def unscorable(self, config: Any) -> str:
+        """Why the fitted detector can't be scored under a configuration, as a sentence; empty if it can.
+
+        Args:
+            config: It differs from the detector's own in test-time options only.
+        """
+        return ""
 
     @abstractmethod
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
@@ -282,32 +315,3 @@ class NetworkDetector(Detector):
     def trainable_parameters(self) -> int:
         """Parameters of the network."""
         return sum(parameter.numel() for parameter in self.network.parameters())
-
-
-@runtime_checkable
-class ChoosesCategory(Protocol):
-    """A class-aware detector that can also find an image's category by itself."""
-
-    def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
-        """A category for each of (B, C, h, w) features, and how it was chosen."""
-
-
-def depends_on_category(detector: Detector) -> bool:
-    """Whether each image needs a category, be it told or found."""
-    return detector.info.class_aware and not getattr(detector.config, "class_agnostic", False)
-
-
-def scorable(detector: Detector, config: Any) -> bool:
-    """Whether a configuration can be scored: one that finds each image's category needs something to find it with.
-
-    A published checkpoint has no router.
-    """
-    if not depends_on_category(detector) or detector.told_category(config):
-        return True
-    router = getattr(detector, "router", None)
-    return router is None or bool(router.fitted) or len(detector.layout.categories) == 1
-
-
-def told(config: Any) -> Any:
-    """The configuration under which a class-aware detector takes the category that it is told."""
-    return dataclasses.replace(config, routing="given") if hasattr(config, "routing") else config

@@ -131,6 +131,7 @@ class DRAEM(Detector):
         year=2021,
         url="https://arxiv.org/abs/2108.07610",
         version=1,
+        made_up_defects=True,
         presets={
             "quick": Preset(
                 {

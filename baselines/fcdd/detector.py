@@ -146,6 +146,7 @@ class FCDD(Detector):
         year=2021,
         url="https://arxiv.org/abs/2007.01760",
         version=1,
+        made_up_defects=True,
         presets={
             "quick": Preset(_QUICK, "resnet18", "this project: CPU minutes"),
             "paper": Preset({}, "vgg11_bn", "the released configuration for MVTec AD, confetti noise"),

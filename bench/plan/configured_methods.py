@@ -17,7 +17,7 @@ from bench.plan.weights_and_textures import require_textures
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
-from methods.detector import Detector, scorable
+from methods.detector import Detector
 from methods.errors import ConfigError
 from methods.features.batch import layout_of
 from methods.registry import find_detector
@@ -114,11 +114,10 @@ def _from_checkpoint(options: Options) -> ConfiguredMethod:
     detector = checkpoint.build(checkpoint.layout_with(backbone), torch.device("cpu"))
     cls = checkpoint.detector_class
     typed = {name: getattr(checkpoint.config, name) for name in checkpoint.changed}
-    variants = tuple(v for v in _score_variants(cls, checkpoint.config, typed) if scorable(detector, v))
+    obstacles = [(variant, detector.unscorable(variant)) for variant in _score_variants(cls, checkpoint.config, typed)]
+    variants = tuple(variant for variant, obstacle in obstacles if not obstacle)
     if not variants:
-        raise ConfigError(
-            f"{checkpoint.file}: it has no router to predict categories with. Use {cls.info.name}.routing=given."
-        )
+        raise ConfigError(f"{checkpoint.file}: {obstacles[0][1]}")
     badges = (f"checkpoint {checkpoint.file.name}, trained elsewhere", *remarks)
     return ConfiguredMethod(cls, PRESET, typed, variants, choice, badges, checkpoint)
 

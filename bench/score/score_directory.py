@@ -23,7 +23,7 @@ from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
 from methods.backbones.backbone import AnyBackbone, load_backbone
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories, save_detector
-from methods.detector import Batch, ChoosesCategory, Detector, Prediction, depends_on_category, told
+from methods.detector import Batch, Detector, Prediction
 from methods.errors import CheckpointError
 from methods.features.batch import batch_from_images
 
@@ -169,10 +169,11 @@ class _Scorer:
         self.root, self.category = scoring.images, scoring.category
         self.spec = checkpoint.detector_class.features(checkpoint.config)
         self.problems: dict[str, str] = {}
-        self.by_category = depends_on_category(detector)
+        self.by_category = detector.needs_category()
         # Where the user wants the category predicted, the directories are not asked.
         self.by_directory = detector.told_category(detector.config)
-        detector.config = told(detector.config) if self.by_category else detector.config
+        if self.by_category:
+            detector.config = detector.with_told_category()
 
     def __call__(self, paths: Sequence[str]) -> tuple[list[str], Prediction | None, list[tuple[str, str]]]:
         """Those of the images that could be read, their prediction, and (category, how it was found) of each."""
@@ -207,8 +208,6 @@ class _Scorer:
         named = [category_of(path, self.root, known) if self.by_directory else "" for path in paths]
         if all(named):
             return [(name, "directory") for name in named]
-        if not isinstance(self.detector, ChoosesCategory):
-            raise OptionError(f"{self.detector.info.title} needs the category of each image: give --category.")
         predicted, how = self.detector.choose_categories(batch.features[0])
         return [(name, "directory") if name else (other, how) for name, other in zip(named, predicted, strict=True)]
 

@@ -127,6 +127,21 @@ class HVQTrans(Detector):
         """The category is told where it is not predicted and anything depends on it."""
         return config.routing == "given" and not config.class_agnostic
 
+    def needs_category(self) -> bool:
+        """Not if codebooks and output layer are shared."""
+        return not self.config.class_agnostic
+
+    def with_told_category(self) -> HVQTransConfig:
+        """Routing is ``given``."""
+        return dataclasses.replace(self.config, routing="given")
+
+    def unscorable(self, config: HVQTransConfig) -> str:
+        """Predicting the category needs a router, and a published checkpoint has none."""
+        one_category = config.class_agnostic or len(self.categories) == 1
+        if config.routing == "given" or one_category or self.router.fitted:
+            return ""
+        return "it has no router to predict categories with. Use hvq_trans.routing=given."
+
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
         """Train, each image with its category's codebooks and output layer; then fit the router."""
         config = self.config
