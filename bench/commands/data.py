@@ -80,9 +80,6 @@ def data(
     _report(say, problems, f"{info.title} in {place}: {seen} images, no problem found.{_unknown(info)}", place)
 
 
-app.command("download", hidden=True)(data)  # as it was called before
-
-
 @app.command()
 def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
     """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""

@@ -71,10 +71,7 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
 
 
 def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | None:
-    """Load a kept state into ``detector``; None if there is none that is as it was written (it is then fitted anew).
-
-    States that are older than their checksum are taken as they are.
-    """
+    """Load a kept state into ``detector``; None if it is missing or damaged: the detector is then fitted again."""
     if not file.with_suffix(".json").exists():
         return None
     try:
@@ -84,9 +81,9 @@ def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | N
             description["fit_seconds"],
             description["peak_rss_bytes"],
             ProvenanceEntry.model_validate(description["provenance"]),
-            description.get("untrained", {}),
+            description["untrained"],
         )
-        if description.get("sha256", (digest := file_digest(file).hex())) != digest:
+        if description["sha256"] != file_digest(file).hex():
             raise ValueError("its checksum is not the one that it was written with")
         detector.load_state(read_state(file), device)
     except Exception as error:  # a damaged file makes its readers raise nearly anything

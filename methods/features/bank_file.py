@@ -88,8 +88,8 @@ class BankFile:
         try:
             sealed = json.loads(self.manifest.read_bytes())
             stat = self.array.stat()
-            shape, images = tuple(sealed["shape"]), sealed["images"]
-            stale = canonical_json(sealed.get("key", self.key)) != canonical_json(self.key)
+            shape, images, checksum = tuple(sealed["shape"]), sealed["images"], sealed["checksum"]
+            stale = canonical_json(sealed["key"]) != canonical_json(self.key)
         except OSError:
             return False  # not made yet
         except (ValueError, KeyError, TypeError) as error:
@@ -98,7 +98,7 @@ class BankFile:
             fault = (
                 "made for something else"
                 if stale or shape[0] != images
-                else _fault(self.array, stat.st_size, stat.st_mtime_ns, shape, sealed.get("checksum", ""))
+                else _fault(self.array, stat.st_size, stat.st_mtime_ns, shape, checksum)
             )
         if fault:
             warnings.warn(f"{self.array}: {fault}. It is computed anew.", stacklevel=2)
@@ -151,18 +151,11 @@ def page_checksum(path: Path) -> str:
 
 @lru_cache(maxsize=100_000)
 def _fault(path: Path, _size: int, _mtime_ns: int, shape: tuple[int, ...], checksum: str) -> str:
-    """What is wrong with an array; empty if nothing. An unchanged file is read once per process.
-
-    Arrays that were sealed before there were checksums are held to their shape alone.
-    """
+    """What is wrong with an array; empty if nothing. An unchanged file is read once per process."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except Exception as error:  # a damaged header makes numpy raise nearly anything
         return f"damaged: {error}"
     if found != shape:
         return f"damaged: it has the shape {found} instead of {shape}"
-    return (
-        "damaged: its checksum is not the one that it was sealed with"
-        if checksum not in ("", page_checksum(path))
-        else ""
-    )
+    return "damaged: its checksum is not the one that it was sealed with" if checksum != page_checksum(path) else ""

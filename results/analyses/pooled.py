@@ -16,8 +16,6 @@ from results.records.store import Scores, Store
 from results.rows.cell import Cell, difference, summarise
 from results.rows.row import Row
 
-SEPARATE_NOTE = "uses the known category: each image is scored by the detector of its own category"
-
 
 def pooled_cell(store: Store, row: Row, setting: Setting, metric: str = "I-AUROC") -> Cell:
     """Pooled metric of a row, mean ± std over seeds.

@@ -7,8 +7,7 @@ The bytes of a record's file: its JSON, closed by a digest of itself, so that an
 
 The name of a file is a hash of what was asked for, not of what came out; without the digest nobody would see that an
 AUROC was typed over. It stands last, on a line of its own, and covers every byte before it, line ends aside: hashing
-the text costs 8 microseconds a record, hashing the parsed content in canonical form 190. Records that are older than
-the digest have none and are taken as they are.
+the text costs 8 microseconds a record, hashing the parsed content in canonical form 190.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from results.ids import short_id
 
-SCHEMA_VERSION = 1
 Setting = Literal["unified", "separate"]
 
 
@@ -222,7 +220,11 @@ class EditedError(ValueError):
 
 def encode_record(record: RunRecord) -> bytes:
     """The file of a record."""
-    text = record.model_dump_json(indent=1)
+    return sealed(record.model_dump_json(indent=1))
+
+
+def sealed(text: str) -> bytes:
+    """A JSON object, indented by one space, with a digest of itself as its last entry."""
     return f'{text.removesuffix(_END)},\n "digest": "{_digest(text.encode())}"{_END}\n'.encode()
 
 
@@ -230,13 +232,13 @@ def decode_record(content: bytes) -> RunRecord:
     """The record of a file.
 
     Raises:
-        EditedError: If the content was changed after it was written.
+        EditedError: If the content has no digest, or was changed after it was written.
         ValidationError: If it is no record.
     """
     plain = content.replace(b"\r\n", b"\n")
     found = _DIGEST.search(plain, max(0, len(plain) - 120))
     if found is None:
-        return RunRecord.model_validate_json(content)
+        raise EditedError("it does not end in a digest: it was edited or cut short, or is no record")
     body = plain[: found.start()] + _END.encode()
     if _digest(body) != found[1].decode():
         raise EditedError("its content does not fit its digest: it was edited, or damaged, after the run")

@@ -91,12 +91,16 @@ def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, back
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
 
-def test_a_unit_that_is_older_than_its_checksum_is_used(filled, index, backbone):
-    directory, _ = filled
+@pytest.mark.parametrize("entry", ["key", "checksum"])
+def test_a_unit_whose_manifest_lacks_an_entry_is_computed_anew(filled, index, backbone, entry):
+    directory, expected = filled
     for file in directory.rglob("*.json"):
         sealed = json.loads(file.read_text())
-        file.write_text(json.dumps({name: sealed[name] for name in ("images", "seconds", "shape")}))
-    assert read(index, backbone, directory)[1] == 0
+        del sealed[entry]
+        file.write_text(json.dumps(sealed))
+    with pytest.warns(UserWarning, match="its manifest is damaged"):
+        again, _ = read(index, backbone, directory)
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
 
 def test_the_checksum_notices_every_single_flip_and_every_swap_of_pages(tmp_path):

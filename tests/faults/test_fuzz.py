@@ -31,6 +31,7 @@ from datasets.index.verify import verify_root
 from datasets.samples.images import decode, decode_mask, image_size, load_image, load_mask
 from methods.features.bank_file import BankFile
 from results.errors import RecordError, ResultsError
+from results.records.record import sealed
 from results.records.store import Store, read_record
 from results.records.thumbnails import Pictures, read_pictures, write_pictures
 from results.tables.formats import table
@@ -274,15 +275,15 @@ def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @both(40, 600)
 def test_any_record_is_read_or_reported_and_never_breaks_a_table(budget):
     records = [make_record(seed=seed, value=0.5 + seed / 10) for seed in (0, 1)]
-    older = json.loads(records[1].model_dump_json())
+    plain = json.loads(records[1].model_dump_json())
 
     @cases(budget)
     @given(st.data())
     def examine(data):
         if data.draw(st.booleans()):
             path.write_bytes(data.draw(damaged(whole)))
-        else:  # valid JSON without a digest, a value of it replaced or removed
-            content = json.loads(json.dumps(older))
+        else:  # valid JSON with its digest, a value of it replaced or removed
+            content = json.loads(json.dumps(plain))
             *way, last = data.draw(st.sampled_from(spots(content)[1:]))
             target = content
             for key in way:
@@ -291,7 +292,7 @@ def test_any_record_is_read_or_reported_and_never_breaks_a_table(budget):
                 target[last] = data.draw(scalar)
             else:
                 del target[last]
-            path.write_text(json.dumps(content))
+            path.write_bytes(sealed(json.dumps(content, indent=1)))
         _, said = attempt(lambda: read_record(path), RecordError)
         assert not said or (str(path) in said and store.records() == [records[0]])
         attempt(lambda: table(store, "csv", "headline", "I-AUROC"), ResultsError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from results.records.merge import merge
 from results.records.store import Store, read_record
 from results.tables.formats import table
 from tests.support.records import make_record, make_scores
+
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
 def edited(text: str) -> str:
@@ -55,11 +58,18 @@ def test_every_field_is_covered(tmp_path, field):
         read_record(path)
 
 
-def test_a_record_without_a_digest_is_older_and_stays_valid(tmp_path):
+def test_a_record_without_a_digest_is_refused(tmp_path):
     record = make_record()
     path = Store(tmp_path).write(record)
     path.write_text(record.model_dump_json(indent=1) + "\n")
-    assert read_record(path) == record
+    with pytest.raises(RecordError, match="does not end in a digest"):
+        read_record(path)
+
+
+def test_committed_records_have_a_digest():
+    files = list(REFERENCE.rglob("seed*.json"))
+    assert files
+    assert [file for file in files if b'"digest"' not in file.read_bytes()[-120:]] == []
 
 
 def test_line_ends_of_another_system_are_no_edit(tmp_path):

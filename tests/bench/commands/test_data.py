@@ -202,10 +202,6 @@ def test_what_an_interrupted_unpacking_left_behind_is_not_taken_for_the_dataset(
     assert not (place / ".unpacking").exists()
 
 
-def test_the_former_name_of_the_command_still_works(where):
-    assert CliRunner().invoke(app, ["download", "mvtec", *where]).exit_code == EXIT_PERSON
-
-
 def test_progress_is_drawn_on_a_terminal():
     from rich.console import Console
 
