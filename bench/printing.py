@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from results.metrics.catalogue import HEADLINE
 from results.records.store import Store
-from results.tables.headline import GROUPS, headline
+from results.rows.labels import table_key
+from results.tables.headline import GROUPS, HeadlineRow, headline
 
 if TYPE_CHECKING:
     from datasets.index.registry import DatasetInfo
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_headline(console: Console, store: Store, set_ids: Collection[str] | None = None) -> None:
-    """The headline table of the datasets in the store: unified | separate | delta, a table for each metric.
+    """The headline table of the datasets in the store: unified | separate | delta, a table for each column.
 
     Three narrow tables instead of a wide one: they fit into 80 columns, a pipe and a log.
 
@@ -28,18 +28,23 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
         store: The records.
         set_ids: Only these sets of categories; all if not given.
     """
-    rows = [row for row in headline(store) if set_ids is None or row.set_id in set_ids]
-    for dataset, set_id, categories in dict.fromkeys((row.dataset, row.set_id, row.categories) for row in rows):
-        for metric in HEADLINE:
-            title = f"{dataset}, {categories} categories: {metric} (%, mean ± std over seeds)"
+    found = headline(store)
+    tables: dict[tuple[str, str], list[HeadlineRow]] = {}
+    for line in found.rows:
+        if set_ids is None or line.row.dataset.set_id in set_ids:
+            tables.setdefault(table_key(line.row), []).append(line)
+    for lines in tables.values():
+        dataset = lines[0].row.dataset
+        for column in found.columns:
+            where = f"{dataset.title}, {len(dataset.set_categories)} categories"
+            title = f"{where}: {column.name} (%, mean ± std over seeds)"
             table = Table("method", title=title, title_justify="left", title_style="bold")
             for group in GROUPS:
                 table.add_column(group, justify="right", no_wrap=True)
             table.add_column("runs", justify="right", no_wrap=True)
-            for row in rows:
-                if (row.dataset, row.set_id) == (dataset, set_id):
-                    cells = [row.cells[metric, group].text(signed=group == "delta") for group in GROUPS]
-                    table.add_row(escape(f"{row.method} ({row.preset})"), *cells, row.runs)
+            for line in lines:
+                cells = [line.cells[column.name, group].text(signed=group == "delta") for group in GROUPS]
+                table.add_row(escape(f"{line.method} ({line.row.method.preset})"), *cells, str(line.facts["runs"]))
             console.print(table)
 
 

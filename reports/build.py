@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,9 @@ from reports.pages.gallery import GalleryPage, gallery_page
 from reports.pages.leaderboard import make_page, section_key
 from reports.pages.method import method_pages
 from reports.pages.study import study_pages
-from results.leaderboard import leaderboard, ordered, split_levels
+from results.leaderboard import Leaderboard, leaderboard
 from results.records.method_card import known_cards
 from results.records.store import Store
-from results.rows.labels import labels, table_key
-from results.rows.row import Row
 from results.studies.study import known_studies
 from results.tables.formats import table
 from results.tables.tidy import tidy
@@ -51,10 +47,10 @@ def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
     content = _Content(store, images)
     downloads = {
         "results.csv": tidy(content.records).to_csv(index=False).encode(),
-        "headline.csv": table(store, "csv", rows=content.rows),
-        "headline.md": table(store, "md", rows=content.rows),
-        "headline.tex": table(store, "latex", rows=content.rows),
-        "categories.csv": table(store, "csv", "categories", rows=content.rows),
+        "headline.csv": table(store, "csv", board=content.board),
+        "headline.md": table(store, "md", board=content.board),
+        "headline.tex": table(store, "latex", board=content.board),
+        "categories.csv": table(store, "csv", "categories", board=content.board),
     }
     for name, data in downloads.items():
         write_bytes(out / name, data)
@@ -104,15 +100,11 @@ class _Content:
 
     def __init__(self, store: Store, images: bool) -> None:
         self.records = store.records()
-        board = leaderboard(self.records)
-        known = known_studies((store.root, *store.also))
-        self.rows, levels = split_levels(board.rows, known)
-        self.studies = study_pages(known, board.rows)
-        self.methods = method_pages(
-            store, ordered(self.rows), labels(self.rows), known_cards((store.root, *store.also))
-        )
-        self.page = make_page(store, board, self.rows, levels)
-        self.galleries = _galleries(store, self.rows) if images else []
+        self.board = leaderboard(self.records, known_studies((store.root, *store.also)))
+        self.studies = study_pages(self.board.ablations)
+        self.methods = method_pages(store, self.board, known_cards((store.root, *store.also)))
+        self.page = make_page(store, self.board)
+        self.galleries = _galleries(store, self.board) if images else []
 
     def shown(self) -> dict[str, Any]:
         """What the templates of the page and of the single file get."""
@@ -125,15 +117,10 @@ class _Content:
         }
 
 
-def _galleries(store: Store, rows: Sequence[Row]) -> list[GalleryPage]:
+def _galleries(store: Store, board: Leaderboard) -> list[GalleryPage]:
     """One for each table whose runs kept maps."""
-    named, found = labels(rows), []
-    for _, group in groupby(ordered(rows), key=table_key):
-        mine = list(group)
-        gallery = gallery_page(store, mine, named, section_key(mine[0]))
-        if gallery is not None:
-            found.append(gallery)
-    return found
+    found = [gallery_page(store, table, section_key(table.rows[0])) for table in board.tables()]
+    return [gallery for gallery in found if gallery is not None]
 
 
 def _rendered(environment: Environment, template: str, **shown: Any) -> bytes:

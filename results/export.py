@@ -8,12 +8,11 @@ from pathlib import Path
 
 from datasets.errors import unknown_name
 from results.errors import ResultsError
-from results.leaderboard import leaderboard, split_levels
+from results.leaderboard import leaderboard_of
 from results.records.merge import copy_run
 from results.records.method_card import keep_card, known_cards
 from results.records.record import RunRecord
 from results.records.store import Store
-from results.studies.study import known_studies
 
 _LOCAL = frozenset({"--results-dir", "--reference-dir", "--cache-dir", "--data-dir", "--site"})
 """Options that only say where a machine keeps its files."""
@@ -44,8 +43,9 @@ def export(
         StorageError: If a file can't be written.
     """
     wanted: dict[str, bool] = {}  # by file, whether with its curves
-    rows = leaderboard(store.records()).rows
-    levels = {id(row) for row in split_levels(rows, known_studies((store.root, *store.also)))[1]}
+    board = leaderboard_of(store)
+    rows = (*board.rows, *board.levels)
+    levels = set(map(id, board.levels))
     _require(datasets, {row.dataset.name for row in rows}, "dataset")
     _require(methods, {row.method.name for row in rows}, "method")
     for row in rows:

@@ -1,66 +1,106 @@
-"""Which rows the leaderboard shows: all but the levels of ablation studies, which have pages of their own."""
+"""The leaderboard: the rows that tables and pages show, in order, each with its label, and what they leave out."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 from results.records.record import RunRecord
 from results.records.store import Store, newest_versions
-from results.rows.labels import table_key
+from results.rows.labels import labels, table_key
 from results.rows.row import SETTINGS, Row
-from results.studies.ablation import ablations
+from results.studies.ablation import Ablation, ablations
 from results.studies.study import Study, known_studies
-
-
-def split_levels(rows: Sequence[Row], studies: Iterable[Study]) -> tuple[list[Row], list[Row]]:
-    """Part the rows of a leaderboard from those that only a study wants.
-
-    A row is taken for a level of a study if a study that is shown has it, not as its base, and it has run in one
-    setting only: what has run in both answers the leaderboard's question.
-
-    Args:
-        rows: All current rows.
-        studies: Which are known.
-
-    Returns:
-        (rows of the leaderboard, levels of studies), both in the given order.
-    """
-    wanted = {
-        id(row)
-        for ablation in ablations(studies, rows)
-        for label, row in ablation.rows.items()
-        if row is not None and label != "base" and sum(bool(row.runs(setting)) for setting in SETTINGS) == 1
-    }
-    return [row for row in rows if id(row) not in wanted], [row for row in rows if id(row) in wanted]
-
-
-def board_rows(store: Store) -> list[Row]:
-    """The leaderboard's rows of a store."""
-    rows = leaderboard(store.records()).rows
-    return split_levels(rows, known_studies((store.root, *store.also)))[0]
 
 
 @dataclass(frozen=True)
 class Leaderboard:
     """What tables and pages are made from.
 
+    Rows are ordered by dataset and set of categories, within a table by unified I-AUROC: best first, blanks last.
+
     Attributes:
-        rows: Rows of current records, by dataset, set of categories, then method, preset and row id.
+        rows: Rows of the tables.
+        levels: Rows that only a study compares; they are shown on the study's page and in learning curves.
         left_out: (record, reason) of records that are shown as stale and never averaged.
+        ablations: The studies that rows and levels make.
     """
 
     rows: tuple[Row, ...]
-    left_out: tuple[tuple[RunRecord, str], ...]
+    levels: tuple[Row, ...] = ()
+    left_out: tuple[tuple[RunRecord, str], ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+
+    @property
+    def all_rows(self) -> tuple[Row, ...]:
+        """Rows and levels together, in the order of the tables."""
+        return tuple(sorted((*self.rows, *self.levels), key=_rank))
+
+    def label(self, row: Row) -> str:
+        """What one of ``rows`` is called: the method's title and what sets the row apart in its table."""
+        return self._labels[(*table_key(row), row.row_id)]
+
+    @cached_property
+    def _labels(self) -> dict[tuple[str, str, str], str]:
+        return labels(self.rows)
+
+    def tables(self) -> list[Leaderboard]:
+        """A leaderboard for each dataset and set of categories that has rows."""
+        return [self._of_table(key, tuple(rows)) for key, rows in groupby(self.rows, key=table_key)]
+
+    def _of_table(self, key: tuple[str, str], rows: tuple[Row, ...]) -> Leaderboard:
+        return Leaderboard(
+            rows,
+            tuple(row for row in self.levels if table_key(row) == key),
+            tuple(item for item in self.left_out if (item[0].dataset.name, item[0].dataset.set_id) == key),
+            tuple(one for one in self.ablations if table_key(one.example) == key),
+        )
 
 
-def leaderboard(records: Iterable[RunRecord]) -> Leaderboard:
-    """Group records into rows.
+def leaderboard(records: Iterable[RunRecord], studies: Iterable[Study] = ()) -> Leaderboard:
+    """Group records into rows, and part the rows of the tables from those that only a study compares.
 
-    Left out, with the reason: records of an older ``version`` of their method, and records of data whose
-    fingerprint differs from that of the newest record of the same categories (files were added, or changed).
+    A row is a level of a study if a study that is shown has it, not as its base, and it has run in one setting only:
+    a row that has run in both settings answers the leaderboard's question.
+
+    Args:
+        records: All records, stale ones included.
+        studies: The known studies; without any, every row is shown in the tables.
+    """
+    current, left_out = current_rows(records)
+    found = tuple(ablations(studies, current))
+    levels = {
+        id(row)
+        for ablation in found
+        for label, row in ablation.rows.items()
+        if row is not None and label != "base" and sum(bool(row.runs(setting)) for setting in SETTINGS) == 1
+    }
+    ordered = sorted(current, key=_rank)
+    return Leaderboard(
+        tuple(row for row in ordered if id(row) not in levels),
+        tuple(row for row in ordered if id(row) in levels),
+        tuple(left_out),
+        found,
+    )
+
+
+def leaderboard_of(store: Store) -> Leaderboard:
+    """The leaderboard of a store's records and of the studies that are known there."""
+    return leaderboard(store.records(), known_studies((store.root, *store.also)))
+
+
+def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[RunRecord, str]]]:
+    """Rows of the current records, and (record, reason) of those that are left out.
+
+    Left out are records of an older ``version`` of their method, records of data whose fingerprint differs from that
+    of the newest record of the same categories (files were added, or changed), and repeated runs.
+
+    Returns:
+        (rows by dataset, set of categories, method, preset and row id; what was left out).
     """
     everything = sorted(records, key=lambda record: (record.provenance.finished_utc, record.score_id))
     versions = newest_versions(everything)
@@ -84,7 +124,12 @@ def leaderboard(records: Iterable[RunRecord]) -> Leaderboard:
     rows = [Row(members[0].dataset, key[-1], tuple(sorted(members, key=_run_order))) for key, members in groups.items()]
     rows.sort(key=lambda row: (row.dataset.name, row.dataset.set_id, row.method.name, row.method.preset, row.row_id))
     left_out.sort(key=lambda item: (_row_key(item[0]), _run_order(item[0]), item[0].score_id))
-    return Leaderboard(tuple(rows), tuple(left_out))
+    return rows, left_out
+
+
+def _rank(row: Row) -> tuple[tuple[str, str], float, str, str]:
+    mean = row.cell("unified", "I-AUROC").mean
+    return table_key(row), 1.0 if mean is None else -mean, row.method.title, row.row_id
 
 
 def _row_key(record: RunRecord) -> tuple[str, str, str]:
@@ -97,13 +142,3 @@ def _data_key(record: RunRecord) -> tuple[str, str, str, tuple[str, ...]]:
 
 def _run_order(record: RunRecord) -> tuple[int, tuple[str, ...], int]:
     return SETTINGS.index(record.setting), record.categories, record.seed
-
-
-def ordered(rows: Iterable[Row]) -> list[Row]:
-    """Rows by dataset and set of categories, within a table by unified I-AUROC: best first, blanks last."""
-
-    def rank(row: Row) -> tuple[tuple[str, str], float, str, str]:
-        mean = row.cell("unified", "I-AUROC").mean
-        return table_key(row), 1.0 if mean is None else -mean, row.method.title, row.row_id
-
-    return sorted(rows, key=rank)

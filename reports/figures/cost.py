@@ -11,27 +11,26 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from reports.figures.svg import MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from reports.text.sentences import Labels, label_of
 from results.analyses.costs import Cost, cost_of
+from results.leaderboard import Leaderboard
 from results.rows.row import SETTINGS, Row
 
 _WIDTH = 12.4
 _MARKERS = {"unified": ("o", UNIFIED, UNIFIED), "separate": ("D", SEPARATE, PAGE)}
 
 
-def cost_figure(rows: Sequence[Row], named: Labels, key: str) -> str:
+def cost_figure(board: Leaderboard, key: str) -> str:
     """I-AUROC against memory and training time, unified and separate joined by a line, rows as numbers.
 
     Args:
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
         The ``<svg>`` element, or nothing where fewer than two rows have both settings. Times that were measured beside
         other runs are not drawn.
     """
-    shown = [row for row in rows if all(row.cell(setting, "I-AUROC").mean is not None for setting in SETTINGS)]
+    shown = [row for row in board.rows if all(row.cell(setting, "I-AUROC").mean is not None for setting in SETTINGS)]
     places = [(title, value) for title, value in _AXES if len(_drawn(shown, value)) > 1]
     if not places:
         return ""
@@ -43,7 +42,7 @@ def cost_figure(rows: Sequence[Row], named: Labels, key: str) -> str:
             _draw(ax, shown, value)
             ax.set_xlabel(title)
         axes[0].set_ylabel("I-AUROC (%)")
-        _names(axes[-1], shown, named)
+        _names(axes[-1], [board.label(row) for row in shown])
         handles = [
             Line2D([], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=5, label=label)
             for (marker, edge, face), label in zip(
@@ -91,8 +90,8 @@ def _draw(ax: Axes, rows: Sequence[Row], value: Callable[[Cost], float | None]) 
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _names(ax: Axes, rows: Sequence[Row], named: Labels) -> None:
+def _names(ax: Axes, names: Sequence[str]) -> None:
     """The key of the numbers, as a column of text."""
     ax.set_axis_off()
-    lines = [f"{place}  {label_of(row, named)}" for place, row in enumerate(rows, 1)]
+    lines = [f"{place}  {name}" for place, name in enumerate(names, 1)]
     ax.text(0, 1, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8.5, linespacing=1.45)

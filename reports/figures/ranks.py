@@ -6,8 +6,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from reports.figures.svg import INK, MUTED, SEPARATE, STYLE, UNIFIED, svg_element
-from reports.text.sentences import Labels, label_of
 from results.analyses.comparison import Ranking
+from results.leaderboard import Leaderboard
 from results.records.record import Setting
 
 _WIDTH = 12.4
@@ -15,12 +15,12 @@ _LINE = 0.24
 """Inches from one name to the next."""
 
 
-def rank_figure(ranked: Ranking, named: Labels, setting: Setting, key: str) -> str:
+def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str) -> str:
     """Names on both sides of an axis of ranks, best at the left, each with a line to its rank.
 
     Args:
         ranked: Rows with their average ranks.
-        named: Labels of the rows.
+        board: The leaderboard that has the rows.
         setting: Decides the colour.
         key: Makes the ids in the SVG unique on the page.
 
@@ -54,7 +54,7 @@ def rank_figure(ranked: Ranking, named: Labels, setting: Setting, key: str) -> s
             edge = low if on_left else high
             ax.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=0.9)
             ax.plot([rank], [0], "o", color=colour, markersize=4)
-            text = f"{label_of(row, named)}  {rank:.1f}" if on_left else f"{rank:.1f}  {label_of(row, named)}"
+            text = f"{board.label(row)}  {rank:.1f}" if on_left else f"{rank:.1f}  {board.label(row)}"
             offset = -6 if on_left else 6
             ax.annotate(
                 text,

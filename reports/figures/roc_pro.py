@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from reports.figures.svg import DASHES, LINES, MUTED, STYLE, svg_element
-from reports.text.sentences import Labels, label_of
 from results.analyses.roc_pro_curves import CURVES, mean_curves
+from results.leaderboard import Leaderboard
 from results.records.store import Store
 from results.rows.row import SETTINGS, Row
 
@@ -20,20 +20,19 @@ _TITLES = {"roc_image": "ROC of the image score", "pro": "PRO"}
 _HEIGHTS = {"roc_image": "recall of anomalous images", "pro": "mean overlap of defect regions"}
 
 
-def curve_figure(store: Store, rows: Sequence[Row], named: Labels, key: str) -> str:
+def curve_figure(store: Store, board: Leaderboard, key: str) -> str:
     """Four panels: ROC and PRO of both settings. The best rows are told apart, the others grey.
 
     Args:
         store: Where curves are read from.
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
         The ``<svg>`` element, or nothing where no row has curves.
     """
-    curves = {(row.row_id, setting): mean_curves(store, row, setting) for row in rows for setting in SETTINGS}
-    shown = [row for row in rows if any(curves[row.row_id, setting] for setting in SETTINGS)]
+    curves = {(row.row_id, setting): mean_curves(store, row, setting) for row in board.rows for setting in SETTINGS}
+    shown = [row for row in board.rows if any(curves[row.row_id, setting] for setting in SETTINGS)]
     if not shown:
         return ""
     best = sorted(shown, key=_height, reverse=True)[: len(LINES)]
@@ -49,7 +48,7 @@ def curve_figure(store: Store, rows: Sequence[Row], named: Labels, key: str) -> 
                     ax.plot(100 * found[0], 100 * found[1], color=colour, linestyle=dash, linewidth=width)
             _axis(ax, name, setting)
         handles = [
-            Line2D([], [], color=c, linestyle=d, linewidth=w, label=label_of(row, named))
+            Line2D([], [], color=c, linestyle=d, linewidth=w, label=board.label(row))
             for row in best
             for c, d, w in [looks[row.row_id]]
         ]

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from reports.figures.svg import FAINT, MUTED, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from reports.text.sentences import Labels, label_of
+from results.leaderboard import Leaderboard
 from results.records.record import Setting
 from results.rows.row import SETTINGS, Row
 
@@ -20,26 +20,25 @@ _ACROSS = 3
 _WIDTH = 12.4
 
 
-def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
+def dumbbells(board: Leaderboard, key: str) -> str:
     """Unified against separate per category, one panel per row: I-AUROC in percent, mean over seeds.
 
     Args:
-        rows: Rows of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
         The ``<svg>`` element, or nothing where no row has run in both settings.
     """
-    shown = [row for row in rows if row.runs("unified") and row.runs("separate")]
+    shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
     if not shown:
         return ""
-    places = [*rows[0].dataset.set_categories, None]
+    places = [*board.rows[0].dataset.set_categories, None]
     with mpl.rc_context(STYLE):
         figure, axes = _panels(len(shown), 0.7 + 0.21 * len(places))
         for ax, row in zip(axes, shown, strict=False):
             _dumbbell(ax, row, places)
-            ax.set_title(_wrapped(label_of(row, named)), loc="left", fontsize=9.5, fontweight="bold")
+            ax.set_title(_wrapped(board.label(row)), loc="left", fontsize=9.5, fontweight="bold")
             ax.grid(visible=False, axis="y")
             ax.axhline(len(places) - 1.5, color=FAINT, linewidth=0.8)
             ax.set_yticks(range(len(places)), [category or "mean" for category in places])
@@ -59,13 +58,13 @@ def dumbbells(rows: Sequence[Row], named: Labels, key: str) -> str:
         return svg_element(figure, key)
 
 
-def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
+def loss_curves(board: Leaderboard, key: str) -> str:
     """Training loss against optimiser step, one panel per row with steps: every run is a line.
 
     Returns:
         The ``<svg>`` element, or nothing where no run recorded a loss.
     """
-    shown = [row for row in rows if any(record.loss_curve for record in row.records)]
+    shown = [row for row in board.rows if any(record.loss_curve for record in row.records)]
     if not shown:
         return ""
     with mpl.rc_context(STYLE):
@@ -76,7 +75,7 @@ def loss_curves(rows: Sequence[Row], named: Labels, key: str) -> str:
                     if record.setting == setting and record.loss_curve:
                         steps, losses = zip(*_thinned(record.loss_curve), strict=True)
                         ax.plot(steps, losses, color=colour, linewidth=width)
-            ax.set_title(_wrapped(label_of(row, named)), loc="left", fontsize=9.5, fontweight="bold")
+            ax.set_title(_wrapped(board.label(row)), loc="left", fontsize=9.5, fontweight="bold")
             ax.set_xlabel("optimiser step")
             ax.set_ylabel("training loss")
             if all(loss > 0 for record in row.records for _, loss in record.loss_curve):

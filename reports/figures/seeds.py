@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.figures.svg import FAINT, PAGE, SEPARATE, STYLE, UNIFIED, svg_element
-from reports.text.sentences import Labels, label_of
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import HEADLINE
 from results.rows.row import SETTINGS, Row
 
 _LOOKS = {"unified": ("o", UNIFIED, UNIFIED, -0.16), "separate": ("D", SEPARATE, PAGE, 0.16)}
 
 
-def seed_figure(rows: Sequence[Row], named: Labels, key: str) -> str:
+def seed_figure(board: Leaderboard, key: str) -> str:
     """A dot for every seed and setting, a bar at their mean, one panel per metric.
 
     Args:
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
         The ``<svg>`` element, or nothing where no row has more than one seed.
     """
-    shown = [row for row in rows if any(row.cell(s, "I-AUROC").n > 1 for s in SETTINGS)]
+    shown = [row for row in board.rows if any(row.cell(s, "I-AUROC").n > 1 for s in SETTINGS)]
     if not shown:
         return ""
     with mpl.rc_context(STYLE):
@@ -48,7 +45,7 @@ def seed_figure(rows: Sequence[Row], named: Labels, key: str) -> str:
                 color=FAINT,
                 linewidth=0.5,
             )
-        axes[0].set_yticks(range(len(shown)), [label_of(row, named) for row in shown])
+        axes[0].set_yticks(range(len(shown)), [board.label(row) for row in shown])
         axes[0].set_ylim(len(shown) - 0.5, -0.5)
         handles = [
             Line2D([], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=4, label=label)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reports.text.sentences import Labels, label_of
 from results.analyses.gallery_cases import KINDS, Case, Witness, choose, witnesses
+from results.leaderboard import Leaderboard
 from results.records.record import Setting
 from results.records.store import Store
 from results.records.thumbnails import MASK_SIDE, Pictures, read_pictures
@@ -86,22 +86,21 @@ class GalleryPage:
         return f"gallery-{self.key}.html"
 
 
-def gallery_page(store: Store, rows: Sequence[Row], named: Labels, key: str) -> GalleryPage | None:
-    """The gallery of one table's rows; None where no maps or no pictures are kept.
+def gallery_page(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
+    """The gallery of one table; None where no maps or no pictures are kept.
 
     Args:
         store: Where maps and pictures are read from.
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of the table.
         key: Of the table's section.
     """
-    dataset = rows[0].dataset
+    dataset = board.rows[0].dataset
     categories = []
     for number, category in enumerate(dataset.set_categories):
         pictures = read_pictures(store, dataset.name, category)
-        seen = witnesses(store, rows, category) if pictures else []
+        seen = witnesses(store, board.rows, category) if pictures else []
         if pictures and seen and seen[0].paths == pictures.paths:
-            categories.append(_category(category, f"c{number}", pictures, seen, named))
+            categories.append(_category(category, f"c{number}", pictures, seen, board))
     if not categories:
         return None
     shown = {one.setting for c in categories for case in c.cases for one in case.maps if one}
@@ -121,7 +120,7 @@ def gallery_page(store: Store, rows: Sequence[Row], named: Labels, key: str) -> 
     )
 
 
-def _category(name: str, key: str, pictures: Pictures, seen: Sequence[Witness], named: Labels) -> CategoryGallery:
+def _category(name: str, key: str, pictures: Pictures, seen: Sequence[Witness], board: Leaderboard) -> CategoryGallery:
     rows = list({one.row.row_id: one.row for one in seen}.values())
     cases = tuple(_case(case, pictures, seen, rows) for case in choose(seen))
     kinds = {case.kind for case in cases}
@@ -130,7 +129,7 @@ def _category(name: str, key: str, pictures: Pictures, seen: Sequence[Witness], 
         key=key,
         cases=cases,
         methods=tuple(
-            (label_of(row, named), row.method.preset, any(one.row is row and one.looks for one in seen)) for row in rows
+            (board.label(row), row.method.preset, any(one.row is row and one.looks for one in seen)) for row in rows
         ),
         absent=tuple(_ABSENT[kind] for kind in KINDS if kind not in kinds),
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from reports.figures.cost import cost_figure
@@ -20,12 +18,11 @@ from reports.parts.paper_tables import paper_tables
 from reports.parts.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.table_view import TableView
 from reports.text.protocol import SPREADS, knobs, one_line
-from reports.text.sentences import Labels, answer, completeness, mixing
-from results.leaderboard import Leaderboard, ordered
+from reports.text.sentences import answer, completeness, mixing
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import CATALOGUE
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
-from results.rows.labels import labels, table_key
 from results.rows.row import Row
 
 
@@ -77,39 +74,29 @@ class Page:
     dirty: bool
 
 
-def make_page(store: Store, board: Leaderboard, shown: Sequence[Row], levels: Sequence[Row]) -> Page:
+def make_page(store: Store, board: Leaderboard) -> Page:
     """Compute everything that the page shows.
 
     Args:
         store: Where per-image scores are read from, and which files could not be read.
-        board: All of the store's rows, and what was left out.
-        shown: The rows of its tables.
-        levels: The other ones: levels of ablation studies.
+        board: The store's leaderboard.
     """
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
-    everything = ordered(board.rows)
-    rows = ordered(shown)
-    named, named_all = labels(rows), labels(everything)
-    groups = [list(group) for _, group in groupby(rows, key=table_key)]
-    groups.sort(key=_newest, reverse=True)  # what has just run comes first; the sort is stable
-    sections = tuple(
-        _section(store, group, [row for row in levels if table_key(row) == table_key(group[0])], named)
-        for group in groups
-    )
-    current = [record for row in everything for record in row.records]
-    used = protocols(everything, named_all)
+    tables = sorted(board.tables(), key=_newest, reverse=True)  # what has just run comes first; the sort is stable
+    current = [record for row in board.all_rows for record in row.records]
+    used = protocols(board)
     return Page(
-        sections=sections,
+        sections=tuple(_section(store, table) for table in tables),
         runs=len(current),
         failed=sum(record.status == "failed" for record in current),
-        complete_rows=sum(row.complete for row in rows),
-        rows=len(rows),
+        complete_rows=sum(row.complete for row in board.rows),
+        rows=len(board.rows),
         newest=max((record.provenance.finished_utc for record in current), default=""),
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
         definitions=tuple((metric.name, metric.definition, metric.formula) for metric in CATALOGUE),
         spreads=SPREADS,
         protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
-        provenance=tuple(provenance(row, named) for row in rows),
+        provenance=tuple(provenance(row, board.label(row)) for row in board.rows),
         failures=tuple(failures(current)),
         left_out=tuple(left_out(board)),
         unreadable=problems,
@@ -122,42 +109,43 @@ def section_key(row: Row) -> str:
     return f"{row.dataset.name}-{row.dataset.set_id}"
 
 
-def _newest(rows: Sequence[Row]) -> str:
-    """When the newest run of some rows ended."""
-    return max(record.provenance.finished_utc for row in rows for record in row.records)
+def _newest(board: Leaderboard) -> str:
+    """When the newest run of the rows ended."""
+    return max(record.provenance.finished_utc for row in board.rows for record in row.records)
 
 
-def _section(store: Store, rows: list[Row], levels: list[Row], named: Labels) -> Section:
+def _section(store: Store, board: Leaderboard) -> Section:
+    rows = board.rows
     dataset = rows[0].dataset
     key = section_key(rows[0])
-    further = further_table(store, rows, named, key)
-    by_category = category_tables(rows, named, key) + pooled_table(further, key)
+    further = further_table(store, board, key)
+    by_category = category_tables(store, board, key) + pooled_table(further, key)
     return Section(
         key=key,
         title=dataset.title,
         categories=dataset.set_categories,
         licence=dataset.licence,
-        answer=answer(rows, named),
+        answer=answer(board),
         completeness=completeness(rows),
         mixing=tuple(mixing(rows)),
-        headline=headline_table(store, rows, named, key),
+        headline=headline_table(store, board, key),
         further=further,
         by_category=tuple(by_category) if len(dataset.set_categories) > 1 else (),
-        dumbbells=dumbbells(rows, named, f"{key}-dumbbells"),
-        seeds=seed_figure(rows, named, f"{key}-seeds"),
-        curves=curve_figure(store, rows, named, f"{key}-curves"),
-        paper=paper_tables(rows, named, key),
-        comparison=comparison_part(rows, named, key),
-        levels=len(levels),
-        learning=learning_part(ordered([*rows, *levels]), key),
-        losses=loss_curves(rows, named, f"{key}-losses"),
-        cost=cost_table(rows, named, f"{key}-cost"),
-        cost_figure=cost_figure(rows, named, f"{key}-accuracy-cost"),
+        dumbbells=dumbbells(board, f"{key}-dumbbells"),
+        seeds=seed_figure(board, f"{key}-seeds"),
+        curves=curve_figure(store, board, f"{key}-curves"),
+        paper=paper_tables(board, key),
+        comparison=comparison_part(board, key),
+        levels=len(board.levels),
+        learning=learning_part(board, key),
+        losses=loss_curves(board, f"{key}-losses"),
+        cost=cost_table(board, f"{key}-cost"),
+        cost_figure=cost_figure(board, f"{key}-accuracy-cost"),
         published=_published(rows),
     )
 
 
-def _published(rows: list[Row]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _published(rows: tuple[Row, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """(method, setting and metric; numbers with sources) of the published means for these rows."""
     dataset = rows[0].dataset
     if not matches(dataset.name, dataset.set_categories):

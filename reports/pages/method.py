@@ -9,10 +9,11 @@ from reports.parts.cost_table import amount, megabytes, seconds
 from reports.parts.metric_tables import badges, method_file, row_key, source_line
 from reports.parts.provenance import Failure, Provenance, failures, provenance
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from reports.text.sentences import Labels, budget, label_of, routed
+from reports.text.sentences import budget, routed
 from results.analyses.costs import cost_of
 from results.analyses.image_bootstrap import image_interval
 from results.errors import RecordError
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.records.method_card import MethodCard
 from results.records.record import RunRecord
@@ -63,17 +64,16 @@ class MethodPage:
         return method_file(self.name)
 
 
-def method_pages(store: Store, rows: Sequence[Row], named: Labels, cards: Mapping[str, MethodCard]) -> list[MethodPage]:
+def method_pages(store: Store, board: Leaderboard, cards: Mapping[str, MethodCard]) -> list[MethodPage]:
     """The pages of all methods that have rows, by title.
 
     Args:
         store: Where image scores are read from.
-        rows: Of the leaderboard.
-        named: Their labels.
+        board: The leaderboard.
         cards: What the methods are, by name.
     """
     by_method: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in board.rows:
         by_method.setdefault(row.method.name, []).append(row)
     pages = [
         MethodPage(
@@ -82,20 +82,20 @@ def method_pages(store: Store, rows: Sequence[Row], named: Labels, cards: Mappin
             card=cards.get(name),
             family=mine[0].method.family,
             class_aware=any(row.method.class_aware for row in mine),
-            sections=tuple(_section(store, row, named) for row in mine),
+            sections=tuple(_section(store, row, board.label(row)) for row in mine),
         )
         for name, mine in by_method.items()
     ]
     return sorted(pages, key=lambda page: (page.title.lower(), page.name))
 
 
-def _section(store: Store, row: Row, named: Labels) -> MethodSection:
+def _section(store: Store, row: Row, label: str) -> MethodSection:
     key = row_key(row)
     table, has_reported = _category_table(row, f"{key}-categories")
     config = row.method.fit_config | row.method.score_config
     return MethodSection(
         key=key,
-        title=f"{row.dataset.title}: {label_of(row, named)}, {row.method.preset} preset",
+        title=f"{row.dataset.title}: {label}, {row.method.preset} preset",
         badges=badges(row),
         details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text),
         table=table,
@@ -107,7 +107,7 @@ def _section(store: Store, row: Row, named: Labels) -> MethodSection:
         ),
         runs=_runs(store, row, f"{key}-runs"),
         failures=tuple(failures(row.records)),
-        provenance=provenance(row, named),
+        provenance=provenance(row, label),
     )
 
 

@@ -11,10 +11,9 @@ from results.metrics.catalogue import AUROCS, HEADLINE
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
 from results.rows.labels import backbone_text, shown
-from results.rows.row import SETTINGS, Row
+from results.rows.row import SETTINGS
 from results.rows.statistics import Comparison
-from results.studies.ablation import Ablation, ablations
-from results.studies.study import Study
+from results.studies.ablation import Ablation
 
 _SPAN = 3
 _MOST_NAMED = 3
@@ -57,10 +56,10 @@ def study_file(name: str) -> str:
     return f"study-{name}.html"
 
 
-def study_pages(studies: Iterable[Study], rows: Sequence[Row]) -> list[StudyPage]:
+def study_pages(ablations: Iterable[Ablation]) -> list[StudyPage]:
     """The pages of all studies of which at least the base or another level and one more have run."""
     by_study: dict[str, list[Ablation]] = {}
-    for one in ablations(studies, rows):
+    for one in ablations:
         by_study.setdefault(one.study.name, []).append(one)
     found = []
     for shown_ones in by_study.values():

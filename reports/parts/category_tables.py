@@ -8,18 +8,19 @@ from dataclasses import replace
 
 from reports.parts.metric_tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from reports.text.sentences import Labels, label_of
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import METRICS
-from results.rows.cell import Cell
+from results.records.store import Store
 from results.rows.row import SETTINGS, Row
-from results.tables.headline import Group
+from results.tables.headline import Group, cell_of
 
 
-def category_tables(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, TableView]]:
-    """(metric, table) of every metric that any row has."""
+def category_tables(store: Store, board: Leaderboard, key: str) -> list[tuple[str, TableView]]:
+    """(metric, table) of every metric that any row of one table has."""
+    rows = board.rows
     categories = rows[0].dataset.set_categories
     return [
-        (metric, _category_table(rows, named, metric, f"{key}-{metric}"))
+        (metric, _category_table(store, board, metric, f"{key}-{metric}"))
         for metric in METRICS
         if any(row.category_cell(s, metric, c).seeds for row in rows for s in SETTINGS for c in categories)
     ]
@@ -50,11 +51,12 @@ def pooled_table(further: TableView, key: str) -> list[tuple[str, TableView]]:
     return [("pooled", table)]
 
 
-def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -> TableView:
+def _category_table(store: Store, board: Leaderboard, metric: str, key: str) -> TableView:
+    rows = board.rows
     groups = groups_of(rows)
     categories = rows[0].dataset.set_categories
     cells = {
-        (row.row_id, group, category): _cell(row, group, metric, category)
+        (row.row_id, group, category): cell_of(store, row, group, metric, category)
         for row in rows
         for group in groups
         for category in (*categories, None)
@@ -77,7 +79,7 @@ def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -
         )
 
     several_presets = len({row.method.preset for row in rows}) > 1
-    heads = [label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "") for row in rows]
+    heads = [board.label(row) + (f" [{row.method.preset}]" if several_presets else "") for row in rows]
     return TableView(
         key=key,
         caption=f"{rows[0].dataset.title}: {metric} by category",
@@ -93,12 +95,6 @@ def _category_table(rows: Sequence[Row], named: Labels, metric: str, key: str) -
         filter_label="Filter categories",
         spreads=any(cell.std is not None for cell in cells.values()),
     )
-
-
-def _cell(row: Row, group: Group, metric: str, category: str | None) -> Cell:
-    if group == "delta":
-        return row.delta(metric, category)
-    return row.category_cell(group, metric, category) if category else row.cell(group, metric)
 
 
 def _place(value: float, levels: Sequence[float]) -> float:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports.figures.ranks import rank_figure
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
-from reports.text.sentences import Labels, label_of
 from results.analyses.comparison import Ranking, compare_settings, ranking
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
-from results.rows.row import SETTINGS, Row
+from results.rows.row import SETTINGS
 from results.rows.statistics import Comparison
 
 _METRIC = "I-AUROC"
@@ -36,23 +35,22 @@ class ComparisonPart:
     figures: tuple[tuple[str, str], ...]
 
 
-def comparison_part(rows: Sequence[Row], named: Labels, key: str) -> ComparisonPart | None:
+def comparison_part(board: Leaderboard, key: str) -> ComparisonPart | None:
     """The tests of some rows of one table; nothing where there is nothing to test.
 
     Args:
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Of the section.
     """
     part = ComparisonPart(
-        _table(rows, named, f"{key}-tests"), len(rows[0].dataset.set_categories), tuple(_figures(rows, named, key))
+        _table(board, f"{key}-tests"), len(board.rows[0].dataset.set_categories), tuple(_figures(board, key))
     )
     return part if part.table is not None or part.figures else None
 
 
-def _table(rows: Sequence[Row], named: Labels, key: str) -> TableView | None:
-    shown = [row for row in rows if row.delta(_METRIC).mean is not None]
-    if not shown or len(rows[0].dataset.set_categories) == 1:
+def _table(board: Leaderboard, key: str) -> TableView | None:
+    shown = [row for row in board.rows if row.delta(_METRIC).mean is not None]
+    if not shown or len(board.rows[0].dataset.set_categories) == 1:
         return None
     found = {metric: compare_settings(shown, metric) for metric in HEADLINE}
     columns = (
@@ -62,13 +60,12 @@ def _table(rows: Sequence[Row], named: Labels, key: str) -> TableView | None:
     )
     return TableView(
         key=key,
-        caption=f"{rows[0].dataset.title}: unified against separate, tested over categories",
+        caption=f"{board.rows[0].dataset.title}: unified against separate, tested over categories",
         corner="Method",
         groups=tuple(GroupView(metric, _SPAN, DEFINITIONS[metric]) for metric in HEADLINE),
         columns=columns * len(HEADLINE),
         rows=tuple(
-            RowView(label_of(row, named), tuple(c for m in HEADLINE for c in _cells(found[m][row.row_id])))
-            for row in shown
+            RowView(board.label(row), tuple(c for m in HEADLINE for c in _cells(found[m][row.row_id]))) for row in shown
         ),
     )
 
@@ -89,14 +86,14 @@ def _cells(test: Comparison) -> list[CellView]:
     ]
 
 
-def _figures(rows: Sequence[Row], named: Labels, key: str) -> list[tuple[str, str]]:
+def _figures(board: Leaderboard, key: str) -> list[tuple[str, str]]:
     found = []
-    for preset in sorted({row.method.preset for row in rows}):
-        peers = [row for row in rows if row.method.preset == preset]
+    for preset in sorted({row.method.preset for row in board.rows}):
+        peers = [row for row in board.rows if row.method.preset == preset]
         for setting in SETTINGS:
             ranked = ranking(peers, setting, _METRIC)
             if ranked is not None:
-                figure = rank_figure(ranked, named, setting, f"{key}-ranks-{preset}-{setting}")
+                figure = rank_figure(ranked, board, setting, f"{key}-ranks-{preset}-{setting}")
                 found.append((_caption(ranked, setting, preset), figure))
     return found
 

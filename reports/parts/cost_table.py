@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from reports.parts.metric_tables import badges
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
-from reports.text.sentences import Labels, label_of
 from results.analyses.costs import Cost, cost_of
+from results.leaderboard import Leaderboard
 from results.rows.cell import BLANK
-from results.rows.row import SETTINGS, Row
+from results.rows.row import SETTINGS
 
 _GROUPS: tuple[tuple[str, str], ...] = (
     (
@@ -24,8 +24,9 @@ _GROUPS: tuple[tuple[str, str], ...] = (
 )
 
 
-def cost_table(rows: Sequence[Row], named: Labels, key: str) -> TableView:
-    """Cost of every row, unified and separate side by side."""
+def cost_table(board: Leaderboard, key: str) -> TableView:
+    """Cost of every row of one table, unified and separate side by side."""
+    rows = board.rows
     settings = [setting for setting in SETTINGS if any(row.runs(setting) for row in rows)]
     costs = {(row.row_id, setting): cost_of(row, setting) for row in rows for setting in settings}
     detectors = len(rows[0].dataset.set_categories)
@@ -45,7 +46,7 @@ def cost_table(rows: Sequence[Row], named: Labels, key: str) -> TableView:
         columns=tuple(ColumnView(setting, titles[setting]) for _ in _GROUPS for setting in settings),
         rows=tuple(
             RowView(
-                name=label_of(row, named),
+                name=board.label(row),
                 cells=tuple(make(costs[row.row_id, setting]) for make in _CELLS for setting in settings),
                 badges=badges(row)[:1],
             )

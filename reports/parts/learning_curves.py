@@ -10,11 +10,12 @@ from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, 
 from reports.text.learning_order import in_order
 from reports.text.learning_story import Told, background, loss_share, percent, told
 from results.analyses.learning_curves import LearningCurves, Series, learning_curves
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import AUROCS
 from results.records.record import Setting
 from results.rows.cell import BLANK
 from results.rows.labels import labels_among
-from results.rows.row import SETTINGS, Row
+from results.rows.row import SETTINGS
 
 _METRIC_COLUMNS = (
     ("peak", "the largest value on test images along the training, and at which step; nothing is chosen by it"),
@@ -42,9 +43,9 @@ class LearningPart:
     common: str
 
 
-def learning_part(rows: Sequence[Row], key: str) -> LearningPart | None:
-    """The part for rows of one table; None where no run recorded a curve."""
-    shown = [row for row in rows if any(record.learning_curve for record in row.records)]
+def learning_part(board: Leaderboard, key: str) -> LearningPart | None:
+    """The part of one table, levels of studies included; None where no run recorded a curve."""
+    shown = [row for row in board.all_rows if any(record.learning_curve for record in row.records)]
     if not shown:
         return None
     named, common = labels_among(shown)

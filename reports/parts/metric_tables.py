@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
-from reports.text.sentences import Labels, budget, label_of, routed, undertrained
+from reports.text.sentences import budget, routed, undertrained
 from results.analyses.comparison import tied_with
 from results.analyses.row_remarks import shortfalls
-from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, METRICS
+from results.leaderboard import Leaderboard
+from results.metrics.catalogue import METRICS
 from results.records.store import Store, portable
 from results.reported.numbers import Reported, matches, reported
 from results.rows.cell import Cell, number
 from results.rows.labels import backbone_text, table_key
 from results.rows.row import SETTINGS, Row
-from results.tables.headline import GROUPS, Group, cell_of
+from results.tables.headline import GROUPS, Group, Headline, further, headline
 
 COLUMN_TITLES = {
     "unified": "one detector for all categories; mean over categories, ± over seeds",
@@ -43,16 +44,14 @@ def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
     return ("unified",) if any(row.runs("unified") for row in rows) else ("separate",)
 
 
-def headline_table(store: Store, rows: Sequence[Row], named: Labels, key: str) -> TableView:
-    """Methods by rows with all their badges; unified, separate and delta, published means below."""
-    caption = f"{rows[0].dataset.title}: headline metrics"
-    return _metric_table(store, rows, named, HEADLINE, f"{key}-headline", caption, full=True)
+def headline_table(store: Store, board: Leaderboard, key: str) -> TableView:
+    """The rows of one table with all their badges; unified, separate and delta, published means below."""
+    return _table(headline(store, board), f"{key}-headline", "headline metrics", full=True)
 
 
-def further_table(store: Store, rows: Sequence[Row], named: Labels, key: str) -> TableView:
+def further_table(store: Store, board: Leaderboard, key: str) -> TableView:
     """As the headline table, for the metrics that are not in it; rows in short."""
-    caption = f"{rows[0].dataset.title}: further metrics"
-    return _metric_table(store, rows, named, FURTHER, f"{key}-further", caption, full=False)
+    return _table(further(store, board), f"{key}-further", "further metrics", full=False)
 
 
 def badges(row: Row) -> tuple[Badge, ...]:
@@ -115,29 +114,22 @@ def _ties(rows: Sequence[Row], marked: dict[str, str], group: Group, metric: str
     return found
 
 
-def _metric_table(
-    store: Store,
-    rows: Sequence[Row],
-    named: Labels,
-    metrics: Sequence[str],
-    key: str,
-    caption: str,
-    full: bool,
-) -> TableView:
+def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
+    rows = [line.row for line in found.rows]
     groups = groups_of(rows)
     published = full and matches(rows[0].dataset.name, rows[0].dataset.set_categories)
     columns = []
-    lines: dict[str, list[CellView]] = {row.row_id: [] for row in rows}
-    for metric in metrics:
+    views: dict[str, list[CellView]] = {row.row_id: [] for row in rows}
+    for column in found.columns:
         for group in groups:
-            cells = {row.row_id: cell_of(store, row, group, metric) for row in rows}
+            cells = {line.row.row_id: line.cells[column.name, group] for line in found.rows}
             marked = marks(rows, lambda row, cells=cells: cells[row.row_id])  # type: ignore[misc]
-            marked |= _ties(rows, marked, group, metric)
-            start = "descending" if metric == "I-AUROC" and group == groups[0] else "none"
-            columns.append(ColumnView(COLUMN_LABELS[group], f"{metric}, {COLUMN_TITLES[group]}", start))
+            marked |= _ties(rows, marked, group, column.name)
+            start = "descending" if column.name == "I-AUROC" and group == groups[0] else "none"
+            columns.append(ColumnView(COLUMN_LABELS[group], f"{column.name}, {COLUMN_TITLES[group]}", start))
             for row in rows:
-                below = _published(row, group, metric) if published and group != "delta" else ("", "")
-                lines[row.row_id].append(
+                below = _published(row, group, column.name) if published and group != "delta" else ("", "")
+                views[row.row_id].append(
                     number_cell(
                         cells[row.row_id],
                         signed=group == "delta",
@@ -147,14 +139,14 @@ def _metric_table(
                 )
     return TableView(
         key=key,
-        caption=caption,
+        caption=f"{rows[0].dataset.title}: {caption}",
         corner="Method",
-        groups=tuple(GroupView(metric, len(groups), DEFINITIONS[metric]) for metric in metrics),
+        groups=tuple(GroupView(column.name, len(groups), column.meaning) for column in found.columns),
         columns=tuple(columns),
         rows=tuple(
             RowView(
-                name=label_of(row, named),
-                cells=tuple(lines[row.row_id]),
+                name=line.method,
+                cells=tuple(views[row.row_id]),
                 badges=badges(row) if full else badges(row)[:1],
                 details=tuple(text for text in (row.method.sizes, budget(row), routed(row)) if text and full),
                 href=f"{method_file(row.method.name)}#{row_key(row)}",
@@ -164,11 +156,12 @@ def _metric_table(
                     ("category", "told (class-aware)" if row.method.class_aware else "not told"),
                 ),
             )
-            for row in rows
+            for line in found.rows
+            for row in [line.row]
         ),
         ranked=True,
         filter_label="Filter methods",
-        spreads=any(cell.spread for cells in lines.values() for cell in cells),
+        spreads=any(cell.spread for cells in views.values() for cell in cells),
     )
 
 

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
-from reports.text.sentences import Labels, label_of
+from results.leaderboard import Leaderboard
 from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.rows.row import Row
 from results.tables.paper import Pair, PaperLine, paper_lines
 
 
-def paper_tables(rows: Sequence[Row], named: Labels, key: str) -> tuple[TableView, ...]:
+def paper_tables(board: Leaderboard, key: str) -> tuple[TableView, ...]:
     """One table per headline metric; none where no row has run in both settings.
 
     Args:
-        rows: Of one table.
-        named: Their labels.
+        board: The leaderboard of one table.
         key: Of the section.
     """
-    shown = [row for row in rows if row.runs("unified") and row.runs("separate")]
+    shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
     if not shown:
         return ()
     several_presets = len({row.method.preset for row in shown}) > 1
-    heads = [label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "") for row in shown]
+    heads = [board.label(row) + (f" [{row.method.preset}]" if several_presets else "") for row in shown]
     return tuple(_table(shown, heads, metric, f"{key}-{metric}-paper") for metric in HEADLINE)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reports.text.sentences import Labels, label_of
 from results.leaderboard import Leaderboard
 from results.records.record import RunRecord
-from results.rows.labels import shown
+from results.rows.labels import labels, shown, table_key
 from results.rows.row import SETTINGS, Row
 
 _COMMANDS = 3
@@ -43,8 +42,8 @@ class LeftOut:
     records: int
 
 
-def provenance(row: Row, named: Labels) -> Provenance:
-    """Where one row's numbers come from."""
+def provenance(row: Row, label: str) -> Provenance:
+    """Where the numbers of a row come from; ``label`` is what the leaderboard calls it."""
     records = row.records
     origins = [record.provenance for record in records]
     commits = [f"{o.git_commit[:12]}{' with uncommitted changes' if o.git_dirty else ''}" for o in origins]
@@ -84,7 +83,7 @@ def provenance(row: Row, named: Labels) -> Provenance:
     commands = tuple(dict.fromkeys(o.command for o in origins))
     more = (f"and {len(commands) - _COMMANDS} more",) if len(commands) > _COMMANDS else ()
     count = len(row.dataset.set_categories)
-    title = f"{row.dataset.title} ({count} {'category' if count == 1 else 'categories'}): {label_of(row, named)}"
+    title = f"{row.dataset.title} ({count} {'category' if count == 1 else 'categories'}): {label}"
     return Provenance(f"{title}, {row.method.preset}", tuple(f for f in facts if f[1]), commands[:_COMMANDS] + more)
 
 
@@ -116,11 +115,13 @@ def left_out(board: Leaderboard) -> list[LeftOut]:
     return [LeftOut(method, reason, count) for (method, reason), count in counts.items()]
 
 
-def protocols(rows: Sequence[Row], named: Labels) -> list[tuple[dict, list[str]]]:
-    """Every protocol in use with the rows that it scored."""
+def protocols(board: Leaderboard) -> list[tuple[dict, list[str]]]:
+    """Every protocol in use with the rows that it scored, levels of studies included."""
+    rows = board.all_rows
+    names = labels(rows)
     found: list[tuple[dict, list[str]]] = []
     for row in rows:
-        name = f"{row.dataset.title}: {label_of(row, named)} [{row.method.preset}]"
+        name = f"{row.dataset.title}: {names[(*table_key(row), row.row_id)]} [{row.method.preset}]"
         for protocol, users in found:
             if protocol == row.protocol:
                 users.append(name)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from results.analyses.costs import cost_of
 from results.analyses.row_remarks import Shortfall, routing, shortfalls
+from results.leaderboard import Leaderboard
 from results.rows.cell import Cell, number
-from results.rows.labels import table_key
 from results.rows.row import SETTINGS, Row
 
-Labels = Mapping[tuple[str, str, str], str]
 _NAMED = 6
 """Up to so many methods are all named in the answer; of more, the largest and the smallest loss."""
 
 
-def label_of(row: Row, named: Labels) -> str:
-    """The row's label."""
-    return named[(*table_key(row), row.row_id)]
-
-
-def answer(rows: Sequence[Row], named: Labels) -> str:
+def answer(board: Leaderboard) -> str:
     """How much one detector for all categories loses: one sentence, largest loss first.
 
     Speaks of complete rows only, and of untrained backbones only where there is nothing else.
+
+    Args:
+        board: The leaderboard of one table.
     """
+    rows = board.rows
     categories = len(rows[0].dataset.set_categories)
     several_presets = len({row.method.preset for row in rows}) > 1
 
     def name(row: Row) -> str:
-        return label_of(row, named) + (f" [{row.method.preset}]" if several_presets else "")
+        return board.label(row) + (f" [{row.method.preset}]" if several_presets else "")
 
     finished = [row for row in rows if row.delta("I-AUROC").mean is not None]
     trained = [row for row in finished if row.backbone.weights != "random"] or finished

@@ -7,19 +7,16 @@ and n unrounded in columns of their own, so that a program can read them.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from itertools import groupby
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from results.errors import ResultsError
+from results.leaderboard import Leaderboard, leaderboard_of
 from results.metrics.catalogue import RECORDED_METRICS
 from results.records.store import Store
 from results.rows.cell import BLANK, MINUS, Cell
-from results.rows.labels import labels, table_key
-from results.rows.row import Row
-from results.tables.headline import GROUPS, HeadlineRow, cell_of, headline, rows_or_all
+from results.tables.headline import GROUPS, cell_of, headline
 from results.tables.paper import paper_lines
 from results.tables.tidy import tidy
 
@@ -32,7 +29,7 @@ def table(
     output: Format = "md",
     kind: Kind = "headline",
     metric: str = "I-AUROC",
-    rows: Iterable[Row] | None = None,
+    board: Leaderboard | None = None,
 ) -> bytes:
     """A table of all current records, ready to be printed or written to a file.
 
@@ -42,7 +39,7 @@ def table(
         kind: ``headline`` (one line per row), ``categories`` (one line per row and category), or ``paper``: a line per
             category, a column per row and ``unified / separate`` in a cell, as the papers print it (md and latex).
         metric: The metric of the ``categories`` and ``paper`` tables.
-        rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
+        board: The leaderboard, if it is known already; otherwise that of the store.
 
     Returns:
         UTF-8 text, or Parquet bytes.
@@ -60,10 +57,10 @@ def table(
         buffer = io.BytesIO()
         tidy(store.records()).to_parquet(buffer, index=False)
         return buffer.getvalue()
-    chosen = rows_or_all(store, rows)
+    board = board or leaderboard_of(store)
     if kind == "paper":
-        return _paper(chosen, output, metric).encode()
-    lines = _headline_lines(store, chosen) if kind == "headline" else _category_lines(store, chosen, metric)
+        return _paper(board, output, metric).encode()
+    lines = _headline_lines(store, board) if kind == "headline" else _category_lines(store, board, metric)
     if output == "csv":
         return pd.DataFrame([names | _numbers(cells) for names, cells in lines]).to_csv(index=False).encode()
     printed = pd.DataFrame(
@@ -78,53 +75,33 @@ def table(
 _Line = tuple[dict[str, Any], dict[str, Cell]]
 
 
-def _names(row: HeadlineRow) -> dict[str, Any]:
-    return {
-        "dataset": row.dataset,
-        "categories": row.categories,
-        "method": row.method,
-        "preset": row.preset,
-        "backbone": row.backbone,
-        "remarks": "; ".join(row.badges),
-        "seeds": row.seeds,
-        "runs": row.runs,
-    }
-
-
-def _headline_lines(store: Store, rows: list[Row]) -> list[_Line]:
+def _headline_lines(store: Store, board: Leaderboard) -> list[_Line]:
     return [
-        (_names(row), {f"{metric} {group}": cell for (metric, group), cell in row.cells.items()})
-        for row in headline(store, rows=rows)
+        (line.facts, {f"{name} {group}": cell for (name, group), cell in line.cells.items()})
+        for line in headline(store, board).rows
     ]
 
 
-def _category_lines(store: Store, rows: list[Row], metric: str) -> list[_Line]:
-    named = labels(rows)
+def _category_lines(store: Store, board: Leaderboard, metric: str) -> list[_Line]:
     lines: list[_Line] = []
-    for row in rows:
-        names = {
-            "dataset": row.dataset.title,
-            "method": named[(*table_key(row), row.row_id)],
-            "preset": row.method.preset,
-        }
+    for row in board.rows:
+        names = {"dataset": row.dataset.title, "method": board.label(row), "preset": row.method.preset}
         for category in (*row.dataset.set_categories, None):
             cells = {f"{metric} {group}": cell_of(store, row, group, metric, category) for group in GROUPS}
             lines.append((names | {"category": category or "mean"}, cells))
     return lines
 
 
-def _paper(rows: list[Row], output: Format, metric: str) -> str:
+def _paper(board: Leaderboard, output: Format, metric: str) -> str:
     """The paper's layout, a table for each dataset and set of categories under its title."""
     if metric not in RECORDED_METRICS:
         raise ResultsError(f"unknown metric '{metric}': use one of {', '.join(RECORDED_METRICS)}")
-    named = labels(rows)
     parts = []
-    for _, group in groupby(rows, key=table_key):
-        members = list(group)
-        title = f"{members[0].dataset.title}: {metric} in percent, unified / separate, mean over seeds"
-        heads = [f"{named[(*table_key(row), row.row_id)]} [{row.method.preset}]" for row in members]
+    for part in board.tables():
+        title = f"{part.rows[0].dataset.title}: {metric} in percent, unified / separate, mean over seeds"
+        heads = [f"{part.label(row)} [{row.method.preset}]" for row in part.rows]
         frame = pd.DataFrame(
-            [[line.name, *(pair.text for pair in line.pairs)] for line in paper_lines(members, metric)],
+            [[line.name, *(pair.text for pair in line.pairs)] for line in paper_lines(part.rows, metric)],
             columns=["category", *heads],
         )
         parts.append(f"### {title}\n\n{_markdown(frame)}" if output == "md" else f"% {title}\n{_latex(frame)}")

@@ -1,18 +1,19 @@
-"""The headline table: one line per row of the leaderboard, with both settings and their difference."""
+"""The headline table: a line per row of the leaderboard, with both settings and their difference in every column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from results.analyses.pooled import pooled_cell, pooled_delta
 from results.errors import ResultsError
-from results.leaderboard import board_rows, ordered
-from results.metrics.catalogue import HEADLINE, POOLED, POOLED_METRICS, RECORDED_METRICS
+from results.leaderboard import Leaderboard, leaderboard_of
+from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, POOLED, POOLED_METRICS, RECORDED_METRICS
 from results.records.store import Store
 from results.rows.cell import Cell
-from results.rows.labels import backbone_text, labels, table_key
+from results.rows.labels import backbone_text
 from results.rows.row import SETTINGS, Row
 
 Group = Literal["unified", "separate", "delta"]
@@ -20,45 +21,81 @@ GROUPS: tuple[Group, ...] = ("unified", "separate", "delta")
 
 
 @dataclass(frozen=True)
-class HeadlineRow:
-    """One leaderboard row as plain values, for printing.
+class Column:
+    """A column of the headline table; it has a number for each group.
 
     Attributes:
-        dataset: Title of the dataset.
-        categories: Number of categories of the set.
-        set_id: Short id of the set of categories.
-        method: Title of the method with what sets the row apart.
-        preset: ``quick`` or ``paper``.
-        backbone: Backbone and the kind of its weights; empty for methods without one.
-        badges: Remarks that must stand on the row.
-        seeds: Number of seeds.
-        runs: Finished and expected runs of the settings that it has run in, e.g. ``35/36``.
-        cells: By (metric, ``unified`` | ``separate`` | ``delta``).
+        name: Its heading, e.g. ``I-AUROC``.
+        meaning: What the number is; the site shows it at the heading.
+        cell: The number of a row in ``unified``, ``separate`` or ``delta``.
     """
 
-    dataset: str
-    categories: int
-    set_id: str
+    name: str
+    meaning: str
+    cell: Callable[[Store, Row, Group], Cell]
+
+
+@dataclass(frozen=True)
+class HeadlineRow:
+    """A row of the leaderboard with its numbers.
+
+    Attributes:
+        row: The row.
+        method: Its label: the title of the method with what sets the row apart.
+        cells: By (name of the column, group).
+    """
+
+    row: Row
     method: str
-    preset: str
-    backbone: str
-    badges: tuple[str, ...]
-    seeds: int
-    runs: str
-    cells: dict[tuple[str, str], Cell]
+    cells: dict[tuple[str, Group], Cell]
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What tables say of a row beside its numbers, by heading."""
+        row = self.row
+        begun = [setting for setting in SETTINGS if row.runs(setting)]  # some datasets know one setting only
+        have = sum(row.finished_runs(setting) for setting in begun)
+        return {
+            "dataset": row.dataset.title,
+            "categories": len(row.dataset.set_categories),
+            "method": self.method,
+            "preset": row.method.preset,
+            "backbone": backbone_text(row),
+            "remarks": "; ".join(row.badges),
+            "seeds": len(row.seeds),
+            "runs": f"{have}/{sum(row.expected_runs(setting) for setting in begun)}",
+        }
 
 
-def headline(store: Store, metrics: Iterable[str] = HEADLINE, rows: Iterable[Row] | None = None) -> list[HeadlineRow]:
-    """The headline table: unified, separate and delta of each metric, in the order of ``ordered``.
+@dataclass(frozen=True)
+class Headline:
+    """The table: its columns, and its rows in the order of the leaderboard."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[HeadlineRow, ...]
+
+
+def headline(store: Store, board: Leaderboard | None = None) -> Headline:
+    """The headline table.
 
     Args:
         store: The records.
-        metrics: Names of metrics; ``I-AUROC (pooled)`` for the pooled one.
-        rows: Rows of the store, if they are read already; otherwise those of the leaderboard, no levels of studies.
+        board: The leaderboard, if it is known already; otherwise that of the store.
     """
-    chosen = rows_or_all(store, rows)
-    named = labels(chosen)
-    return [_headline_row(store, row, named[(*table_key(row), row.row_id)], tuple(metrics)) for row in chosen]
+    return _table(store, board or leaderboard_of(store), COLUMNS)
+
+
+def further(store: Store, board: Leaderboard) -> Headline:
+    """The same rows with the columns of the further metrics, which only the site shows."""
+    return _table(store, board, FURTHER_COLUMNS)
+
+
+def _table(store: Store, board: Leaderboard, columns: tuple[Column, ...]) -> Headline:
+    lines = []
+    for row in board.rows:
+        cells = {(column.name, group): column.cell(store, row, group) for column in columns for group in GROUPS}
+        lines.append(HeadlineRow(row, board.label(row), cells))
+    return Headline(columns, tuple(lines))
 
 
 def cell_of(store: Store, row: Row, group: Group, metric: str, category: str | None = None) -> Cell:
@@ -84,24 +121,11 @@ def cell_of(store: Store, row: Row, group: Group, metric: str, category: str | N
     return row.cell(group, metric) if category is None else row.category_cell(group, metric, category)
 
 
-def _headline_row(store: Store, row: Row, label: str, metrics: tuple[str, ...]) -> HeadlineRow:
-    begun = [setting for setting in SETTINGS if row.runs(setting)]  # some datasets know one setting only
-    have = sum(row.finished_runs(setting) for setting in begun)
-    expected = sum(row.expected_runs(setting) for setting in begun)
-    return HeadlineRow(
-        dataset=row.dataset.title,
-        categories=len(row.dataset.set_categories),
-        set_id=row.dataset.set_id,
-        method=label,
-        preset=row.method.preset,
-        backbone=backbone_text(row),
-        badges=row.badges,
-        seeds=len(row.seeds),
-        runs=f"{have}/{expected}",
-        cells={(metric, group): cell_of(store, row, group, metric) for metric in metrics for group in GROUPS},
-    )
+def _metric(name: str) -> Column:
+    return Column(name, DEFINITIONS[name], partial(cell_of, metric=name))
 
 
-def rows_or_all(store: Store, rows: Iterable[Row] | None) -> list[Row]:
-    """The given rows in the order of the tables; None means all rows of the leaderboard."""
-    return ordered(board_rows(store) if rows is None else rows)
+COLUMNS = tuple(map(_metric, HEADLINE))
+"""The columns of the headline table, everywhere: on the site, in files and in the terminal."""
+FURTHER_COLUMNS = tuple(map(_metric, FURTHER))
+"""The columns of the site's table of further metrics."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from results.leaderboard import leaderboard
+from results.leaderboard import current_rows
 from results.metrics.catalogue import RECORDED_METRICS
 from results.records.record import RunRecord
 from results.records.store import Store
@@ -70,7 +70,7 @@ def open_store(roots: Sequence[Path | str] | None = None) -> Store:
 def tidy(records: Iterable[RunRecord]) -> pd.DataFrame:
     """The tidy frame of some records, sorted; see ``load``."""
     everything = list(records)
-    left_out = {id(record): reason for record, reason in leaderboard(everything).left_out}
+    left_out = {id(record): reason for record, reason in current_rows(everything)[1]}
     rows: list[dict[str, Any]] = []
     for record in everything:
         shared = _shared(record) | {"left_out": left_out.get(id(record), "")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from results.leaderboard import board_rows, leaderboard, split_levels
+from results.leaderboard import leaderboard, leaderboard_of
 from results.records.store import Store
 from results.studies.study import shipped_studies
 from tests.support.records import make_record, make_row
@@ -22,24 +22,35 @@ def queries(rows) -> list[str]:
 
 
 def test_levels_of_a_study_leave_the_leaderboard_and_its_base_stays():
-    rows = leaderboard([*uniad("all", both=True), *uniad("none"), *uniad("first"), *make_row(method="other")]).rows
-    board, levels = split_levels(rows, shipped_studies().values())
-    assert [row.method.name for row in board] == ["other", "uniad"]
-    assert queries(levels) == ["first", "none"]
-    assert len(split_levels(rows, [])[0]) == 4
+    records = [*uniad("all", both=True), *uniad("none"), *uniad("first"), *make_row(method="other")]
+    board = leaderboard(records, shipped_studies().values())
+    assert [row.method.name for row in board.rows] == ["other", "uniad"]
+    assert sorted(queries(board.levels)) == ["first", "none"]
+    assert [one.study.name for one in board.ablations] == ["uniad-query"]
+    assert len(leaderboard(records).rows) == 4
 
 
 def test_what_ran_in_both_settings_or_belongs_to_no_study_that_is_shown_stays():
-    rows = leaderboard([*uniad("all", both=True), *uniad("none", both=True)]).rows
-    assert len(split_levels(rows, shipped_studies().values())[0]) == 2
-    alone = leaderboard(uniad("none")).rows  # one level makes no study
-    assert len(split_levels(alone, shipped_studies().values())[0]) == 1
-    other = leaderboard([*uniad("all", both=True), *uniad("none", steps=500)]).rows  # no base of its own budget
-    assert len(split_levels(other, shipped_studies().values())[0]) == 2
+    def shown(records) -> int:
+        return len(leaderboard(records, shipped_studies().values()).rows)
+
+    assert shown([*uniad("all", both=True), *uniad("none", both=True)]) == 2
+    assert shown(uniad("none")) == 1  # one level makes no study
+    assert shown([*uniad("all", both=True), *uniad("none", steps=500)]) == 2  # no base of its own budget
 
 
 def test_a_store_gives_the_same(tmp_path):
     store = Store(tmp_path)
     for record in [*uniad("all", both=True), *uniad("none"), *uniad("first")]:
         store.write(record)
-    assert queries(board_rows(store)) == ["all"]
+    assert queries(leaderboard_of(store).rows) == ["all"]
+
+
+def test_rows_are_parted_into_tables_and_keep_their_labels():
+    wide = make_row(method="uniad", value=0.8, overrides={"width": 256})
+    board = leaderboard([*make_row(method="uniad"), *wide, *make_row(dataset="other"), make_record(version=0)])
+    tables = board.tables()
+    assert [[row.dataset.name for row in table.rows] for table in tables] == [["other"], ["toy", "toy"]]
+    assert [len(table.left_out) for table in tables] == [0, 1]
+    assert [board.label(row) for row in board.rows] == [table.label(row) for table in tables for row in table.rows]
+    assert "width=256" in board.label(board.rows[-1])

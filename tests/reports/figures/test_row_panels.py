@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from reports.figures.cost import cost_figure
 from reports.figures.svg import STYLE, svg_element
 from results.leaderboard import leaderboard
-from results.rows.labels import labels
 from tests.support.records import make_row
 
 
@@ -26,16 +25,15 @@ def test_numbers_on_an_axis_keep_their_digits():
     assert not re.search(r' d="[^"]*\d\.\d{3}', svg)  # paths are short
 
 
-def rows_of(*methods: str, **more):
+def board_of(*methods: str, **more):
     return leaderboard(
         [record for k, method in enumerate(methods) for record in make_row(method=method, value=0.9 - k / 10, **more)]
-    ).rows
+    )
 
 
 @pytest.mark.parametrize(("jobs", "timed"), [(1, True), (2, False)])
 def test_times_that_were_measured_beside_other_runs_are_not_drawn(jobs, timed):
-    rows = rows_of("one", "two", jobs=jobs)
-    svg = cost_figure(rows, labels(rows), "key")
+    svg = cost_figure(board_of("one", "two", jobs=jobs), "key")
     assert "fitted state of all detectors (MB)" in svg
     assert ("training time" in svg) == timed
     assert "1  One" in svg
@@ -43,5 +41,4 @@ def test_times_that_were_measured_beside_other_runs_are_not_drawn(jobs, timed):
 
 
 def test_one_row_makes_no_figure_of_costs():
-    rows = rows_of("one")
-    assert cost_figure(rows, labels(rows), "key") == ""
+    assert cost_figure(board_of("one"), "key") == ""

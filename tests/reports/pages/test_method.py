@@ -15,7 +15,6 @@ from results.records.method_card import MethodCard, keep_card
 from results.records.record import FailureEntry
 from results.records.store import Store
 from results.reported.numbers import reported, reported_categories
-from results.rows.labels import labels
 from tests.support.records import make_record, make_row, make_scores
 
 CARD = MethodCard(
@@ -33,8 +32,7 @@ CARD = MethodCard(
 
 
 def pages_of(records, cards=None, store=None):
-    rows = leaderboard(records).rows
-    return method_pages(store or Store(Path("nothing")), rows, labels(rows), cards or {})
+    return method_pages(store or Store(Path("nothing")), leaderboard(records), cards or {})
 
 
 def test_measured_stands_beside_published_with_the_difference_and_its_source():

@@ -42,7 +42,7 @@ SAME = ({"query": "first"}, (0.91, 0.90, 0.905))
 
 
 def page_of(name, made):
-    (page,) = study_pages([find_study(name)], leaderboard(made).rows)
+    (page,) = study_pages(leaderboard(made, [find_study(name)]).ablations)
     return page
 
 

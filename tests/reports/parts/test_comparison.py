@@ -6,7 +6,6 @@ import pytest
 
 from reports.parts.comparison import comparison_part
 from results.leaderboard import leaderboard
-from results.rows.labels import labels
 from tests.support.records import make_record
 
 CATEGORIES = tuple("abcdefgh")
@@ -21,8 +20,7 @@ def part_of(shifts: dict[str, float], categories=CATEGORIES, **more):
         unified = {c: v - shift - 0.001 * k for k, (c, v) in enumerate(values.items())}
         made.append(make_record(setting="unified", values=unified, **shared))
         made += [make_record(setting="separate", category=c, value=v, **shared) for c, v in values.items()]
-    rows = leaderboard(made).rows
-    return comparison_part(rows, labels(rows), "toy")
+    return comparison_part(leaderboard(made), "toy")
 
 
 def test_a_loss_in_every_category_is_marked_and_its_interval_stands_beside():
@@ -59,12 +57,10 @@ def test_a_ranking_over_different_backbones_says_so(backbone):
         )
         for k in range(3)
     ]
-    rows = leaderboard(made).rows
-    part = comparison_part(rows, labels(rows), "toy")
+    part = comparison_part(leaderboard(made), "toy")
     assert part.table is None  # nothing has run in both settings
     assert ("different backbones" in part.figures[0][0]) == (backbone == "resnet50")
 
 
 def test_nothing_to_test_makes_no_part():
-    rows = leaderboard([make_record(set_categories=CATEGORIES)]).rows
-    assert comparison_part(rows, labels(rows), "toy") is None
+    assert comparison_part(leaderboard([make_record(set_categories=CATEGORIES)]), "toy") is None

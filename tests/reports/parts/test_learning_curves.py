@@ -30,7 +30,7 @@ def record(method, curve, seed=0, pixel=None, epochs_per_point=100, **more):
 
 
 def part_of(*records):
-    return learning_part(leaderboard(records).rows, "key")
+    return learning_part(leaderboard(records), "key")
 
 
 def said(part):
@@ -214,7 +214,7 @@ def test_a_page_without_curves_has_no_such_part(tmp_path):
         store.write(each)
     html = build(store, tmp_path / "site").read_text(encoding="utf-8")
     assert "Learning curves" not in html
-    assert learning_part(leaderboard(store.records()).rows, "key") is None
+    assert learning_part(leaderboard(store.records()), "key") is None
 
 
 def test_separate_curves_and_many_rows_get_figures_of_their_own():

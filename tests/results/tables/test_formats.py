@@ -333,7 +333,7 @@ def test_headline_is_sorted_with_blanks_last(tmp_path):
         for record in make_row(method=method, value=value, seeds=(0,)):
             store.write(record)
     store.write(make_record(method="broken", failed=True))
-    assert [row.method for row in headline(store)] == ["High", "Low", "Broken"]
+    assert [row.method for row in headline(store).rows] == ["High", "Low", "Broken"]
 
 
 def test_a_table_of_nothing_is_empty_text(tmp_path):

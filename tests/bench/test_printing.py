@@ -1,0 +1,30 @@
+"""The headline table is one: a column that is added to it appears in files, in the terminal and on the site."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from bench.printing import print_headline
+from reports.parts.metric_tables import headline_table
+from results.leaderboard import leaderboard_of
+from results.records.store import Store
+from results.tables.formats import table
+from results.tables.headline import Column, cell_of
+from tests.support.records import make_row
+
+
+def test_a_column_of_the_headline_table_appears_everywhere(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    for record in make_row(seeds=(0,)):
+        store.write(record)
+    bolt = Column("bolt", "I-AUROC of one category", lambda *where: cell_of(*where, "I-AUROC", "bolt"))
+    monkeypatch.setattr("results.tables.headline.COLUMNS", (bolt,))
+    for output in ("md", "latex", "csv"):
+        assert "bolt unified" in table(store, output).decode(), output
+    terminal = io.StringIO()
+    print_headline(Console(file=terminal, width=100), store)
+    assert "3 categories: bolt (%" in terminal.getvalue()
+    view = headline_table(store, leaderboard_of(store), "key")
+    assert [(group.label, group.title) for group in view.groups] == [("bolt", "I-AUROC of one category")]
