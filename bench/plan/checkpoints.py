@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from bench.errors import OptionError
 from bench.plan.configuration import parse_overrides, typed_overrides
 from bench.plan.weights_and_textures import weights_of
 from datasets.errors import unknown_name
 from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding
-from methods.checkpoints.checkpoint import Checkpoint, method_of, open_checkpoint
-from methods.registry import find_detector
+from methods.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from methods.detector import Detector
 
 PRESET = "checkpoint"
 """What stands in a record in place of a preset: nothing is known of the training."""
@@ -31,17 +31,16 @@ def read_checkpoint_file(
         assignments: ``method.field=value``.
 
     Raises:
-        OptionError: For several methods, or none where one is needed.
-        UniBoardError: If the file can't be used.
+        OptionError: For several methods.
+        UniBoardError: If the file can't be used, or its method has to be named.
     """
     if len(methods) > 1:
         raise OptionError(f"A checkpoint holds one method; {', '.join(methods)} are {len(methods)}.")
-    method = methods[0] if methods else method_of(file)
-    if not method:
-        raise OptionError(f"{file}: not a file of this project. Name its method: uniad, hvq_trans or rlr.")
-    cls = find_detector(method)
-    texts = parse_overrides(list(assignments), [method]).get(method, {})
-    return open_checkpoint(file, method, categories, typed_overrides(cls, texts))
+
+    def changes(cls: type[Detector]) -> dict[str, Any]:
+        return typed_overrides(cls, parse_overrides(list(assignments), [cls.info.name]).get(cls.info.name, {}))
+
+    return open_checkpoint(file, methods[0] if methods else "", categories, changes)
 
 
 def backbone_choice(

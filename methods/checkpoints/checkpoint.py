@@ -8,14 +8,14 @@ shapes of a published file.
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from datasets.errors import UniBoardError, unknown_name
@@ -23,7 +23,7 @@ from datasets.samples.fingerprint import file_digest
 from methods.backbones.backbone import AnyBackbone
 from methods.backbones.choice import Padding, WeightsKind
 from methods.backbones.native_padding import has_native_padding
-from methods.checkpoints.released import complete_state, read_checkpoint, sizes_of
+from methods.checkpoints.released import READABLE, complete_state, read_checkpoint, sizes_of
 from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Detector
 from methods.errors import CheckpointError
@@ -31,6 +31,8 @@ from methods.feature_spec import FeatureLayout
 from methods.features.batch import layout_of
 from methods.registry import find_detector
 
+Changes = Callable[[type[Detector]], Mapping[str, Any]]
+"""The fields of a detector's configuration that the user gives, as typed values by name."""
 PUBLISHED_WITH_NATIVE_PADDING = ("uniad", "hvq_trans")
 
 
@@ -148,42 +150,50 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -
     description = {
         "method": detector.info.name,
         "version": detector.info.version,
-        "config": {name: _plain(value) for name, value in vars(detector.config).items()},
-        "layout": {name: _plain(value) for name, value in vars(layout).items() if name != "backbone"},
+        "config": vars(detector.config),
+        "layout": {name: value for name, value in vars(layout).items() if name != "backbone"},
         "backbone": dict(backbone),
     }
     save_state(detector.state(), file, description)
 
 
+def no_changes(cls: type[Detector]) -> Mapping[str, Any]:
+    """The configuration as the file has it."""
+    return {}
+
+
 def open_checkpoint(
-    file: Path, method: str = "", categories: tuple[str, ...] = (), changes: Mapping[str, Any] | None = None
+    file: Path, method: str = "", categories: tuple[str, ...] = (), changes: Changes = no_changes
 ) -> Checkpoint:
-    """Look at a file of a fitted detector.
+    """Open a file of a fitted detector: its method, configuration, feature layout and backbone.
 
     Args:
         file: Of this project (safetensors) or as its authors published it.
         method: Needed for a published one; of an own one it must be the method that the header names.
         categories: Names of a published class-aware detector's categories, in its order.
-        changes: Fields of the configuration that are given; of an own file only test-time options may be.
+        changes: Fields of the configuration that are given, once the file has told the detector's class; of an own
+            file only test-time options may be.
 
     Raises:
         CheckpointError: If it is neither, or does not fit what is asked of it.
         UnknownNameError: If its method is not known here.
     """
-    given = dict(changes or {})
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file.")
     if _is_safetensors(file):
-        return _open_own(file, method, categories, given)
+        return _open_own(file, method, categories, changes)
     if not method:
-        raise CheckpointError(f"{file}: not a file of this project; name the method of a published checkpoint.")
+        raise CheckpointError(
+            f"{file}: not a file of this project; name the method of a published checkpoint: {' or '.join(READABLE)}."
+        )
     cls = find_detector(method)
+    given = dict(changes(cls))
     config, layout, remarks = sizes_of(file, method, read_checkpoint(file, method), categories, given)
     backbone = RecordedBackbone(cls.info.presets["paper"].backbone, "pretrained", "", "timm")
     return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, True, tuple(given), remarks)
 
 
-def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: dict[str, Any]) -> Checkpoint:
+def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Changes) -> Checkpoint:
     try:
         header = read_description(file)
     except (SafetensorError, ValueError) as error:
@@ -208,7 +218,8 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: dic
             raise
         raise CheckpointError(f"{file}: {error}") from error
     scored = {f.name for f in dataclasses.fields(config) if f.metadata.get("score")}
-    fixed = [field_name for field_name in changes if field_name not in scored]
+    given = dict(changes(cls))
+    fixed = [field_name for field_name in given if field_name not in scored]
     if fixed:
         raise CheckpointError(
             f"{file}: {', '.join(fixed)} belong to the fitted detector and can't be changed; test-time options "
@@ -217,18 +228,8 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: dic
     remarks = ()
     if version != cls.info.version:
         remarks = (f"written by version {version} of {name}, this is version {cls.info.version}: maps may differ",)
-    config = dataclasses.replace(config, **changes)
-    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(changes), remarks)
-
-
-def method_of(file: Path) -> str:
-    """The method that an own file names in its header; empty for other files."""
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file.")
-    try:
-        return str(read_description(file).get("method", "")) if _is_safetensors(file) else ""
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{file}: not a safetensors file, or damaged ({error}).") from error
+    config = dataclasses.replace(config, **given)
+    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(given), remarks)
 
 
 def _is_safetensors(file: Path) -> bool:
@@ -239,37 +240,17 @@ def _is_safetensors(file: Path) -> bool:
 
 def _config_of(cls: type[Detector], values: Mapping[str, Any], file: Path) -> Any:
     """The configuration from the header's JSON values; a field that is younger than the file has its default."""
-    hints = typing.get_type_hints(cls.config_type)
-    unknown = [name for name in values if name not in hints]
+    known = [f.name for f in dataclasses.fields(cls.config_type)]
+    unknown = values.keys() - known
     if unknown:
-        raise unknown_name(f"field of {cls.info.name} in the header", unknown[0], hints)
-    return cls.config_type(**{name: _typed(value, hints[name], f"{file}: {name}") for name, value in values.items()})
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    """A JSON value as the type of a field: tuples were lists."""
-    origin = typing.get_origin(hint)
-    if origin in (Union, types.UnionType):
-        for option in typing.get_args(hint):
-            try:
-                return _typed(value, option, where)
-            except CheckpointError:
-                continue
-    elif origin is Literal:
-        if value in typing.get_args(hint):
-            return value
-    elif origin is tuple:
-        if isinstance(value, list):
-            return tuple(_typed(item, typing.get_args(hint)[0], where) for item in value)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif type(value) is hint:
-        return value
-    raise CheckpointError(f"{where} is {value!r} in the header, which is none of its values here.")
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        raise unknown_name(f"field of {cls.info.name} in the header", min(unknown), known)
+    try:  # as JSON, where a list is a tuple, but strictly: "3" is no number
+        return TypeAdapter(cls.config_type).validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise CheckpointError(
+            f"{file}: {name} is {values[name]!r} in the header, which is none of its values here."
+        ) from error
 
 
 def _deep_tuple(value: Any) -> Any:

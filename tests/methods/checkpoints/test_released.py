@@ -98,12 +98,12 @@ def test_sizes_other_than_the_papers_are_told_by_the_shapes(tmp_path):
 
 
 def test_what_shapes_do_not_tell_can_be_given(uniad, tmp_path):
-    checkpoint = open_checkpoint(uniad, "uniad", changes={"neighbour_size": 9})
+    checkpoint = open_checkpoint(uniad, "uniad", changes=lambda cls: {"neighbour_size": 9})
     assert checkpoint.config.neighbour_size == 9
     odd = write_rlr(tmp_path / "odd.pth", (72, 200), image_size=128)
     with pytest.raises(CheckpointError, match=r"no local window.*rlr\.windows"):
         open_checkpoint(odd, "rlr")
-    config = open_checkpoint(odd, "rlr", changes={"windows": (5, 3)}).config
+    config = open_checkpoint(odd, "rlr", changes=lambda cls: {"windows": (5, 3)}).config
     assert (config.image_size, config.windows) == (128, (5, 3))
 
 
@@ -232,6 +232,15 @@ def test_headers_that_do_not_fit_are_told(tmp_path):
         open_checkpoint(with_header(config={"widht": 3}))
     with pytest.raises(CheckpointError, match="query is 'some' in the header"):
         open_checkpoint(with_header(config={"query": "some"}))
+    for config in ("", [], None):
+        with pytest.raises(CheckpointError, match="does not say which detector"):
+            open_checkpoint(with_header(config=config))
+    for value in ("3", 3.5, True, None, [3]):
+        with pytest.raises(CheckpointError, match=r"changed\.safetensors: width is .* in the header, which is none of"):
+            open_checkpoint(with_header(config={"width": value}))
+    assert open_checkpoint(with_header(config={"strides": [4, 8], "dropout": 0})).config.strides == (4, 8)
+    with pytest.raises(CheckpointError, match=r"strides is .* in the header"):
+        open_checkpoint(with_header(config={"strides": [4, "8"]}))
     with pytest.raises(CheckpointError, match="its tensors do not fit the UniAD"):
         built(with_header(config=header["config"] | {"width": 64}), "")
     (remark,) = open_checkpoint(with_header(version=0)).remarks
@@ -239,8 +248,8 @@ def test_headers_that_do_not_fit_are_told(tmp_path):
     with pytest.raises(CheckpointError, match="holds a detector of 'uniad', not of 'rlr'"):
         open_checkpoint(file, "rlr")
     with pytest.raises(CheckpointError, match="width belong to the fitted detector"):
-        open_checkpoint(file, changes={"width": 8})
-    assert open_checkpoint(file, changes={"score_window": 4}).config.score_window == 4
+        open_checkpoint(file, changes=lambda cls: {"width": 8})
+    assert open_checkpoint(file, changes=lambda cls: {"score_window": 4}).config.score_window == 4
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match="does not say which detector"):
         open_checkpoint(tmp_path / "foreign.safetensors")
