@@ -22,6 +22,9 @@ from methods.features.feature_set import FeatureSet, TrainingView
 from results.metrics.catalogue import AUROCS, HEADLINE
 from results.records.record import LearningPoint
 
+MetricsByCategory = dict[str, dict[str, float | None]]
+"""Values of metrics by name, by category; None where a metric is blank."""
+
 
 class LearningCurve:
     """An observer that scores the test images every few epochs and after the last step.
@@ -46,23 +49,28 @@ class LearningCurve:
         begun = time.perf_counter()
         before = detector.config
         try:
-            found = {run.score_id: self._metrics(run, detector) for run in self.runs}
+            found = {run.score_id: test_metrics(run, detector, HEADLINE) for run in self.runs}
         finally:
             detector.config = before
         return {"step": step, "runs": found, "seconds": time.perf_counter() - begun}
 
-    @staticmethod
-    def _metrics(run: Run, detector: Detector) -> dict[str, dict[str, float | None]]:
-        detector.config = run.config  # differs in test-time options only
-        bank = run.open_bank()
-        found = {}
-        for category in run.categories:
-            test = bank.open(run.features, [category], "test", with_categories=run.told_category)
-            result, _ = evaluate_category(
-                score_category(detector, test, run.index, category, run.protocol), run.index, run.protocol
-            )
-            found[category] = {metric: result.metrics.get(metric) for metric in HEADLINE}
-        return found
+
+def test_metrics(run: Run, detector: Detector, names: Sequence[str]) -> MetricsByCategory:
+    """Score the detector on the run's test images.
+
+    Args:
+        run: Its protocol and test-time options count; ``detector.config`` is set to the run's.
+        detector: A detector as the run fits it, in any state of its training.
+        names: Metrics.
+    """
+    detector.config = run.config  # differs in test-time options only
+    bank, found = run.open_bank(), {}
+    for category in run.categories:
+        test = bank.open(run.features, [category], "test", with_categories=run.told_category)
+        scores = score_category(detector, test, run.index, category, run.protocol)
+        result, _ = evaluate_category(scores, run.index, run.protocol)
+        found[category] = {name: result.metrics.get(name) for name in names}
+    return found
 
 
 def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ...]:
@@ -85,11 +93,7 @@ def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ..
     return tuple(points)
 
 
-UntrainedScores = dict[str, dict[str, float | None]]
-"""I-AUROC and P-AUROC by category."""
-
-
-def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> UntrainedScores:
+def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> MetricsByCategory:
     """Score the run's detector with its initial weights, as its training will find them.
 
     Statistics that the fit computes besides (a Gaussian over embeddings, say) are computed from those weights.
@@ -107,11 +111,4 @@ def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> Untra
     if not detector.trainable_parameters():
         return {}
     detector.fit(TrainingView(train), FitContext(run.run_seed, device, textures=run.textures, untrained=True))
-    bank, found = run.open_bank(), {}
-    for category in run.categories:
-        test = bank.open(run.features, [category], "test", with_categories=run.told_category)
-        result, _ = evaluate_category(
-            score_category(detector, test, run.index, category, run.protocol), run.index, run.protocol
-        )
-        found[category] = {name: result.metrics.get(name) for name in AUROCS}
-    return found
+    return test_metrics(run, detector, AUROCS)

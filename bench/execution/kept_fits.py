@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench.execution.diagnostics import UntrainedScores
+from bench.execution.diagnostics import MetricsByCategory
 from datasets.samples.fingerprint import file_digest
 from datasets.storage.atomic import written
 from methods.checkpoints.checkpoint import save_detector
@@ -36,7 +36,7 @@ class KeptFit:
     fit_seconds: float
     peak_rss_bytes: int
     provenance: ProvenanceEntry
-    untrained: UntrainedScores = field(default_factory=dict)
+    untrained: MetricsByCategory = field(default_factory=dict)
 
 
 def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, *, only_newest: bool) -> None:

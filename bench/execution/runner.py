@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.execution.cost import milliseconds_per_image, peak_memory, reset_peak_memory
-from bench.execution.diagnostics import LearningCurve, UntrainedScores, learning_points, untrained_scores
+from bench.execution.diagnostics import LearningCurve, MetricsByCategory, learning_points, untrained_scores
 from bench.execution.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
 from bench.execution.guards import ScoreCheck, raise_outage, require_readable_tests
 from bench.execution.kept_fits import KeptFit, keep, restore
@@ -71,7 +71,7 @@ class _Fitted:
     peak_rss_bytes: int
     provenance: ProvenanceEntry | None
     """Of the run that fitted, where this one only scores a kept state."""
-    untrained: UntrainedScores = field(default_factory=dict)
+    untrained: MetricsByCategory = field(default_factory=dict)
     """What the same detector scores before its first optimiser step."""
     unkept: StorageError | None = None
     """Why its state could not be kept: no reason to lose the fit."""
