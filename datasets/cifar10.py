@@ -1,19 +1,16 @@
 """CIFAR-10 in the protocol of UniAD (You et al., NeurIPS 2022): five classes together are "normal".
 
-Four tasks, each a dataset of its own. A task trains on all training images of its five normal classes and
-is tested on all 10,000 test images, those of the other five classes being anomalous. There is one category,
-because the protocol reports one image AUROC over all of them, and the image score is the mean of the map.
-The published code enlarges 32 to 224 pixels by Lanczos; here every dataset is resized by the same bilinear
-filter.
+There are four tasks, each a separate dataset. A task is trained on all training images of its five normal classes and
+tested on all 10,000 test images, of which those of the other five classes are anomalous. It has one category, because
+the protocol reports one image AUROC over all classes, and the image score is the mean of the anomaly map. The published
+code enlarges 32 to 224 pixels by Lanczos; here every dataset is resized by the same bilinear filter.
 
-The batches are read once and written, as one array, to ``uniboard-cifar10.npy`` beside them, or to the
-user's cache directory where that can't be written to. Samples are rows of it.
+The batches are read once and written, as one array, to ``uniboard-cifar10.npy`` next to them, or to the user's cache
+directory if that is impossible. Samples are rows of the array.
 
-Reading the pickled batches of CIFAR-10 without trusting them.
-
-A pickle is a program: whoever writes one decides which functions its reader calls. This reader knows plain
-containers, numbers and strings, and one thing more: a numpy array of bytes. Anything else is an error, and
-nothing that a file names is ever imported or called.
+The batches are pickles, and a pickle can make its reader call any function. So they are read as untrusted files:
+``read_batch`` accepts plain containers, numbers, strings and a numpy array of bytes. Anything else is an error, and no
+name in a file is ever imported or called.
 """
 
 from __future__ import annotations
@@ -62,10 +59,10 @@ ARCHIVE = Archive(
 
 
 def build_cifar10(root: Path, task: str) -> DatasetIndex:
-    """Index of one task.
+    """Build the index of one task.
 
     Args:
-        root: Directory that holds ``cifar-10-batches-py`` or the archive, or is the former itself.
+        root: Directory that holds ``cifar-10-batches-py`` or the archive, or ``cifar-10-batches-py`` itself.
         task: Numbers of the normal classes, e.g. ``01234``.
 
     Returns:
@@ -94,11 +91,11 @@ def build_cifar10(root: Path, task: str) -> DatasetIndex:
 
 
 def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
-    """(directory of the array file, labels of its rows, number of training rows), written if need be."""
+    """(directory of the array file, labels of its rows, number of training rows). Writes the array if necessary."""
     source, state = _source(root)
-    beside = source if source.is_dir() else source.parent
+    data_home = source if source.is_dir() else source.parent
     cache = pooch.os_cache("uniboard") / f"cifar10-{hashlib.sha256(bytes(root.resolve())).hexdigest()[:12]}"
-    for home in (beside, cache):
+    for home in (data_home, cache):
         known = _known_labels(home, state)
         if known is not None:
             return home, *known
@@ -107,7 +104,7 @@ def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
     labels = np.concatenate([labels for _, labels in batches])
     trained = sum(len(labels) for _, labels in batches[:-1])
     refused = []
-    for home in (beside, cache):
+    for home in (data_home, cache):
         try:
             _write(home, images, labels, trained, state)
         except StorageError as error:
@@ -121,7 +118,7 @@ def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
 
 
 def _source(root: Path) -> tuple[Path, str]:
-    """The directory of batches or the archive, and the state of its files, by which a change is noticed."""
+    """The directory of batches or the archive, and the sizes and times of its files, to detect changes."""
     for directory in (root / _DIRECTORY, root):
         if (directory / _BATCHES[-1]).is_file():
             missing = [name for name in _BATCHES if not (directory / name).is_file()]
@@ -145,7 +142,7 @@ def _known_labels(home: Path, state: str) -> tuple[NDArray[np.uint8], int] | Non
         with np.load(home / LABELS, allow_pickle=False) as known:
             labels, trained, source = known["labels"], int(known["trained"]), str(known["source"])
         shape = np.load(home / ARRAY, mmap_mode="r", allow_pickle=False).shape
-    except Exception:  # absent, or damaged, which makes numpy raise nearly anything
+    except Exception:  # missing, or damaged, which makes numpy raise nearly anything
         return None
     return (labels, trained) if source == state and shape == (len(labels), 32, 32, 3) else None
 
@@ -209,11 +206,11 @@ for _task in TASKS:
 
 PIXELS = 3 * 32 * 32
 
-_ARRAY_TYPE = "numpy.ndarray"  # a mark that can be passed on but not called
+_ARRAY_TYPE = "numpy.ndarray"  # a string, which can be passed on but not called
 
 
 def _reconstruct(kind: object, _shape: object, _code: object) -> NDArray[np.uint8]:
-    # numpy pickles an array as an empty one, made here, whose state is set afterwards.
+    # numpy pickles an array as an empty one, created here, whose state is set afterwards.
     if kind != _ARRAY_TYPE:
         raise pickle.UnpicklingError(f"an array of the type {kind!r}")
     return np.empty(0, dtype=np.uint8)
@@ -236,7 +233,7 @@ _PERMITTED: dict[tuple[str, str], Any] = {
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PERMITTED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which a batch of images has no use for")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of images needs")
         return _PERMITTED[module, name]
 
 
@@ -250,7 +247,7 @@ def read_batch(content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         Images ``(n, 32, 32, 3)`` uint8, RGB, and class numbers ``(n,)`` uint8, 0 to 9.
 
     Raises:
-        ValueError: If it is not a batch of CIFAR-10, with the reason. Nothing in it was executed.
+        ValueError: If it is not a batch of CIFAR-10. The message gives the reason. Nothing in it was executed.
     """
     try:
         batch = _Reader(io.BytesIO(content), encoding="bytes").load()

@@ -1,6 +1,6 @@
-"""A dataset, from nothing to unpacked: fetched on request only, checked, unpacked, and listed in a manifest.
+"""Gets a dataset on request: fetches the archive, checks it, unpacks it, and lists its files in a manifest.
 
-The manifest is written last, so that a directory with a manifest is complete.
+The manifest is written last, so a directory with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from datasets.storage.atomic import write_bytes
 MANIFEST = "uniboard-manifest.json"
 
 Say = Callable[[str], None]
-"""Told what is being done, in one line."""
+"""Called with one line that describes the current step."""
 
 
 class Fetch(Protocol):
-    """Fetches a file, as ``fetch_file`` does."""
+    """A function that fetches a file, as ``fetch_file`` does."""
 
     def __call__(self, url: str, file: Path, *, size: int, limit: int) -> None:
-        """Write ``file``, of ``size`` bytes (0: unknown) and at most ``limit``."""
+        """Fetch ``url`` and write ``file``; it has ``size`` bytes (0 if unknown) and at most ``limit`` bytes."""
 
 
 def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = lambda _: None) -> None:
     """Put a dataset into a directory: fetch, check, unpack, and write the manifest.
 
-    An archive that already lies in ``root`` is used, and kept. One that was fetched is removed at the end, or when
-    it is not the expected one.
+    An archive that is already in ``root`` is used and kept. A fetched archive is removed at the end, or if it is not
+    the expected one.
 
     Args:
-        archive: What to get.
-        root: Directory to unpack into; made if it is not there. With a manifest of this archive in it,
-            nothing is done.
-        fetch: Fetches the file.
-        say: Told what is being done.
+        archive: The archive of the dataset.
+        root: Directory to unpack into, created if missing. If it holds a manifest of this archive, nothing is
+            done.
+        fetch: Function that fetches the file.
+        say: Function that is called with a description of each step.
 
     Raises:
-        DatasetError: If the archive can't be had or is not the expected one, if it tries to write elsewhere
-            or is too large, or if its contents would overwrite something.
+        DatasetError: If the archive can't be fetched or is not the expected one, if it is too large or holds a path
+            out of ``root``, or if its contents would overwrite something.
         StorageError: If the archive or the manifest can't be written.
     """
     if read_manifest(root, archive) is not None:
@@ -54,7 +54,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
     file = root / archive.file
     present = file.is_file()
     if not present and not archive.url:
-        raise DatasetError(f"{file}: not there, and nothing can be fetched by itself. {archive.instructions}")
+        raise DatasetError(f"{file}: not there, and it can't be fetched automatically. {archive.instructions}")
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,7 +62,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
     if not present:
         say(f"Fetching {archive.url}")
         _fetch(archive, file, fetch)
-    say(f"Checking {file}" if archive.checksum else f"No checksum of {file} is known: it is unpacked as it is")
+    say(f"Checking {file}" if archive.checksum else f"No checksum of {file} is known: it is unpacked unchecked")
     if present:
         check_file(archive, file)
     else:
@@ -75,7 +75,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
 
 
 def read_manifest(root: Path, archive: Archive | None = None) -> dict[str, int] | None:
-    """Size in bytes of every file that was unpacked into ``root``, or None without a (readable) manifest.
+    """Size in bytes of every file that was unpacked into ``root``, or None if there is no readable manifest.
 
     Args:
         root: Directory of the dataset.
@@ -94,7 +94,7 @@ def read_manifest(root: Path, archive: Archive | None = None) -> dict[str, int] 
 
 def _fetch(archive: Archive, file: Path, fetch: Fetch) -> None:
     try:
-        # What the contents can't exceed, the compressed archive can't either.
+        # The limit for the contents holds for the archive too, which is compressed.
         fetch(archive.url, file, size=archive.size, limit=archive.unpacked_limit)
     except DatasetError as error:
         raise DatasetError(f"{error} {archive.instructions}") from error
@@ -104,11 +104,11 @@ def _check_fetched(archive: Archive, file: Path) -> None:
     try:
         check_file(archive, file)
     except DatasetError as error:
-        # Kept, it would be taken for one that a person put there, and refused until removed by hand.
+        # If it were kept, it would count as an archive put there by a person, and be refused until removed by hand.
         file.unlink(missing_ok=True)
         raise DatasetError(
             f"{error} It came from {archive.url}; it was removed, and nothing of it was unpacked. If this happens "
-            f"again, the publisher has changed it, or somebody stands between. {archive.instructions}"
+            f"again, the publisher or somebody in between has changed it. {archive.instructions}"
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""Samples of a dataset: what they are, how their images are decoded, their fingerprints."""
+"""Samples of a dataset, the decoding of their images and masks, and their fingerprints."""

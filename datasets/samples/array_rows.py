@@ -1,6 +1,6 @@
-"""An image may be a row of an array file instead of a file of its own: ``name.npy#17``.
+"""Reads images that are rows of an array file instead of separate files: ``name.npy#17``.
 
-Sixty thousand tiny images are one file on disk, memory-mapped, of which only the rows in use are read.
+So sixty thousand tiny images are one file on disk. It is memory-mapped, and only the rows in use are read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def split_row(path: str) -> tuple[str, int | None]:
 
     Returns:
         (path of the array file, row), or (the path itself, None) for a file that is one image. A ``#`` in
-        the name of an ordinary file means nothing.
+        the name of another file has no meaning.
     """
     match = _ROW.fullmatch(path)
     return (match["file"], int(match["row"])) if match else (path, None)
@@ -49,7 +49,7 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
         row: Row to read.
 
     Returns:
-        The row, read-only, of the shape of the array without its first axis.
+        The row, read-only, with the shape of the array without its first axis.
 
     Raises:
         DatasetError: If the file is missing or damaged, or has no such row.
@@ -64,7 +64,7 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
         ) from error
     if array.ndim == 0 or row >= len(array):
         raise DatasetError(
-            f"{file}: row {row} is asked for, but the array has the shape {array.shape}. "
+            f"{file}: row {row} is requested, but the array has the shape {array.shape}. "
             "Delete it and build or fetch it again."
         )
     return array[row]

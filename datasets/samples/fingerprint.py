@@ -1,4 +1,4 @@
-"""sha256 over the bytes of a list of files, each file hashed once and remembered by size and time."""
+"""Computes the sha256 of files and of lists of files. The hash of a file is cached by its size and time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def file_digest(path: Path) -> bytes:
     """sha256 of one file. Within a process an unchanged file (same size and time) is read once.
 
     Raises:
-        DatasetError: If the file can't be read, naming it.
+        DatasetError: If the file can't be read. The message names it.
     """
     try:
         stat = path.stat()
@@ -46,7 +46,7 @@ def content_fingerprint(root: Path, entries: Sequence[tuple[str, str, tuple[str,
         64 hex digits.
 
     Raises:
-        DatasetError: If a file can't be read, naming it.
+        DatasetError: If a file can't be read. The message names it.
     """
     digest = hashlib.sha256()
     for path, defect, masks in sorted(entries):

@@ -1,11 +1,11 @@
-"""From a file to pixels: decoding, masks, and the one way in which this project resizes images.
+"""Decodes and resizes images and masks, in the same way for all datasets.
 
 Every image becomes RGB uint8, upright (EXIF orientation applied), and is resized by Pillow's antialiased
 bilinear filter on uint8 to exactly ``size x size``: the aspect ratio is not kept and nothing is cropped,
 because a crop may cut defects away. The protocol of UniAD (You et al. 2022) resizes in the same way.
 
-Masks are binarised at the resolution of the file, any value above zero being defect (VisA counts its
-regions 1..n, other sets write 0/1 or 0/255), and resized afterwards by nearest neighbour.
+Masks are binarised at the resolution of the file: any value above zero is defect (VisA numbers its regions
+1..n, other datasets write 0/1 or 0/255). They are resized afterwards by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from datasets.samples.sample import Sample
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images."""
 
-# Only formats of still images: Pillow would otherwise hand a file that merely claims to be a PNG to any of
-# its readers, and the one for PostScript starts another program.
+# Only formats of still images. Without this restriction, Pillow would pass a file with any suffix to any of its
+# readers, and the one for PostScript starts another program.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 _DEEP_MAXIMUM = 65535  # 16 bit
@@ -35,7 +35,7 @@ _DEEP_STEP = 257  # 65535 / 255: the step that maps full scale to full scale
 
 
 class _UnknownScaleError(ValueError):
-    """The pixels can be read, but nothing says which value is white."""
+    """The pixels can be read, but it is unknown which value is white."""
 
 
 def decode(root: Path, path: str) -> Image.Image:
@@ -92,7 +92,7 @@ def load_images(root: Path, samples: Sequence[Sample], size: int, threads: int =
         root: Directory that the samples' paths are relative to.
         samples: The images, B of them.
         size: Height and width wanted, in pixels.
-        threads: Images decoded at a time; Pillow lets other threads run while it decodes.
+        threads: Number of images decoded at a time; Pillow lets other threads run while it decodes.
 
     Returns:
         ``(B, size, size, 3)`` uint8, RGB, in the order of ``samples``.
@@ -134,14 +134,14 @@ def load_mask(root: Path, sample: Sample) -> NDArray[np.bool_]:
 
     Args:
         root: Directory that the sample's paths are relative to.
-        sample: The sample. Several masks are united; none means that no pixel is defective.
+        sample: The sample. Several masks are united. Without masks, no pixel is defective.
 
     Returns:
         ``(H, W)`` bool. Without masks, H and W are those of the upright image.
 
     Raises:
-        DatasetError: If a mask can't be read, masks of one image differ in size, or the shape of a mask
-            can't be that of its image, so that resizing it would move the defect.
+        DatasetError: If a mask can't be read, masks of one image differ in size, or a mask has another aspect ratio
+            than its image, so that resizing it would move the defect.
     """
     height, width = image_size(root, sample.path)
     if not sample.masks:
@@ -168,7 +168,7 @@ def load_mask(root: Path, sample: Sample) -> NDArray[np.bool_]:
 def same_shape_up_to_scale(mask: tuple[int, ...], image: tuple[int, ...]) -> bool:
     """Whether two (H, W) shapes show the same view, one being a scaled version of the other.
 
-    A side of the smaller one may be off by one pixel, as rounding does it.
+    A side of the smaller one may differ by one pixel, because of rounding.
     """
     (small_height, small_width), (height, width) = sorted((mask, image))
     return (
@@ -184,7 +184,7 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
         size: Height and width wanted, in pixels.
 
     Returns:
-        ``(size, size)`` bool. A region thinner than a target pixel may vanish: count regions on both sides.
+        ``(size, size)`` bool. A region thinner than a target pixel may vanish, so count regions before and after.
     """
     image = Image.fromarray(mask.astype(np.uint8))
     return np.asarray(np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0)
@@ -193,8 +193,8 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
 def decode_mask(root: Path, path: str) -> NDArray[np.bool_]:
     """One mask file as ``(H, W)`` bool: every value above zero is defect.
 
-    A palette is looked up, as image viewers do it; where it is black throughout, the stored numbers count.
-    Transparent pixels are no defect, whatever colour they hide.
+    Palette colours are looked up, as image viewers do. If all colours of the palette are black, the stored indices are
+    used instead. Transparent pixels are no defect, whatever their colour.
 
     Args:
         root: Directory that ``path`` is relative to.
@@ -238,15 +238,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise _UnknownScaleError("floating-point pixels")
     if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")  # the way that Pillow asks for, and warns otherwise
+        return image.convert("RGBA").convert("RGB")  # Pillow warns if this step is left out
     return image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:
-    # Read before the pixels are: a PNG without EXIF in front of its pixels would be decoded to look behind
-    # them. Decoding and `image_size` share this rule, so image and mask agree.
+    # Called before the pixels are decoded. For a PNG without EXIF before its pixels, Pillow would decode all pixels to
+    # search after them. Decoding and `image_size` share this rule, so image and mask agree.
     if image.format == "TIFF":
-        return 1  # Pillow turns these itself, their size included
+        return 1  # Pillow turns these itself, including their size
     if image.format == "PNG" and not {"exif", "Raw profile type exif", "xmp"} & image.info.keys():
         return 1
     return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -260,7 +260,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever goes wrong with it becomes a ``DatasetError`` that names it."""
+    """Open an image file. Every error in the block becomes a ``DatasetError`` that names the file."""
     try:
         with Image.open(file, formats=_FORMATS) as image:
             yield image
@@ -277,7 +277,7 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 
 
 def _diagnosis(file: Path, error: Exception) -> str:
-    """What is wrong with a file that could not be decoded, and the cure."""
+    """Why a file could not be decoded, and what to do about it."""
     again = "Fetch or copy it again, or remove it from the dataset."
     try:
         start = file.read_bytes() if file.stat().st_size < 1024 else b""
@@ -287,7 +287,7 @@ def _diagnosis(file: Path, error: Exception) -> str:
     if file.stat().st_size == 0:
         return f"the file is empty (0 bytes). {again}"
     if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer instead of the image. Run 'git lfs pull' where it came from."
+        return "a Git LFS pointer instead of the image. Run 'git lfs pull' in the repository that it came from."
     if isinstance(error, _UnknownScaleError):
         return f"{error} have no known scale. Save it with 8 bits per channel, or 16 bits for greyscale."
     if isinstance(error, Image.UnidentifiedImageError):

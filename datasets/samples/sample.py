@@ -1,7 +1,7 @@
-"""What a dataset is to this project: a sorted list of samples and a fingerprint of their bytes.
+"""The classes of a dataset: ``Sample``, one image, and ``DatasetIndex``, the sorted list of all samples.
 
-A dataset module only says which files belong to which category, split and defect type; decoding,
-resizing, hashing and everything after it is shared.
+A dataset module only assigns files to categories, splits and defect types. Decoding, resizing, hashing and all later
+steps are shared.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """The sorted samples of a dataset and where its files lie.
+    """The sorted samples of a dataset and the directory of its files.
 
     Attributes:
         name: Name on the command line and in records, e.g. ``mvtec``.
         root: Directory that all sample paths are relative to.
-        samples: Sorted by (category, split, path), whatever the order of the directory listing.
-        has_masks: False for datasets without pixel labels: pixel metrics are then blank, with that reason.
+        samples: All samples, sorted by (category, split, path), independent of the order of the file system.
+        has_masks: False for datasets without pixel labels. Pixel metrics are then blank, with this reason.
         image_score: ``own`` lets each detector use its own image score; ``map_mean`` replaces it by the
             mean of the anomaly map (the rule of the CIFAR-10 protocol).
-        settings: Settings that the dataset's protocol knows.
-        textures: Categories that are textures (all others are objects), for the paper's means.
-        faults: By category, what is wrong with its files: no detector is trained or tested on it.
+        settings: Settings that are defined in the dataset's protocol.
+        textures: Categories that are textures (all others are objects), for the paper's means of the two kinds.
+        faults: Description of the problems of each category with faulty files. No detector is trained or tested on it.
     """
 
     name: str
@@ -85,10 +85,10 @@ class DatasetIndex:
         return tuple(sorted({sample.category for sample in self.samples}))
 
     def select(self, categories: Iterable[str]) -> DatasetIndex:
-        """The same dataset with fewer categories.
+        """The same dataset with the given categories only.
 
         Raises:
-            UnknownNameError: For a category that the dataset does not have, with the nearest right names.
+            UnknownNameError: If the dataset does not have a category. The message lists the most similar names.
         """
         wanted = set(categories)
         for name in sorted(wanted):
@@ -97,27 +97,27 @@ class DatasetIndex:
         return replace(self, samples=tuple(s for s in self.samples if s.category in wanted))
 
     def require_sound(self, categories: Iterable[str]) -> None:
-        """Refuse categories that have faults.
+        """Raise an error if one of the categories has faults.
 
         Raises:
-            DatasetError: With what is wrong.
+            DatasetError: If there are faults. The message describes them.
         """
         found = [self.faults[category] for category in categories if category in self.faults]
         if found:
             raise DatasetError("\n".join(found))
 
     def has_pixel_labels(self, category: str) -> bool:
-        """Whether the category's defective images have masks; if not, pixel metrics are blank for it."""
+        """Whether the category's defective images have masks. If not, its pixel metrics are blank."""
         return self.has_masks and any(s.masks for s in self.samples if s.category == category)
 
     def split(self, split: Split, category: str | None = None) -> tuple[Sample, ...]:
-        """Samples of one split, of one category or of all, in index order."""
+        """Samples of one split, of one category or of all categories, in index order."""
         return tuple(s for s in self.samples if s.split == split and (category is None or s.category == category))
 
     def fingerprint(self, category: str, split: Split) -> str:
         """sha256 over relative paths, labels and bytes of one category's split (images and masks).
 
-        Independent of the order in which the file system lists the files, and of where the root lies.
+        It does not depend on the order of the files in the file system, nor on the location of the root.
 
         Raises:
             DatasetError: If a file can't be read.

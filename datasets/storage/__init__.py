@@ -1,1 +1,1 @@
-"""Files that no crash, full disk or second writer spoils."""
+"""Writes files that no crash, full disk or second writer can spoil."""

@@ -28,7 +28,7 @@ def written(path: Path, cure: str = _CURE, also: type[Exception] | tuple[type[Ex
     Args:
         path: The file. Its directory is created.
         cure: What the user can do if the file can't be written.
-        also: Errors, beside ``OSError``, by which the writer in the block reports that it could not write.
+        also: Errors other than ``OSError`` by which the writer in the block reports that it could not write.
 
     Yields:
         The temporary name.
@@ -68,8 +68,8 @@ def full_disk(error: BaseException, cure: str) -> StorageError | None:
         if isinstance(seen, StorageError):
             return seen
         if isinstance(seen, OSError) and seen.errno in _DISK:
-            place = Path(seen.filename) if isinstance(seen.filename, str) else None
-            return unwritable(place, seen, cure)
+            path = Path(seen.filename) if isinstance(seen.filename, str) else None
+            return unwritable(path, seen, cure)
         seen = seen.__cause__ or seen.__context__
     return None
 
@@ -79,7 +79,7 @@ def unwritable(path: Path | None, error: Exception, cure: str = _CURE) -> Storag
 
     Args:
         path: The file, if it is known.
-        error: Why it can't be written.
+        error: The error of the attempt to write it.
         cure: What the user can do.
     """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
@@ -87,7 +87,7 @@ def unwritable(path: Path | None, error: Exception, cure: str = _CURE) -> Storag
 
 
 def _free(path: Path | None) -> str:
-    for place in path.absolute().parents if path is not None else ():
+    for directory in path.absolute().parents if path is not None else ():
         with contextlib.suppress(OSError):
-            return f"; {shutil.disk_usage(place).free / 2**20:,.1f} MiB are free there"
+            return f"; {shutil.disk_usage(directory).free / 2**20:,.1f} MiB are free there"
     return ""

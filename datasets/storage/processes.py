@@ -1,4 +1,4 @@
-"""Which process something belongs to, and whether that process still lives: numbers of processes are used again."""
+"""Identifies processes and checks whether they still run, although the system reuses process numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @lru_cache(maxsize=1)
 def place() -> str:
-    """What numbers of processes belong to: one boot of one machine, or one container."""
+    """Identifier of the space in which process numbers are unique: one boot of one machine, or one container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
@@ -20,20 +20,20 @@ def place() -> str:
 
 
 def born(process: int) -> str | None:
-    """When a process of this place started, as the kernel counts.
+    """Start time of a process of this machine or container, in the kernel's unit.
 
     Returns:
-        Empty where the system doesn't tell; None if there is no such process, or it only awaits burial.
+        The time as text; empty if the system does not give it; None if there is no such process or it is a zombie.
     """
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:  # there is none, there is no /proc, or it hides the processes of other users
+    except OSError:  # no such process, no /proc, or it hides the processes of other users
         return "" if _answers(process) else None
     return None if state in "ZX" else fields[18]
 
 
 def is_running(process: int, since: str) -> bool:
-    """Whether the process of this place that was born ``since`` lives; where nobody can tell them apart, any does."""
+    """Whether the process that started at ``since`` still runs. If a start time is unknown, its number decides."""
     found = born(process)
     return found is not None and (found == since or not found or not since)
 

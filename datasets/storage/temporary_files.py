@@ -1,9 +1,9 @@
-"""Files that are being written: their names say by whom, so that what killed writers left can be swept, and no more.
+"""Temporary names for files that are being written, and the removal of those that killed writers left.
 
-``.NAME.<place>-<process>-<born>-<random>.tmp`` lies beside ``NAME`` until it is complete and renamed. A writer of this
-machine (the same boot, the same container) can be asked whether it lives: its file goes as soon as it does not, and
-never before. Of a writer elsewhere, or of a file named by an older version, only the file's age can tell: it goes
-when nothing was added to it for a day, by the file server's own clock.
+``.NAME.<place>-<process>-<born>-<random>.tmp`` is next to ``NAME`` until it is complete and renamed. Its name
+identifies the process that writes it. If that process belongs to this machine (same boot, same container), its file
+is removed once the process no longer runs, and never before. The file of a writer elsewhere, or with a name of an older
+version, is removed when it has not changed for a day, by the clock of the file server.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from datasets.storage.processes import born, is_running, place
 
 ABANDONED_SECONDS = 86_400.0
 _LONGEST = 255
-"""Bytes of a file's name, on every usual file system."""
+"""Largest length of a file name in bytes, on every usual file system."""
 _NAME = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-(?P<process>\d+)-(?P<born>\d*)-)?[0-9a-f]{8,32}\.tmp", re.DOTALL)
 
 
 def unfinished(path: Path) -> Path:
-    """A name of its own for what this process writes and will rename to ``path``."""
+    """A unique temporary name for a file that this process writes and will rename to ``path``."""
     process = os.getpid()
     ending = f".{_tag()}-{process}-{born(process) or ''}-{uuid.uuid4().hex[:8]}.tmp"
     name = os.fsdecode(os.fsencode(path.name)[: _LONGEST - 1 - len(ending)])
@@ -34,12 +34,12 @@ def unfinished(path: Path) -> Path:
 
 
 def is_abandoned(file: Path, now: float, seconds: float = ABANDONED_SECONDS) -> bool:
-    """Whether nobody writes this file any more.
+    """Whether no process writes this file any more.
 
     Args:
-        file: With a name by ``unfinished``; others are nobody's to judge.
-        now: Time of the file server.
-        seconds: After so long without a change, the file of a writer that can't be asked counts as abandoned.
+        file: The file. It is never abandoned if its name was not made by ``unfinished``.
+        now: Time of the file server, in seconds since the epoch.
+        seconds: Seconds without a change after which the file of a writer that can't be checked counts as abandoned.
     """
     found = _NAME.fullmatch(file.name)
     if found is None:
@@ -53,20 +53,20 @@ def is_abandoned(file: Path, now: float, seconds: float = ABANDONED_SECONDS) -> 
 
 
 def sweep(directories: Iterable[Path], seconds: float = ABANDONED_SECONDS) -> list[Path]:
-    """Remove the files that killed writers left under some directories; what can't be removed stays.
+    """Remove the files that killed writers left below some directories. A file that can't be removed stays.
 
     Args:
-        directories: Those that are absent are passed over.
+        directories: The directories; missing ones are skipped.
         seconds: See ``is_abandoned``.
 
     Returns:
-        What was removed.
+        The removed files.
     """
     swept = []
     for directory in directories:
-        with contextlib.suppress(OSError):  # of a directory that is absent, or vanishes; the writer's error will tell
+        with contextlib.suppress(OSError):  # the directory is missing or vanishes; the next writer reports it
             found = sorted(directory.rglob(".*.tmp"))
-            now = -math.inf  # on a full disk nobody's age is known, but who is dead here is
+            now = -math.inf  # on a full disk ages are unknown, but dead processes of this machine are known
             with contextlib.suppress(OSError):
                 now = server_time(directory) if found else now
             for file in found:
@@ -77,10 +77,10 @@ def sweep(directories: Iterable[Path], seconds: float = ABANDONED_SECONDS) -> li
 
 
 def server_time(directory: Path) -> float:
-    """The time of the server of a directory, by which the ages of its files are told: clocks need not agree.
+    """The time of a directory's file server, for the ages of its files: its clock may differ from this machine's.
 
     Raises:
-        OSError: If it can't be written.
+        OSError: If the directory can't be written to.
     """
     clock = unfinished(directory / "clock")
     try:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The four tasks of CIFAR-10, the array file, and the reading of untrusted batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def root(tmp_path, monkeypatch):
 
 
 def pack(root: Path, monkeypatch) -> Path:
-    """Replace the directory by an archive that passes for the published one."""
+    """Replace the directory by an archive that is accepted as the published one."""
     archive = root / "cifar-10-python.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
@@ -74,7 +74,7 @@ def test_training_images_are_those_of_the_normal_classes(root):
     assert not load_mask(index.root, index.split("test")[0]).any()
 
 
-def test_the_array_is_written_once_beside_the_batches(root):
+def test_the_array_is_written_once_next_to_the_batches(root):
     first = build_cifar10(root, "01234")
     file = root / "cifar-10-batches-py" / ARRAY
     assert first.root == file.parent
@@ -198,7 +198,7 @@ def test_a_missing_batch_is_named(root):
         build_cifar10(root, "01234")
 
 
-def test_nothing_there_is_explained(tmp_path):
+def test_missing_data_is_explained(tmp_path):
     with pytest.raises(DatasetError, match=r"neither cifar-10-batches-py nor cifar-10-python\.tar\.gz"):
         build_cifar10(tmp_path, "01234")
 
@@ -252,15 +252,15 @@ def test_the_stand_in_looks_like_the_published_files():
     ],
     ids=["open", "eval", "numpy.save", "getattr"],
 )
-@pytest.mark.parametrize("place", ["whole", "value", "extra"])
-def test_a_hostile_pickle_does_not_execute(tmp_path, hostile, place):
+@pytest.mark.parametrize("position", ["whole", "value", "extra"])
+def test_a_hostile_pickle_does_not_execute(tmp_path, hostile, position):
     file = tmp_path / "executed"
     call = hostile(file)
     batch = {
         "whole": call,
         "value": {b"data": call, b"labels": BATCH_LABELS},
         "extra": {b"data": DATA, b"labels": BATCH_LABELS, b"more": call},
-    }[place]
+    }[position]
     with pytest.raises(ValueError, match="it names"):
         read_batch(pickle.dumps(batch, protocol=2))
     assert not file.exists()

@@ -1,4 +1,4 @@
-"""What every dataset must hold, found by the registry: nothing to register here."""
+"""Tests that every registered dataset must pass. The registry finds them, so nothing is added here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAYOUTS = {
 
 
 def stand_in(name: str, root: Path) -> Path:
-    """A small stand-in of the dataset in its own layout; MVTec layout for those that no one wrote yet."""
+    """Write a small stand-in of the dataset in its layout; the MVTec layout is the default."""
     if name == "visa":
         return write_miniature_visa(root, objects=("candle", "pcb1"))
     if name.startswith("cifar10"):
@@ -72,7 +72,7 @@ def test_every_image_and_mask_can_be_read(index):
 
 
 def test_verify_finds_no_fault_in_any_file(index, name):
-    """A stand-in lacks categories and images; each file that it has is as it should be."""
+    """A stand-in lacks categories and images, but each of its files is correct."""
     faults = [problem for problem in verify(index, DATASETS[name]) if Path(problem.path).suffix]
     assert faults == []
 

@@ -1,4 +1,4 @@
-"""``docs/datasets.md`` says of every dataset what the code does."""
+"""``docs/datasets.md`` agrees with the code about every dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="
 
 
 def tables() -> list[list[list[str]]]:
-    """The cells of every table of the page, without its head."""
+    """The cells of every table of the page, without its header."""
     blocks = re.findall(r"(?:^\|.*\n)+", PAGE, flags=re.MULTILINE)
     return [
         [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]] for block in blocks

@@ -124,7 +124,7 @@ def test_a_damaged_list_is_named(root, content):
         build_real_iad(root)
 
 
-def test_what_is_missing_is_said(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(DatasetError, match="none of realiad_256"):
         build_real_iad(tmp_path)
     (tmp_path / "realiad_256").mkdir()

@@ -1,4 +1,4 @@
-"""The synthetic dataset: deterministic, exact masks, defects of a sensible size, real confusions, safe writing."""
+"""The synthetic dataset: determinism, exact masks, sizes of defects, confusions, safe writing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_folder_loader_reads_it(small: Path) -> None:
             assert np.array_equal(np.asarray(Image.open(small / sample.path)), shot.image)
 
 
-def test_a_current_set_is_left_alone_and_a_stale_or_broken_one_is_made_anew(
+def test_a_current_set_is_kept_and_an_old_or_broken_one_is_generated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "synthetic"
@@ -185,7 +185,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
 
-def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_at_once_generate_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Path] = []
     replace = synthetic._replace
     monkeypatch.setattr(synthetic, "_replace", lambda root, recipe: (made.append(root), replace(root, recipe)))
@@ -199,7 +199,7 @@ def test_two_at_once_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(build(tmp_path / "synthetic").split("train")) == 1
 
 
-def test_a_wrong_category_is_named_with_the_right_one(tmp_path: Path) -> None:
+def test_an_unknown_category_is_named_with_a_similar_one(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean flange"):
         generate(tmp_path / "synthetic", categories=["flang"])
 
@@ -211,7 +211,7 @@ def test_a_camera_adds_no_defect() -> None:
     assert np.array_equal(shot.image, shot.normal)
 
 
-def test_the_contour_runs_around_the_defect_and_spares_it() -> None:
+def test_the_contour_runs_around_the_defect_and_does_not_cover_it() -> None:
     image = np.full((SIZE, SIZE, 3), 90, dtype=np.uint8)
     mask = np.zeros((SIZE, SIZE), dtype=bool)
     mask[100:140, 60:120] = True
@@ -232,4 +232,4 @@ def test_the_committed_contact_sheet_is_small_and_shows_the_current_pictures() -
         x, y = tile_corner(line, NORMALS)
         drawn = np.asarray(outlined(shot.image, shot.mask, TILE), dtype=int)
         shown = sheet[y : y + TILE, x : x + TILE]
-        assert np.abs(drawn - shown).mean() < 6, f"{look.category}: make the contact sheet anew"
+        assert np.abs(drawn - shown).mean() < 6, f"{look.category}: draw the contact sheet again"

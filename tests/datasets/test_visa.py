@@ -14,7 +14,7 @@ from tests.support.miniature import VISA_OBJECTS, write_miniature_visa
 
 
 def convert(native, converted):
-    """What the authors' script makes of the native layout (one-class split)."""
+    """Convert the native layout (one-class split) as the authors' script does."""
     with (native / "split_csv/1cls.csv").open(newline="", encoding="utf-8") as text:
         for row in csv.DictReader(text):
             kind = "good" if row["label"] == "normal" else "bad"

@@ -16,7 +16,7 @@ from datasets.samples.array_rows import array_row, split_row
         ("b.npy#1/c#2.png", ("b.npy#1/c#2.png", None)),
     ],
 )
-def test_only_a_number_behind_an_array_file_is_a_row(path, expected):
+def test_only_a_number_after_an_array_file_is_a_row(path, expected):
     assert split_row(path) == expected
 
 

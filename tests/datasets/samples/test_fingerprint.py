@@ -13,7 +13,7 @@ from datasets.samples.fingerprint import content_fingerprint, file_digest
 from tests.support.miniature import write_miniature_folder
 
 
-def test_it_depends_on_neither_place_nor_listing_order(tmp_path, monkeypatch):
+def test_it_depends_on_neither_location_nor_listing_order(tmp_path, monkeypatch):
     here = write_miniature_folder(tmp_path / "here", per_defect=6)
     there = tmp_path / "far" / "away"
     shutil.copytree(here, there)
@@ -70,7 +70,7 @@ def test_it_does_not_depend_on_the_order_of_the_entries(tmp_path):
     assert content_fingerprint(tmp_path, entries[::-1]) == expected
 
 
-def test_rows_of_an_array_are_told_apart(tmp_path):
+def test_rows_of_an_array_have_different_fingerprints(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((3, 2, 2, 3), np.uint8))
     rows = {content_fingerprint(tmp_path, [(f"images.npy#{row}", "good", ())]) for row in range(3)}
     assert len(rows) == 3

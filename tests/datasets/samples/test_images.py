@@ -118,7 +118,7 @@ def test_a_row_of_an_array_file_is_an_image(tmp_path):
     assert image_size(tmp_path, "images.npy#3") == (20, 30)
 
 
-def test_a_hash_in_the_name_of_an_ordinary_file_means_nothing(tmp_path):
+def test_a_hash_in_the_name_of_an_ordinary_file_has_no_meaning(tmp_path):
     name = save(tmp_path, "part#3.png", COLOURS)
     assert np.array_equal(np.asarray(decode(tmp_path, name)), COLOURS)
 
@@ -148,7 +148,7 @@ def test_resizing_is_pillows_bilinear_on_uint8(tmp_path):
     assert np.array_equal(load_image(tmp_path, name, 12), np.asarray(expected))
 
 
-def test_an_image_of_the_right_size_is_left_alone(tmp_path):
+def test_an_image_of_the_right_size_is_unchanged(tmp_path):
     square = np.ascontiguousarray(COLOURS[:, :20])
     assert np.array_equal(load_image(tmp_path, save(tmp_path, "a.png", square), 20), square)
 
@@ -194,7 +194,7 @@ def test_not_an_image(tmp_path, content):
         decode(tmp_path, "a.png")
 
 
-def test_a_pointer_of_git_lfs_is_called_one(tmp_path):
+def test_a_pointer_of_git_lfs_is_reported_as_one(tmp_path):
     (tmp_path / "a.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
     with pytest.raises(DatasetError, match="git lfs pull"):
         decode(tmp_path, "a.png")

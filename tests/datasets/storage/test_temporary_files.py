@@ -1,4 +1,4 @@
-"""Half-written files of killed writers go, those of living ones stay, whoever sweeps."""
+"""Half-written files of killed writers are removed, those of running writers stay, whichever process sweeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for _ in range(60):
 
 
 def start_writing(file: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process that is in the middle of a file until its input ends; the file under its other name."""
+    """Start a process that keeps writing a file until its input ends. Returns it and the temporary file."""
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", WRITER, str(file)], cwd=ROOT, **streams)
     return process, Path(process.stdout.readline().strip())
@@ -51,7 +51,7 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_one_ends_its_file(tmp_p
     killed, torn = start_writing(tmp_path / "features.npy")
     killed.kill()
     killed.wait()
-    age(half, 10 * ABANDONED_SECONDS)  # it lives: its age does not matter
+    age(half, 10 * ABANDONED_SECONDS)  # its writer runs, so its age does not matter
     assert half.exists()
     assert torn.exists()
     assert sweep([tmp_path]) == [torn]
@@ -91,7 +91,7 @@ def test_a_number_that_is_used_again_does_not_keep_a_file(tmp_path, dead_writer)
     assert sweep([tmp_path]) == [file]
 
 
-def test_nobody_elses_files_are_swept(tmp_path):
+def test_files_with_other_names_are_not_swept(tmp_path):
     for name in (".editor.tmp", "notes.0123456789ab.tmp", ".x.0123456789ab.tmp.txt", ".0123456789ab.tmp"):
         (tmp_path / name).write_text("")
         age(tmp_path / name, 10 * ABANDONED_SECONDS)
