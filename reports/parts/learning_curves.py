@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reports.figures.learning_curves import MOST_LINES, learning_figure
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from reports.text.learning_order import in_order
-from reports.text.learning_story import Told, background, loss_share, percent, told
+from reports.text.learning_story import Told, background, percent, told
 from results.analyses.learning_curves import LearningCurves, Series, learning_curves
 from results.leaderboard import Leaderboard
 from results.metrics.catalogue import AUROCS
@@ -132,7 +132,7 @@ def _curve_cells(curve: LearningCurves) -> list[CellView]:
 def _loss_cells(loss: Series) -> list[CellView]:
     if not loss.cells:
         return [_blank(loss.reason)] * 3
-    share = loss_share(loss)
+    share = loss.share_left
     of_first = _blank("no two points") if share is None else _plain(percent(share), share)
     return [_loss_cell(loss, 0), _loss_cell(loss, -1), of_first]
 

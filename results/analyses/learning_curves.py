@@ -46,6 +46,13 @@ class Series:
         return self.cells[-1] if self.cells else Cell(reason=self.reason)
 
     @property
+    def share_left(self) -> float | None:
+        """The last mean as a share of the first; None with fewer than two points and where the first is not above 0."""
+        if len(self.means) < 2 or self.means[0] <= 0:
+            return None
+        return self.means[-1] / self.means[0]
+
+    @property
     def peak_at(self) -> int:
         """Position of the largest mean, the first of equal ones; 0 where blank."""
         means = self.means
@@ -86,6 +93,10 @@ class LearningCurves:
     presentations: float
     loss: Series
     metrics: Mapping[str, Series]
+
+    def has(self, metric: str) -> bool:
+        """Whether the metric has points."""
+        return metric in self.metrics and bool(self.metrics[metric].cells)
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,8 @@ from reports.build import build
 from reports.parts.learning_curves import learning_part
 from results.leaderboard import leaderboard
 from results.records.store import Store
+from tests.support.learning_curves import PUBLISHED, record
 from tests.support.records import make_learning_curve, make_record, make_row
-
-PUBLISHED = {
-    "shortcut_mlp": ((0.8, 0.2, 0.02), (0.8, 0.9, 0.7)),
-    "shortcut_cnn": ((0.8, 0.2, 0.03), (0.8, 0.88, 0.75)),
-    "shortcut_transformer": ((0.8, 0.4, 0.2), (0.8, 0.9, 0.87)),
-    "uniad": ((0.8, 0.5, 0.32), (0.7, 0.9, 0.899)),
-}
-TITLES = {"shortcut_mlp": "MLP", "shortcut_cnn": "CNN", "shortcut_transformer": "Transformer", "uniad": "UniAD"}
-
-
-def record(method, curve, seed=0, pixel=None, epochs_per_point=100, **more):
-    fields = {"title": TITLES.get(method, method), "method": method, "seed": seed, "steps": 30, **more}
-    if method == "uniad":
-        fields["fit_config"] = {"query": "all", **fields.get("fit_config", {})}
-    points = make_learning_curve(*curve, pixel)
-    points = [point.model_copy(update={"epoch": point.epoch * epochs_per_point}) for point in points]
-    return make_record(learning_curve=points, **fields)
 
 
 def part_of(*records):
