@@ -1,1 +1,1 @@
-"""How the synthetic dataset is drawn: a canvas, marks that damage leaves, one module per product."""
+"""Draws the images of the synthetic dataset: a canvas, marks of damage, one module per kind of product."""

@@ -1,7 +1,7 @@
-"""The canvas: signed distances and noise on a square grid of pixels, as float32 arrays.
+"""The drawing functions of all products: signed distances, noise and painting on a square grid of pixels.
 
-All shapes are drawn from signed distances (negative inside, in pixels), so edges are antialiased
-analytically and a render costs a few milliseconds. Colours are display values in [0, 1].
+All arrays are float32. All shapes are drawn from signed distances (negative inside, in pixels), so edges are
+antialiased analytically and a render costs a few milliseconds. Colours are display values in [0, 1].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 Field = npt.NDArray[np.float32]
-"""One value per pixel, ``(SIZE, SIZE)`` float32; with a last axis of 3 it is a picture."""
+"""One value per pixel, ``(SIZE, SIZE)`` float32, or an RGB image, ``(SIZE, SIZE, 3)`` float32."""
 Region = npt.NDArray[np.bool_]
 Point = tuple[float, float]
 
@@ -42,23 +42,23 @@ def local_frame(centre: Point, angle: float) -> tuple[Field, Field]:
 
 
 def to_image(centre: Point, angle: float, u: float, v: float) -> Point:
-    """The pixel position of local coordinates: the inverse of ``local_frame`` for one point."""
+    """The pixel position (x, y) of local coordinates (u, v): the inverse of ``local_frame`` for one point."""
     cos, sin = math.cos(angle), math.sin(angle)
     return centre[0] + cos * u - sin * v, centre[1] + sin * u + cos * v
 
 
 def coverage(distance: Field, softness: float = 1.0) -> Field:
-    """How much of each pixel lies inside a shape, 0 to 1, from its signed distance.
+    """The share of each pixel that is inside a shape, 0 to 1, from its signed distance.
 
     Args:
         distance: Signed distance in pixels, negative inside.
-        softness: Width of the edge in pixels: 1 antialiases, more blurs.
+        softness: Width of the edge in pixels: 1 antialiases, larger values blur.
     """
     return np.clip(np.float32(0.5) - distance / np.float32(softness), 0.0, 1.0)
 
 
 def paint(picture: Field, colour: Sequence[float] | Field, amount: Field | float) -> Field:
-    """Lay a colour, or another picture, over a picture.
+    """Blend a colour, or another picture, over a picture.
 
     Args:
         picture: ``(SIZE, SIZE, 3)``.
@@ -74,14 +74,14 @@ def paint(picture: Field, colour: Sequence[float] | Field, amount: Field | float
 
 
 def tinted(grey: Field, colour: Sequence[float] | Field) -> Field:
-    """A grey field times a colour: ``(SIZE, SIZE, 3)``."""
+    """The product of a grey field and a colour, ``(SIZE, SIZE, 3)``."""
     return grey[..., None] * np.asarray(colour, dtype=np.float32)
 
 
 def smooth_noise(rng: np.random.Generator, cells_y: int, cells_x: int) -> Field:
-    """Noise of unit deviation on a coarse grid, brought to the canvas bicubically.
+    """Noise with standard deviation 1 on a coarse grid, enlarged to the canvas by bicubic interpolation.
 
-    Unequal numbers of cells stretch it: few cells along the grain of wood, many across.
+    Unequal numbers of cells stretch it, e.g. few cells along the grain of wood and many across.
     """
     coarse = rng.standard_normal((cells_y + 3, cells_x + 3), dtype=np.float32)
     box = (1.0, 1.0, cells_x + 2.0, cells_y + 2.0)
@@ -90,12 +90,12 @@ def smooth_noise(rng: np.random.Generator, cells_y: int, cells_x: int) -> Field:
 
 
 def line_noise(rng: np.random.Generator, position: Field, step: float, count: int = 512) -> Field:
-    """One-dimensional noise of unit deviation read at ``position``: tool marks, threads, growth rings.
+    """One-dimensional noise with standard deviation 1, evaluated at ``position``: tool marks, threads, growth rings.
 
     Args:
         rng: Source of the ``count`` random values.
-        position: Where each pixel lies on the line, in pixels.
-        step: Distance of neighbouring random values in pixels. The line repeats after ``count`` of them.
+        position: Position of each pixel on the line, in pixels.
+        step: Distance between neighbouring random values in pixels. The line repeats after ``count`` of them.
         count: Number of random values.
     """
     values = rng.standard_normal(count, dtype=np.float32)
@@ -107,7 +107,7 @@ def line_noise(rng: np.random.Generator, position: Field, step: float, count: in
 
 
 def segment_distance(start: Point, end: Point) -> tuple[Field, Field]:
-    """Distance of each pixel to a segment, and the position 0..1 of the nearest point on it."""
+    """Distance of each pixel to a segment in pixels, and the position 0..1 of the nearest point on it."""
     x, y = pixel_grid()
     dx, dy = end[0] - start[0], end[1] - start[1]
     length = max(dx * dx + dy * dy, 1e-6)
@@ -118,11 +118,11 @@ def segment_distance(start: Point, end: Point) -> tuple[Field, Field]:
 
 
 def path_distance(points: Sequence[Point], widths: Sequence[float] | float = 0.0) -> Field:
-    """Signed distance to a polyline whose half-width goes linearly from point to point.
+    """Signed distance to a polyline whose half-width changes linearly from point to point.
 
     Args:
         points: At least two points.
-        widths: Half-width at each point, or one for all, in pixels.
+        widths: Half-width at each point, or one for all points, in pixels.
     """
     halves = [float(widths)] * len(points) if isinstance(widths, (int, float)) else list(widths)
     nearest = np.full((SIZE, SIZE), np.float32(1e6))
@@ -133,13 +133,13 @@ def path_distance(points: Sequence[Point], widths: Sequence[float] | float = 0.0
 
 
 def blob_distance(rng: np.random.Generator, centre: Point, radius: float, roughness: float) -> Field:
-    """Roughly the signed distance to an irregular round patch.
+    """Approximate signed distance to an irregular round patch.
 
     Args:
         rng: Source of the outline.
-        centre: Its centre in pixels.
+        centre: Centre in pixels.
         radius: Mean radius in pixels.
-        roughness: Relative deviation of the outline from a circle: 0.1 is smooth, 0.4 ragged.
+        roughness: Relative deviation of the outline from a circle; 0.1 is smooth, 0.4 is ragged.
     """
     x, y = pixel_grid()
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
@@ -152,13 +152,13 @@ def blob_distance(rng: np.random.Generator, centre: Point, radius: float, roughn
 
 
 def wander(rng: np.random.Generator, start: Point, angle: float, length: float, turn: float) -> list[Point]:
-    """A path that keeps its direction but trembles: scratches, cracks and loose fibres.
+    """A path with small random turns, for scratches, cracks and loose fibres.
 
     Args:
         rng: Source of the turns.
         start: First point.
-        angle: First direction, radians.
-        length: Length in pixels, walked in steps of about 6 px.
+        angle: Direction at the start, radians.
+        length: Length in pixels, divided into steps of about 6 px.
         turn: Standard deviation of the change of direction at each step, radians.
     """
     steps = max(2, round(length / 6))
@@ -171,10 +171,10 @@ def wander(rng: np.random.Generator, start: Point, angle: float, length: float, 
 
 
 def pick(rng: np.random.Generator, allowed: Region, margin: int = 8) -> Point:
-    """A random pixel centre where ``allowed`` is true, ``margin`` pixels off the border of the canvas.
+    """A random pixel centre where ``allowed`` is true, at least ``margin`` pixels from the border of the canvas.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no such pixel.
     """
     inner = np.zeros_like(allowed)
     inner[margin:-margin, margin:-margin] = allowed[margin:-margin, margin:-margin]

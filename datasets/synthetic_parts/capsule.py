@@ -1,4 +1,4 @@
-"""A two-piece hard capsule, printed, glossy, lying on a light table."""
+"""Draws the category ``capsule``: a glossy, printed two-piece hard capsule on a light table."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from datasets.synthetic_parts.photograph import Drawing
 
 CAPSULE_DEFECTS = ("faulty_print", "crack", "dent", "specks", "discoloured")
 
-_HALF_LENGTH = 60.0  # from the middle to the centre of a round end
+_HALF_LENGTH = 60.0  # from the middle to the centre of a round end, pixels
 _RADIUS = 40.0
-_SEAM = -6.0  # where the cap ends, along the axis
+_SEAM = -6.0  # end of the cap, along the axis
 _CAP, _BODY = (0.70, 0.16, 0.13), (0.91, 0.88, 0.80)
 _TEXT_SCALE = 4
 
 
 @dataclass(frozen=True)
 class Capsule:
-    """One capsule under the camera.
+    """One capsule in front of the camera.
 
     Attributes:
         centre: Middle of the capsule in pixels.
         turn: Direction of its axis, radians; the cap is on the negative side.
-        roll: How far the print is rolled out of the middle, pixels.
+        roll: Displacement of the print around the axis, pixels.
         slide: Shift of the print along the axis, pixels.
-        light: Direction the light comes from, radians.
-        table: ``(SIZE, SIZE, 3)`` what it lies on.
-        haze: Slow variation of the shell's brightness.
+        light: Direction that the light comes from, radians.
+        table: ``(SIZE, SIZE, 3)`` image of the table below.
+        haze: ``(SIZE, SIZE)`` slow variation of the shell's brightness.
     """
 
     centre: Point
@@ -62,13 +62,13 @@ class Capsule:
 
 @dataclass(frozen=True)
 class Print:
-    """What is printed and how well.
+    """The print on a capsule and its faults.
 
     Attributes:
-        text: On the body.
+        text: Text on the body.
         turn: Rotation against the axis, radians.
         shift: Displacement along and across the axis, pixels.
-        worn: Where ink is missing: 1 keeps it, 0 takes it. A number or a field.
+        worn: Factor on the ink: 1 keeps it, 0 removes it. A number or a field.
     """
 
     text: str = "250 mg"
@@ -79,15 +79,15 @@ class Print:
 
 @cache
 def _lettering(text: str) -> Field:
-    """The text in white on black, ``_TEXT_SCALE`` pixels per pixel of the canvas, centred in its box."""
-    font = ImageFont.load_default(19 * _TEXT_SCALE)  # the face that Pillow brings along
+    """The text in white on black, ``_TEXT_SCALE / 2`` pixels per pixel of the canvas, centred in its box."""
+    font = ImageFont.load_default(19 * _TEXT_SCALE)  # the font that is part of Pillow
     image = Image.new("L", (110 * _TEXT_SCALE, 34 * _TEXT_SCALE))
     ImageDraw.Draw(image).text((image.width / 2, image.height / 2), text, fill=255, font=font, anchor="mm")
     return np.asarray(image.reduce(2), dtype=np.float32) / np.float32(255)
 
 
 def _ink(text: str, u: Field, v: Field) -> Field:
-    """How much ink lies on each pixel, for print coordinates relative to the middle of the text."""
+    """Amount of ink on each pixel, 0 to 1, for print coordinates relative to the middle of the text."""
     plate = _lettering(text)
     scale = _TEXT_SCALE / 2
     rows, columns = v * scale + plate.shape[0] / 2, u * scale + plate.shape[1] / 2
@@ -119,7 +119,7 @@ def _shell(capsule: Capsule) -> tuple[Field, Field, Field]:
 
 
 def _print_on(capsule: Capsule, picture: Field, u: Field, v: Field, text: Print) -> Field:
-    """Ink follows the round shell, so letters are squeezed towards the silhouette."""
+    """The shell with its print. Ink follows the round shell, so letters are squeezed towards the silhouette."""
     across = np.arcsin(np.clip(v / _RADIUS, -1, 1)) * np.float32(_RADIUS)
     across = across - np.float32(capsule.roll + text.shift[1])
     along = u - np.float32(34 + capsule.slide + text.shift[0])
@@ -132,7 +132,7 @@ def _print_on(capsule: Capsule, picture: Field, u: Field, v: Field, text: Print)
 
 
 def _render(capsule: Capsule, text: Print, faded: Field | None = None) -> Field:
-    """The capsule; ``faded`` is how far each pixel of the shell has turned yellow-brown."""
+    """The capsule on its table; ``faded`` is the degree, 0 to 1, to which each pixel of the shell is yellow-brown."""
     u, v, distance = _shell(capsule)
     beyond = np.clip(np.abs(u) - _HALF_LENGTH, 0, None) * np.sign(u)
     nu, nv = beyond / _RADIUS, v / _RADIUS
@@ -147,14 +147,14 @@ def _render(capsule: Capsule, text: Print, faded: Field | None = None) -> Field:
         shell = paint(shell, shell * np.array([0.80, 0.66, 0.44], np.float32), faded)
     shell = _print_on(capsule, shell, u, v, text)
     shade = 0.36 + 0.66 * diffuse + capsule.haze
-    step = np.exp(-(((u - np.float32(_SEAM + 1.6)) / 1.5) ** 2))  # the cap throws a thin shadow
+    step = np.exp(-(((u - np.float32(_SEAM + 1.6)) / 1.5) ** 2))  # the cap casts a thin shadow
     shade = shade * (1 - 0.28 * step)
     picture = shell * shade[..., None]
-    lamp = np.abs(v + np.float32(0.50 * _RADIUS)) - np.float32(4)  # a strip light, mirrored
+    lamp = np.abs(v + np.float32(0.50 * _RADIUS)) - np.float32(4)  # reflection of a strip light
     window = coverage(lamp, 3.0) * coverage(np.abs(u) - np.float32(_HALF_LENGTH + 10), 10.0)
     gloss = np.clip(lu * 0.6 * nu + lv * 0.75 * nv + 0.9 * nz, 0, 1) ** 40
     glint = window * np.float32(0.48) + gloss * np.float32(0.18)
-    fill = np.exp(-(((nv - 0.72) / 0.10) ** 2)) * np.float32(0.07)  # the table's light from below
+    fill = np.exp(-(((nv - 0.72) / 0.10) ** 2)) * np.float32(0.07)  # light reflected by the table
     picture = picture + (glint + fill)[..., None]
 
     du, dv = -6 * math.cos(angle), -6 * math.sin(angle)
@@ -164,7 +164,7 @@ def _render(capsule: Capsule, text: Print, faded: Field | None = None) -> Field:
 
 
 def _faulty_print(rng: np.random.Generator, capsule: Capsule) -> Field:
-    """Worn, crooked, doubled or simply another text."""
+    """The capsule with a print that is worn, rotated, displaced or another text."""
     kind = int(rng.integers(4))
     if kind == 0:
         worn = np.clip(0.5 - 1.6 * smooth_noise(rng, 22, 22), 0, 1)

@@ -1,6 +1,6 @@
-"""All products of the synthetic dataset, their defects, and which of them are easily taken for one another.
+"""Lists all products of the synthetic dataset, their defects, and which products are easily confused.
 
-Adding a product = one new module with a ``draw`` function and one entry in ``LOOKS``.
+To add a product, add one module with a ``draw`` function and one entry in ``LOOKS``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from datasets.synthetic_parts.photograph import Drawing
 
 
 class Draw(Protocol):
-    """How a product is drawn."""
+    """A function that draws a product."""
 
     def __call__(self, scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
         """Draw one scene.
 
         Args:
-            scene: Source of the normal variation: pose, light, material. What it yields never depends on
-                the defect, so the same state gives the same product with and without it.
+            scene: Source of the normal variation: pose, light, material. It is used in the same way for every
+                defect, so the same state gives the same product with and without a defect.
             defect: One of the look's defects, or None for a normal product.
-            damage: Source of the defect's place, size and shape.
+            damage: Source of the defect's position, size and shape.
 
         Raises:
             ValueError: For a defect that the product can't have.
@@ -37,9 +37,9 @@ class Look:
 
     Attributes:
         category: Name of its directory.
-        is_texture: Whether it fills the image (a texture) or lies in it (an object).
+        is_texture: Whether the product fills the image (a texture) or is inside it (an object).
         defects: Names of its defect types.
-        draw: Draws it.
+        draw: Function that draws it.
     """
 
     category: str
@@ -50,16 +50,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Confusion:
-    """A defect of one category that is the normal look of another.
+    """A defect of one category that is the normal appearance of another.
 
-    Inside the mask the defective product shows, pixel by pixel, what the other category shows when it is
-    normal. A detector that knows which category it looks at can find it; one that has learned all
-    categories together has seen this very pattern on normal images.
+    Inside the mask, the defective product equals the normal product of the other category, pixel by pixel. A detector
+    that knows the category of an image can find the defect; a detector of all categories together has seen the same
+    pattern on normal images.
 
     Attributes:
-        category: Where it is a defect.
-        defect: Which.
-        normal_of: The category where it is normal.
+        category: The category in which it is a defect.
+        defect: Name of the defect.
+        normal_of: The category in which it is normal.
     """
 
     category: str
@@ -88,4 +88,4 @@ CONFUSIONS: tuple[Confusion, ...] = (
     Confusion("twill", "plain_weave", normal_of="linen"),
     Confusion("linen", "twill_weave", normal_of="twill"),
 )
-"""What makes the unified setting of this dataset harder than the separate one."""
+"""The confusions that make the unified setting of this dataset harder than the separate one."""

@@ -1,4 +1,4 @@
-"""A populated circuit board, photographed from above."""
+"""Draws the category ``circuit``: a populated circuit board, seen from above."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _SOLDER, _SHINE = (176, 180, 182), (232, 235, 236)
 
 @dataclass(frozen=True)
 class Placed:
-    """A part as the machine has put it down.
+    """A part at its position on one board.
 
     Attributes:
-        part: Which.
+        part: The part of the layout.
         offset: Displacement in canvas pixels.
         turn: Rotation in radians.
         tone: Factor on its brightness.
@@ -58,7 +58,7 @@ class Placed:
     tone: float
 
     def corner(self, x: float, y: float) -> tuple[float, float]:
-        """Drawing position of a point given relative to the part's centre, in canvas pixels."""
+        """Position in the drawing of a point that is given relative to the part's centre, in canvas pixels."""
         angle = self.turn + (math.pi / 2 if self.part.upright else 0.0)
         cos, sin = math.cos(angle), math.sin(angle)
         px = self.part.x + self.offset[0] + cos * x - sin * y
@@ -68,13 +68,13 @@ class Placed:
 
 @dataclass(frozen=True)
 class Board:
-    """One board under the camera.
+    """One board in front of the camera.
 
     Attributes:
-        placed: Its parts.
-        shift: Position of the board, canvas pixels.
+        placed: The parts on it.
+        shift: Displacement of the board, canvas pixels.
         turn: Rotation of the board, radians.
-        sheen: ``(SIZE, SIZE)`` factor of the light on the board.
+        sheen: ``(SIZE, SIZE)`` factor on the brightness of the image.
     """
 
     placed: tuple[Placed, ...]
@@ -125,7 +125,7 @@ def _draw_shadow(draw: ImageDraw.ImageDraw, at: Placed) -> None:
 
 
 def _draw_chip(draw: ImageDraw.ImageDraw, at: Placed) -> None:
-    """An integrated circuit: legs, bevelled black body, pin-1 dot, lettering."""
+    """Draw an integrated circuit: legs, bevelled black body, pin-1 dot, lettering."""
     wide, high = at.part.width, at.part.height
     for x, y, w, h in pads(at.part):
         _box(draw, at, (x * 0.985, y * 0.985, w * 0.8, h * 0.8), _SOLDER)
@@ -142,7 +142,7 @@ def _draw_chip(draw: ImageDraw.ImageDraw, at: Placed) -> None:
 
 
 def _draw_two_pole(draw: ImageDraw.ImageDraw, at: Placed) -> None:
-    """A chip resistor or capacitor: body, two metal ends, solder."""
+    """Draw a chip resistor or capacitor: body, two metal ends, solder."""
     wide, high = at.part.width, at.part.height
     body: Colour = (34, 35, 38) if at.part.kind == "resistor" else (168, 132, 92)
     for side in (-1, 1):
@@ -159,7 +159,7 @@ def _draw_two_pole(draw: ImageDraw.ImageDraw, at: Placed) -> None:
 
 
 def _draw_can(draw: ImageDraw.ImageDraw, at: Placed) -> None:
-    """An electrolytic capacitor: aluminium can whose dark segment marks the negative pole."""
+    """Draw an electrolytic capacitor: an aluminium can whose dark segment marks the negative pole."""
     half = at.part.width / 2
     _box(draw, at, (0, 0, 33, 33), (32, 33, 35))
     _spot(draw, at, (0, 0), half, (150, 153, 157))
@@ -209,7 +209,7 @@ def _render(board: Board) -> Field:
 
 
 def _on_canvas(board: Board, x: float, y: float) -> Point:
-    """Where a point of the layout lies in the picture."""
+    """Position in the image of a point of the layout, in canvas pixels."""
     cos, sin = math.cos(board.turn), math.sin(board.turn)
     half = SIZE / 2
     return (
@@ -219,7 +219,7 @@ def _on_canvas(board: Board, x: float, y: float) -> Point:
 
 
 def _bridge(rng: np.random.Generator, board: Board, normal: Field) -> Field:
-    """Solder that joins two or three neighbouring legs of a chip."""
+    """The board with solder that joins two or three neighbouring legs of a chip."""
     name = str(rng.choice(["U1", "U2"]))
     chip = next(p for p in board.placed if p.part.name == name)
     legs = pads(chip.part)
@@ -238,7 +238,7 @@ def _bridge(rng: np.random.Generator, board: Board, normal: Field) -> Field:
 
 
 def _cut(rng: np.random.Generator, board: Board, normal: Field) -> Field:
-    """A track milled through: the bare laminate shows in a short groove across it."""
+    """The board with a track cut through: the bare laminate is visible in a short groove across it."""
     stretches = [max(pairwise(track), key=lambda ends: math.dist(*ends)) for track in TRACKS]
     long_enough = [s for s in stretches if math.dist(*s) > 14]
     start, end = long_enough[int(rng.integers(len(long_enough)))]

@@ -1,4 +1,4 @@
-"""The layout of the circuit board: its parts, tracks, vias and lettering. Units are canvas pixels."""
+"""Defines the layout of the circuit board (parts, tracks, vias, lettering) in canvas pixels, and draws it bare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datasets.synthetic_parts.canvas import SIZE, Point
 
 SCALE = 3
-"""The board is drawn this much larger than the canvas and reduced afterwards, for smooth edges."""
+"""The board is drawn larger than the canvas by this factor and reduced afterwards, for smooth edges."""
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -30,13 +30,13 @@ class Part:
     """One soldered part.
 
     Attributes:
-        name: As printed on the board.
-        kind: How it looks.
-        x: Centre.
-        y: Centre.
-        width: Size of the body before turning.
-        height: The same, across.
-        upright: Whether it stands turned by 90 degrees.
+        name: Name printed on the board.
+        kind: Kind of part, which decides how it is drawn.
+        x: Horizontal position of the centre.
+        y: Vertical position of the centre.
+        width: Width of the body before it is turned.
+        height: Height of the body before it is turned.
+        upright: Whether it is turned by 90 degrees.
     """
 
     name: str
@@ -109,22 +109,22 @@ MOUNTS: tuple[Point, ...] = ((26, 40), (230, 40), (26, 216), (230, 216))
 
 
 def scaled(*values: float) -> list[float]:
-    """Canvas pixels to drawing pixels."""
+    """Convert canvas pixels to drawing pixels."""
     return [v * SCALE for v in values]
 
 
 def disc(draw: ImageDraw.ImageDraw, at: Point, radius: float, colour: Colour) -> None:
-    """A filled circle, in canvas pixels."""
+    """Draw a filled circle; position and radius are in canvas pixels."""
     draw.ellipse(scaled(at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=colour)
 
 
 def pads(part: Part) -> list[Box]:
-    """Solder pads of a part relative to its centre before turning."""
+    """Solder pads of a part, relative to its centre, before it is turned."""
     if part.kind == "quad":
-        places = [-15.0 + 5 * k for k in range(7)]
+        positions = [-15.0 + 5 * k for k in range(7)]
         reach = part.width / 2 + 3.5
-        sides = [(s * reach, p, 9.0, 2.6) for s in (-1, 1) for p in places]
-        return sides + [(p, s * reach, 2.6, 9.0) for s in (-1, 1) for p in places]
+        sides = [(s * reach, p, 9.0, 2.6) for s in (-1, 1) for p in positions]
+        return sides + [(p, s * reach, 2.6, 9.0) for s in (-1, 1) for p in positions]
     if part.kind == "dual":
         return [(-16.0 + 8 * k, s * (part.height / 2 + 3.5), 4.0, 9.0) for s in (-1, 1) for k in range(5)]
     if part.kind == "header":
@@ -136,7 +136,7 @@ def pads(part: Part) -> list[Box]:
 
 @cache
 def bare_board() -> Image.Image:
-    """The unpopulated board on an anti-static mat, ``SCALE`` times the canvas. Don't draw on it: copy it."""
+    """The unpopulated board on an anti-static mat, ``SCALE`` times the canvas. It is cached: draw on a copy only."""
     image = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), MAT)
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle(scaled(_LEFT + 3, _TOP + 4, _RIGHT + 3, _BOTTOM + 4), 7 * SCALE, fill=(58, 62, 68))

@@ -1,4 +1,4 @@
-"""``docs/synthetic_contact_sheet.png``: two normal and all kinds of defective images of each category.
+"""Draws ``docs/synthetic_contact_sheet.png``: two normal images of each category and one with each of its defects.
 
 ``python -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png``
 """
@@ -28,11 +28,11 @@ _COLOURS, _COLOURS_OF_A_TILE = 200, 24  # a palette makes the file a third of th
 
 
 def outlined(image: npt.NDArray[np.uint8], mask: Region, size: int) -> Image.Image:
-    """The image reduced to ``size`` with the contour of its mask, one pixel wide, around the defect.
+    """The image reduced to ``size``, with a contour one pixel wide around the defect.
 
     Args:
         image: ``(H, W, 3)``.
-        mask: ``(H, W)``, true on the defect.
+        mask: ``(H, W)`` bool, true on the defect.
         size: Edge length of the result in pixels.
     """
     small = np.array(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
@@ -60,7 +60,7 @@ def tile_corner(line: int, column: int) -> tuple[int, int]:
 
 
 def _palette(tiles: list[Image.Image]) -> Image.Image:
-    """One palette for all tiles, in which the small rust patch counts as much as the wide background."""
+    """One palette for all tiles, in which the colours of small defects count as much as those of the background."""
     colours = []
     for tile in tiles:
         own = tile.quantize(_COLOURS_OF_A_TILE, Image.Quantize.MAXCOVERAGE).convert("RGB")
@@ -73,7 +73,7 @@ def _palette(tiles: list[Image.Image]) -> Image.Image:
 
 
 def contact_sheet(seed: int = 0) -> Image.Image:
-    """The sheet: one row per category, with a palette, so that the file stays small."""
+    """The contact sheet with one row per category. It has a palette, so that the file stays small."""
     rows = {category: _row(look, seed) for category, look in LOOKS.items()}
     columns = max(len(row) for row in rows.values())
     sheet = Image.new("RGB", tile_corner(len(rows), columns), _PAPER)
@@ -89,7 +89,7 @@ def contact_sheet(seed: int = 0) -> Image.Image:
     palette = _palette([tile for tiles in rows.values() for tile, _ in tiles])
     reduced = sheet.quantize(palette=palette, dither=Image.Dither.NONE)
     numbers, colours = np.array(reduced), np.asarray(sheet)
-    for number, colour in enumerate(_EXACT):  # quantize only comes close
+    for number, colour in enumerate(_EXACT):  # quantize gives these colours only approximately
         numbers[(colours == colour).all(axis=2)] = number
     exact = Image.fromarray(numbers, "P")
     exact.putpalette(palette.getpalette() or [])

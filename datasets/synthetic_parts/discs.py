@@ -1,8 +1,8 @@
-"""Two turned steel discs that differ only in their holes: the flange has four, the washer none.
+"""Draws the categories ``flange`` and ``washer``: turned steel discs that differ only in their holes.
 
-A flange without one of its holes shows, at that place, what every washer shows; a washer with a hole
-shows what every flange shows. A detector that knows both products but not which one it looks at has
-no reason to complain.
+The flange has four holes, the washer none. A flange with a missing hole equals a normal washer at that position, and a
+washer with a hole equals a normal flange there. A detector that has learned both products, but does not know the
+category of an image, cannot recognise these defects.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Disc:
 
     Attributes:
         centre: Position in pixels.
-        outer: Outer radius.
-        bore: Radius of the hole in the middle.
+        outer: Outer radius, pixels.
+        bore: Radius of the hole in the middle, pixels.
         turn: Rotation of the hole circle, radians.
-        light: Direction the light comes from, radians.
+        light: Direction that the light comes from, radians.
         tone: Brightness of the metal.
-        tools: ``(SIZE, SIZE)`` tool marks, unit deviation.
-        ground: ``(SIZE, SIZE, 3)`` what lies below.
-        holes: Which of the positions on the pitch circle are drilled.
+        tools: ``(SIZE, SIZE)`` tool marks with a standard deviation of about 1.
+        ground: ``(SIZE, SIZE, 3)`` image of the surface below.
+        holes: Whether a hole is drilled at each position on the pitch circle.
     """
 
     centre: Point
@@ -87,7 +87,7 @@ def _disc(rng: np.random.Generator, holes: tuple[bool, ...]) -> Disc:
 
 
 def _to_nearest_hole(disc: Disc, u: Field, v: Field) -> tuple[Field, Field]:
-    """Distance to the centre of the nearest drilled hole, and the direction from there, radians."""
+    """Distance to the centre of the nearest drilled hole in pixels, and the direction from there in radians."""
     step = 2 * math.pi / len(disc.holes)
     angle = np.arctan2(v, u) - disc.turn
     sector = np.rint(angle / step)
@@ -98,7 +98,7 @@ def _to_nearest_hole(disc: Disc, u: Field, v: Field) -> tuple[Field, Field]:
 
 
 def _render(disc: Disc, bite: Field | None = None) -> Field:
-    """The disc; ``bite`` is the signed distance of material broken off its edge."""
+    """The disc; ``bite`` is the signed distance to a piece that is broken off its edge."""
     u, v = local_frame(disc.centre, 0.0)
     radius, angle = np.hypot(u, v), np.arctan2(v, u)
     facing = np.cos(angle - disc.light)
@@ -114,7 +114,7 @@ def _render(disc: Disc, bite: Field | None = None) -> Field:
     face = face + (0.52 - 0.34 * facing - face) * bore_chamfer
 
     solid = np.maximum(radius - disc.outer, disc.bore - radius)
-    wall = np.clip((disc.bore - radius) / 7, 0, 1)  # inside of the bore, seen in the depth
+    wall = np.clip((disc.bore - radius) / 7, 0, 1)  # visible inner wall of the bore
     hole, around = _to_nearest_hole(disc, u, v)
     away = -np.cos(around - disc.light)
     rim = np.exp(-(((hole - _HOLE_RADIUS - 1.4) / 1.2) ** 2))
@@ -138,7 +138,7 @@ def _render(disc: Disc, bite: Field | None = None) -> Field:
 
 
 def _surface(disc: Disc) -> Region:
-    """The flat face, clear of edges and holes, where marks may lie."""
+    """The flat face without edges and holes, where marks may be drawn."""
     u, v = local_frame(disc.centre, 0.0)
     radius = np.hypot(u, v)
     hole, _ = _to_nearest_hole(disc, u, v)

@@ -1,6 +1,6 @@
-"""Two cloths of the same yarn that differ only in their weave: twill and plain-woven linen.
+"""Draws the categories ``twill`` and ``linen``: cloths of the same yarn that differ only in their weave.
 
-A patch of plain weave is the fault of a twill, and a patch of twill the fault of a linen.
+A patch of plain weave is a defect of a twill, and a patch of twill weave is a defect of a linen, which is plain-woven.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from datasets.synthetic_parts.photograph import Drawing
 
 Threads = npt.NDArray[np.int64]
 Weave = Callable[[Field, Field], tuple[Region, Field]]
-"""From the position across the warp and across the weft, in threads, to whether the warp lies on top there,
-and to the position 0..1 along the stretch over which the upper thread stays on top (its float)."""
+"""Function of the positions across the warp and across the weft, in threads. It returns whether the warp is on top
+there, and the position 0..1 along the stretch over which the upper thread stays on top (its float)."""
 
 TWILL_DEFECTS = ("plain_weave", "broken_thread", "stain", "hole")
 LINEN_DEFECTS = ("twill_weave", "slub", "foreign_fibre", "hole")
@@ -47,7 +47,7 @@ def thread_numbers(position: Field) -> Threads:
 
 
 def twill_weave(u: Field, v: Field) -> tuple[Region, Field]:
-    """2/2 twill: each thread passes over two and under two, stepping by one: diagonal ribs."""
+    """2/2 twill: each thread passes over two and under two threads, shifted by one per row: diagonal ribs."""
     step = (thread_numbers(u) - thread_numbers(v)) % 4
     on_top = step < 2
     along = np.where(on_top, 1 - step + v % 1, step - 2 + u % 1) / 2
@@ -55,25 +55,25 @@ def twill_weave(u: Field, v: Field) -> tuple[Region, Field]:
 
 
 def plain_weave(u: Field, v: Field) -> tuple[Region, Field]:
-    """Plain weave: over one, under one."""
+    """Plain weave: each thread passes over one and under one thread."""
     on_top = (thread_numbers(u) + thread_numbers(v)) % 2 == 0
     return on_top, np.where(on_top, v % 1, u % 1)
 
 
 @dataclass(frozen=True)
 class Cloth:
-    """A piece of cloth under the camera.
+    """A piece of cloth in front of the camera.
 
     Attributes:
         u: Position across the warp threads in threads, ``(SIZE, SIZE)``.
-        v: Position across the weft threads in threads.
-        pitch: Distance of threads in pixels.
+        v: Position across the weft threads in threads, ``(SIZE, SIZE)``.
+        pitch: Distance between threads in pixels.
         turn: Rotation of the cloth, radians.
         warp_tone: Brightness of each pixel's warp thread.
-        weft_tone: The same for its weft thread.
+        weft_tone: Brightness of each pixel's weft thread.
         fibre: Fine noise of the yarn's surface.
         warp_colour: Colour of the warp, ``(3,)``.
-        weft_colour: Colour of the weft.
+        weft_colour: Colour of the weft, ``(3,)``.
     """
 
     u: Field
@@ -94,7 +94,7 @@ def _cloth(rng: np.random.Generator) -> Cloth:
     turn, pitch = float(rng.normal(0, 0.04)), float(rng.uniform(7.2, 7.8))
     u, v = local_frame((SIZE / 2, SIZE / 2), turn)
     first_warp, first_weft = (float(phase) for phase in rng.uniform(50, 54, 2))  # far from thread number 0
-    drape = np.float32(1.8)  # pixels that the cloth is pulled out of line
+    drape = np.float32(1.8)  # standard deviation of the cloth's distortion, in pixels
     u = ((u + drape * smooth_noise(rng, 3, 3)) / pitch + first_warp).astype(np.float32)
     v = ((v + drape * smooth_noise(rng, 3, 3)) / pitch + first_weft).astype(np.float32)
     warp_tone = 1 + 0.05 * line_noise(rng, np.floor(u), 1.0) + 0.02 * smooth_noise(rng, 6, 30)
@@ -107,11 +107,11 @@ def _cloth(rng: np.random.Generator) -> Cloth:
 
 
 def _render(cloth: Cloth, weave: Weave, missing: Field | None = None) -> Field:
-    """The cloth; where ``missing`` is 1 the weft thread is gone and the warp lies over a dark gap."""
+    """The cloth; where ``missing`` is 1, the weft thread is missing and the warp is over a dark gap."""
     on_top, along = weave(cloth.u, cloth.v)
     pi = np.float32(math.pi)
     across_warp, across_weft = np.sin(pi * (cloth.u % 1)), np.sin(pi * (cloth.v % 1))
-    # A thread is a cylinder across its width, and arched along its length where it lies on top.
+    # A thread is a cylinder across its width, and arched along its length where it is on top.
     across = np.where(on_top, across_warp, across_weft)
     round_shade = 0.42 + 0.58 * across ** np.float32(0.7)
     arch = 0.70 + 0.32 * np.sin(pi * along)
@@ -133,7 +133,7 @@ def _everywhere() -> Region:
 
 
 def _patch_of(rng: np.random.Generator, cloth: Cloth, normal: Field, other: Weave) -> tuple[Field, Region]:
-    """A patch woven the other way, ending between threads as a faulty loom would leave it."""
+    """The cloth with a patch of the other weave, and its region, which ends between threads, as on a faulty loom."""
     centre = pick(rng, _everywhere(), margin=40)
     blob = blob_distance(rng, centre, float(rng.uniform(20, 34)), 0.2)
     warp_number, weft_number = thread_numbers(cloth.u), thread_numbers(cloth.v)
@@ -145,7 +145,7 @@ def _patch_of(rng: np.random.Generator, cloth: Cloth, normal: Field, other: Weav
 
 
 def _missing_thread(rng: np.random.Generator, cloth: Cloth) -> Field:
-    """Share of each pixel that lies on a stretch of one weft thread."""
+    """1 on a stretch of one weft thread, 0 elsewhere, ``(SIZE, SIZE)``."""
     row = math.floor(float(cloth.v[int(rng.integers(40, 216)), 128]))
     middle, half = float(rng.uniform(60, 196)), float(rng.uniform(26, 60))
     x = np.arange(SIZE, dtype=np.float32)[None, :]
@@ -158,7 +158,7 @@ def _torn_hole(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
     radius = float(rng.uniform(6, 12))
     distance = blob_distance(rng, centre, radius, 0.3)
     picture = paint(normal, (0.07, 0.07, 0.08), coverage(distance, 2.0))
-    for _ in range(int(rng.integers(3, 6))):  # loose ends reach in from the edge
+    for _ in range(int(rng.integers(3, 6))):  # loose ends reach from the edge into the hole
         angle = float(rng.uniform(0, 2 * math.pi))
         start = to_image(centre, angle, radius * 1.2, 0.0)
         end = wander(rng, start, angle + math.pi + float(rng.normal(0, 0.5)), radius * 1.1, 0.3)
@@ -167,7 +167,7 @@ def _torn_hole(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
 
 
 def _slub(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
-    """A thick place of a weft thread."""
+    """The cloth with a weft thread that is too thick over a stretch."""
     centre = pick(rng, _everywhere(), margin=30)
     half = float(rng.uniform(14, 30))
     first, last = to_image(centre, cloth.turn, -half, 0.0), to_image(centre, cloth.turn, half, 0.0)
@@ -182,7 +182,7 @@ def _slub(rng: np.random.Generator, cloth: Cloth, normal: Field) -> Field:
 
 
 def _fibre(rng: np.random.Generator, normal: Field) -> Field:
-    """A coloured fibre that was woven in."""
+    """The cloth with a coloured fibre woven in."""
     start = pick(rng, _everywhere(), margin=40)
     path = wander(rng, start, float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(40, 90)), 0.35)
     colour = ((0.62, 0.16, 0.14), (0.12, 0.13, 0.20), (0.15, 0.35, 0.20))[int(rng.integers(3))]

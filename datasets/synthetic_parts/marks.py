@@ -1,7 +1,6 @@
-"""Marks that damage leaves on any surface: scratches, cracks, stains, holes, dents.
+"""Draws marks of damage that any surface can have: scratches, cracks, stains, rust, holes, dents.
 
-Each function takes a picture and returns a new one; where on the product it happens is the caller's
-business, through an allowed region.
+Each function takes a picture and returns a new one. The caller chooses the part of the product by a region or position.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from datasets.synthetic_parts.canvas import (
 
 
 def _tapered(count: int, half_width: float) -> list[float]:
-    """Half-widths along a path of ``count`` points: thin ends, full middle."""
+    """Half-widths along a path of ``count`` points: thin at the ends, ``half_width`` in the middle."""
     return [half_width * (0.35 + 0.65 * math.sin(math.pi * k / (count - 1))) for k in range(count)]
 
 
@@ -40,15 +39,15 @@ def scratch(
     angle: float | None = None,
     depth: float = 0.3,
 ) -> Field:
-    """A bright furrow with a dark lip, cut by something hard.
+    """Draw a scratch by a hard object: a bright furrow with a dark lip.
 
     Args:
         rng: Source of position, length and direction.
         picture: ``(SIZE, SIZE, 3)``.
-        allowed: Where the surface is. The scratch starts there and is clipped to it.
+        allowed: Region of the surface. The middle of the scratch is in it, and the scratch is clipped to it.
         length: Shortest and longest length in pixels.
         half_width: Half-width in the middle, pixels.
-        angle: Direction in radians; None draws one.
+        angle: Direction in radians; None for a random one.
         depth: Change of brightness in the furrow.
     """
     size = float(rng.uniform(*length))
@@ -72,7 +71,7 @@ def crack(
     colour: Sequence[float],
     jag: float = 1.4,
 ) -> Field:
-    """A dark jagged line with a bright broken edge beside it."""
+    """Draw a crack along ``path``: a dark jagged line next to a bright broken edge."""
     jagged = [
         (px + float(rng.normal(0, jag)), py + float(rng.normal(0, jag))) if k > 0 else (px, py)
         for k, (px, py) in enumerate(path)
@@ -94,7 +93,7 @@ def stain(
     allowed: Region | None = None,
     roughness: float = 0.2,
 ) -> Field:
-    """A liquid that has dried: the surface shines through, with a darker rim.
+    """Draw the stain of a dried liquid: the surface is visible through it, and its rim is darker.
 
     Args:
         rng: Source of outline and mottling.
@@ -102,9 +101,9 @@ def stain(
         centre: Centre in pixels.
         radius: Mean radius in pixels.
         colour: Factor on the surface's colour.
-        strength: 0 leaves the surface, 1 multiplies fully.
-        allowed: Where the surface is; None is everywhere.
-        roughness: How ragged the outline is.
+        strength: Strength of the stain: 0 leaves the surface unchanged, 1 applies the full factor.
+        allowed: Region of the surface; None means everywhere.
+        roughness: Roughness of the outline, see ``blob_distance``.
     """
     distance = blob_distance(rng, centre, radius, roughness) + np.float32(0.8) * smooth_noise(rng, 50, 50)
     mottled = 0.85 + 0.12 * smooth_noise(rng, 24, 24)
@@ -116,7 +115,7 @@ def stain(
 
 
 def rust(rng: np.random.Generator, picture: Field, centre: Point, radius: float, allowed: Region) -> Field:
-    """Corrosion: brown blisters of two tones that eat into a ragged patch."""
+    """Draw rust: a ragged brown patch of varying brightness."""
     ragged = blob_distance(rng, centre, radius, 0.35) + 2.2 * smooth_noise(rng, 40, 40)
     grain = smooth_noise(rng, 90, 90)
     shade = np.float32(0.9) + np.float32(0.16) * grain
@@ -133,14 +132,14 @@ def pit(
     dark: Sequence[float],
     light: float,
 ) -> Field:
-    """A hole of irregular outline: dark inside, lit on the edge that faces away from the light.
+    """Draw a hole of irregular outline: dark inside, with a bright edge on the side away from the light.
 
     Args:
         rng: Source of the outline.
         picture: ``(SIZE, SIZE, 3)``.
         centre: Centre in pixels.
         radius: Mean radius in pixels.
-        dark: Colour of the ground.
+        dark: Colour inside the hole.
         light: Direction that the light comes from, radians.
     """
     distance = blob_distance(rng, centre, radius, 0.12)
@@ -152,7 +151,7 @@ def pit(
 
 
 def dent(picture: Field, centre: Point, radius: float, light: float, strength: float, allowed: Region) -> Field:
-    """A smooth dimple: dark on the side towards the light, bright on the other."""
+    """Draw a smooth dent: dark on the side towards the light, bright on the other side."""
     x, y = pixel_grid()
     dx, dy = (x - np.float32(centre[0])) / radius, (y - np.float32(centre[1])) / radius
     square = dx * dx + dy * dy

@@ -1,8 +1,8 @@
-"""From two clean renders to a photograph and its exact mask.
+"""Turns two clean renders of a scene into a photograph and its exact mask.
 
-A drawing holds the normal render and, for a defective sample, the render of the same scene with the
-defect. Both are photographed with the same camera (light, noise), and every pixel outside the mask is
-taken from the normal photograph: the mask is exact by construction.
+A drawing holds the normal render and, for a defective sample, the render of the same scene with the defect. Both are
+photographed with the same camera (light, noise), and every pixel outside the mask is taken from the normal photograph.
+So the mask is exact by construction.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _SMALLEST_REGION = 10  # pixels; smaller islands of change are dropped from mask
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a look draws.
+    """One scene as drawn, before it is photographed.
 
     Attributes:
         normal: The scene without defect, ``(SIZE, SIZE, 3)`` in [0, 1].
         defective: The same scene with the defect, or None for a normal sample.
-        region: Where the defect lies, if it is known better than by comparing the renders: a patch of
-            another weave is one region although many of its pixels happen to agree.
+        region: Region of the defect, ``(SIZE, SIZE)`` bool, if it is known better than from the difference of the
+            renders: a patch of another weave is one region although many of its pixels are equal by chance. None if
+            the difference is to be used.
     """
 
     normal: Field
@@ -39,7 +40,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Photograph:
-    """Images as they are written.
+    """A photographed sample, as it is written to files.
 
     Attributes:
         normal: ``(SIZE, SIZE, 3)`` uint8 without defect.
@@ -54,11 +55,11 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Camera:
-    """One exposure: how strong the light falls off and which noise the sensor adds.
+    """The light and sensor noise of one exposure.
 
     Attributes:
         gain: ``(SIZE, SIZE, 3)`` factor of light and white balance.
-        noise: ``(SIZE, SIZE, 1)`` offset, the same in all channels as after demosaicing of grey light.
+        noise: ``(SIZE, SIZE, 1)`` offset, the same in all channels, as after demosaicing of grey light.
     """
 
     gain: Field
@@ -66,7 +67,7 @@ class Camera:
 
     @classmethod
     def at_random(cls, rng: np.random.Generator) -> Camera:
-        """An exposure within the spread of one inspection station over a day."""
+        """A random exposure that varies as at one inspection station over a day."""
         x, y = pixel_grid()
         angle, slope = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.0, 0.10))
         half = SIZE / 2
@@ -79,7 +80,7 @@ class Camera:
         return cls(gain, noise * np.float32(rng.uniform(0.9, 1.8) / 255))
 
     def expose(self, render: Field) -> Field:
-        """The render as this camera sees it, in [0, 1]."""
+        """The render with the light and noise of this exposure, in [0, 1]."""
         return np.clip(render * self.gain + self.noise, 0.0, 1.0)
 
 
@@ -88,9 +89,9 @@ def _quantise(picture: Field) -> npt.NDArray[np.uint8]:
 
 
 def changed_region(before: Field, after: Field) -> Region:
-    """Where two renders differ visibly, with pinholes and hairline gaps closed and tiny islands dropped."""
+    """The region where two renders differ visibly. Small holes and gaps are closed, tiny islands are dropped."""
     changed = np.abs(after - before).max(axis=2) >= VISIBLE
-    framed = np.pad(changed, 2)  # closing erodes at the border of the array otherwise
+    framed = np.pad(changed, 2)  # without padding, closing would erode at the border of the array
     closed = ndimage.binary_fill_holes(ndimage.binary_closing(framed, np.ones((3, 3))))[2:-2, 2:-2]
     labels, count = ndimage.label(closed, np.ones((3, 3)))
     if count < 2:
@@ -102,7 +103,7 @@ def changed_region(before: Field, after: Field) -> Region:
 
 
 def photograph(drawing: Drawing, rng: np.random.Generator) -> Photograph:
-    """Expose a drawing once and derive the mask.
+    """Photograph a drawing once and derive the mask.
 
     Args:
         drawing: The clean renders.

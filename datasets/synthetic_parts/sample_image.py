@@ -1,4 +1,4 @@
-"""One image of the synthetic dataset, from its seed, category, split, type and number alone."""
+"""Makes one image of the synthetic dataset from its seed, category, split, type and number alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from datasets.synthetic_parts.catalogue import Look
 from datasets.synthetic_parts.photograph import Photograph, photograph
 
 SMALLEST_DEFECT, LARGEST_DEFECT = 0.0005, 0.10
-"""Bounds of a mask's share of the image."""
+"""Smallest and largest permitted share of the image that a mask covers."""
 
 CLEARLY_VISIBLE = 8
-"""Change of a pixel's strongest channel, of 255, that a person notices."""
+"""Smallest change of a pixel's strongest channel, of 255, that a person notices."""
 
 _ATTEMPTS = 50
 _SCENE, _CAMERA, _DAMAGE = 0, 1, 2  # damage uses _DAMAGE + attempt
@@ -25,7 +25,7 @@ def _generator(seed: int, key: str, number: int, stream: int) -> np.random.Gener
 
 
 def is_acceptable(shot: Photograph) -> bool:
-    """Whether the defect is neither too small nor too large, and most of its mask visibly changed."""
+    """Whether the defect is neither too small nor too large, and most pixels of its mask have visibly changed."""
     share = float(shot.mask.mean())
     if not SMALLEST_DEFECT <= share <= LARGEST_DEFECT:
         return False
@@ -34,17 +34,17 @@ def is_acceptable(shot: Photograph) -> bool:
 
 
 def sample_image(look: Look, seed: int, split: Split, kind: str, number: int) -> Photograph:
-    """Draw and photograph one sample. Other samples don't change it, and it doesn't depend on their order.
+    """Draw and photograph one sample. It does not depend on other samples or their order.
 
     Args:
         look: The category.
         seed: Seed of the dataset.
         split: ``train`` or ``test``.
         kind: ``good`` or one of the look's defects.
-        number: Number within its directory.
+        number: Number of the image in its directory.
 
     Raises:
-        RuntimeError: If no acceptable defect is found, i.e. a look draws defects outside the bounds.
+        RuntimeError: If no attempt gives an acceptable defect, i.e. the look draws defects outside the bounds.
     """
     key = f"{look.category}/{split}/{kind}"
 

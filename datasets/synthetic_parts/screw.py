@@ -1,4 +1,4 @@
-"""A wood screw on a light plate, roughly aligned by a feeder, either end first."""
+"""Draws the category ``screw``: a wood screw on a light plate, roughly aligned by a feeder, in either direction."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _HEAD_HALF, _CORE_HALF = 31.0, 12.0
 _CREST = 4.2  # height of the thread
 _PITCH = 10.0
 _CONE_RANGE = _TIP - _CONE
-_SPREAD = 0.6  # the feeder aligns the screws to about 35 degrees, either end first
+_SPREAD = 0.6  # the feeder aligns the screws to about 35 degrees, in either direction
 
 
 @dataclass(frozen=True)
 class Screw:
-    """One screw under the camera.
+    """One screw in front of the camera.
 
     Attributes:
         centre: Middle in pixels.
         turn: Direction from head to tip, radians.
-        phase: Rotation about its own axis, turns.
-        light: Direction the light comes from, radians.
+        phase: Rotation about its own axis, in turns.
+        light: Direction that the light comes from, radians.
         tone: Brightness of the zinc.
-        plate: ``(SIZE, SIZE, 3)`` what it lies on.
-        patina: Fine variation of the zinc.
-        stripped: Start and end of a stretch without thread, along the axis; equal for none.
-        tip: Where the screw ends.
+        plate: ``(SIZE, SIZE, 3)`` image of the plate below.
+        patina: ``(SIZE, SIZE)`` fine variation of the zinc.
+        stripped: Start and end of a stretch without thread, along the axis; equal if there is none.
+        tip: Position of the tip along the axis, pixels.
         bend: Displacement across the axis at the tip, pixels.
     """
 
@@ -85,7 +85,7 @@ def _frame(screw: Screw) -> tuple[Field, Field]:
 
 
 def _profile(screw: Screw, u: Field, v: Field) -> tuple[Field, Field, Field]:
-    """Half-width of the screw at each u, its slope along u, and where there is thread."""
+    """Half-width of the screw at each pixel, its slope along u, and the relative height of the thread, 0 to 1."""
     head = _HEAD_HALF + (_CORE_HALF - _HEAD_HALF) * np.clip((u - _HEAD - 5) / (_NECK - _HEAD - 5), 0, 1)
     cone = np.clip((_TIP - u) / _CONE_RANGE, 0, 1)
     body = np.float32(_CORE_HALF) * np.where(u > _CONE, cone**0.8, 1)
@@ -102,7 +102,7 @@ def _profile(screw: Screw, u: Field, v: Field) -> tuple[Field, Field, Field]:
 
 
 def _outline(screw: Screw) -> Field:
-    """Roughly the signed distance to the silhouette, in pixels."""
+    """Approximate signed distance to the silhouette, in pixels."""
     u, v = _frame(screw)
     half, _, _ = _profile(screw, u, v)
     return np.maximum(np.abs(v) - half, np.maximum(_HEAD - u, u - np.float32(screw.tip)))
@@ -140,7 +140,7 @@ def _render(screw: Screw) -> Field:
 
 
 def _strip(rng: np.random.Generator, screw: Screw) -> tuple[Field, Region]:
-    """The thread is gone over a stretch; the whole stretch is the defect, not each missing turn."""
+    """The screw without thread over a stretch, and its region: the whole stretch, not each missing turn."""
     start = float(rng.uniform(_THREAD + 8, _CONE - 42))
     end = start + float(rng.uniform(26, 44))
     u, _ = _frame(screw)

@@ -1,4 +1,4 @@
-"""Sawn oak: growth rings, pores and fibre along the grain. No two boards are alike."""
+"""Draws the category ``oak``: sawn boards with growth rings, pores and fibre along the grain, each one different."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _EARLY, _LATE = np.array([0.80, 0.62, 0.42], np.float32), np.array([0.56, 0.36, 
 
 @dataclass(frozen=True)
 class Board:
-    """A board under the camera; its grain runs along u, rings follow each other along v.
+    """A board in front of the camera. Its grain is along u, and its rings follow each other along v.
 
     Attributes:
         turn: Direction of the grain, radians.
         rings: Position across the growth rings in pixels, ``(SIZE, SIZE)``.
         ring_width: Mean width of a ring in pixels.
-        ring_tone: One-dimensional noise that makes rings unequal, already read at ``rings``.
-        pores: Dark short streaks, 0 to 1.
-        fibre: Fine noise stretched along the grain.
+        ring_tone: One-dimensional noise that makes the rings unequal, evaluated at ``rings``, ``(SIZE, SIZE)``.
+        pores: Strength of dark short streaks, 0 to 1, ``(SIZE, SIZE)``.
+        fibre: Fine noise stretched along the grain, ``(SIZE, SIZE)``.
         tone: Factor on the colour.
     """
 
@@ -90,7 +90,7 @@ def _render(board: Board, rings: Field | None = None) -> Field:
 
 
 def _knot(rng: np.random.Generator, board: Board) -> tuple[Field, Region]:
-    """A branch: rings bend around a dark eye with its own rings. Also returns how far they bend."""
+    """The board with a knot: rings bend around a dark eye with its own rings. Also returns its region."""
     x, y = pick(rng, np.ones((SIZE, SIZE), dtype=bool), margin=48)
     radius = float(rng.uniform(12, 20))
     u, v = local_frame((x, y), board.turn)
@@ -120,7 +120,7 @@ def _worm_holes(rng: np.random.Generator, normal: Field) -> Field:
 
 
 def _split(rng: np.random.Generator, board: Board, normal: Field, everywhere: Region) -> Field:
-    """A crack along the grain."""
+    """The board with a crack along the grain."""
     start: Point = pick(rng, everywhere, margin=30)
     away = board.turn + (math.pi if start[0] > SIZE / 2 else 0)
     path = wander(rng, start, away, float(rng.uniform(50, 110)), 0.05)
