@@ -128,6 +128,7 @@ class MKD(NetworkDetector):
     )
     config_type = MKDConfig
     config: MKDConfig
+    network: ThinVGG
 
     def __init__(self, config: MKDConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)

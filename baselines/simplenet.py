@@ -175,6 +175,7 @@ class SimpleNet(NetworkDetector):
     )
     config_type = SimpleNetConfig
     config: SimpleNetConfig
+    network: AdaptorAndDiscriminator
 
     def __init__(self, config: SimpleNetConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)

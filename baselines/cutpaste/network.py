@@ -12,6 +12,7 @@ Together 11,506,243.
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import cast
 
 import timm
 import torch
@@ -55,11 +56,13 @@ class CutPasteNetwork(nn.Module):
 
     def _narrow_stem(self, width: int) -> None:
         """Give the stem, and the block after it, the first stage's width, as ResNet-18 has it."""
-        self.encoder.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(self.encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
+        stem = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+        self.encoder.conv1 = stem
         self.encoder.bn1 = nn.BatchNorm2d(width)
-        self.encoder.layer1[0] = deepcopy(self.encoder.layer1[1])
-        for module in self.encoder.layer1[0].modules():
+        blocks = cast(nn.Sequential, self.encoder.layer1)
+        blocks[0] = deepcopy(blocks[1])
+        for module in blocks[0].modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

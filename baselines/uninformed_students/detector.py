@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -115,13 +116,18 @@ class Scale(nn.Module):
         self.register_buffer("errors", torch.tensor([0.0, 1.0]))  # mean and standard deviation
         self.register_buffer("variances", torch.tensor([0.0, 1.0]))
 
+    @property
+    def descriptors(self) -> list[PatchDescriptor]:
+        """The students."""
+        return [cast(PatchDescriptor, student) for student in self.students]
+
     def taught(self, images: Tensor) -> Tensor:
         """The teacher's normalised descriptors of padded images: (B, D, h, w)."""
         return (self.teacher.dense(images) - self.mean[:, None, None]) / self.std[:, None, None]
 
     def misses(self, padded: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H, W) squared error of the students' mean, and variance among the students."""
-        said = torch.stack([student.dense(padded) for student in self.students])  # (M, B, D, H, W)
+        said = torch.stack([student.dense(padded) for student in self.descriptors])  # (M, B, D, H, W)
         mean = said.mean(dim=0)
         error = (mean - self.taught(padded)).square().sum(dim=1)
         return error, said.square().sum(dim=2).mean(dim=0) - mean.square().sum(dim=1)
@@ -168,6 +174,7 @@ class UninformedStudents(NetworkDetector):
     )
     config_type = UninformedStudentsConfig
     config: UninformedStudentsConfig
+    network: nn.ModuleList
 
     def __init__(self, config: UninformedStudentsConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)
@@ -181,6 +188,10 @@ class UninformedStudents(NetworkDetector):
         decoded = self._backbone.channels[config.teacher_stride]
         self.network = nn.ModuleList(Scale(config, size, decoded) for size in config.receptive_fields).eval()
         self._remeasure: Callable[[], None] | None = None
+
+    @property
+    def _scales(self) -> list[Scale]:
+        return [cast(Scale, scale) for scale in self.network]
 
     @property
     def _backbone(self) -> Backbone:
@@ -198,17 +209,17 @@ class UninformedStudents(NetworkDetector):
         config = self.config
         self.network.to(context.device)
         backbone = self._backbone.to(context.device)
-        teachers = nn.ModuleList(nn.ModuleList([scale.teacher, scale.decoder]) for scale in self.network)
-        students = nn.ModuleList(scale.students for scale in self.network)
+        teachers = nn.ModuleList(nn.ModuleList([scale.teacher, scale.decoder]) for scale in self._scales)
+        students = nn.ModuleList(scale.students for scale in self._scales)
 
         def teaching(batch: Batch) -> Iterator[Tensor]:
             images = backbone.normalise(batch.pixels)
-            losses = [self._teacher_loss(scale, images) for scale in self.network]
+            losses = [self._teacher_loss(scale, images) for scale in self._scales]
             yield torch.stack(losses).sum()
 
         def learning(batch: Batch) -> Iterator[Tensor]:
             images = backbone.normalise(batch.pixels)
-            losses = [self._student_loss(scale, images) for scale in self.network]
+            losses = [self._student_loss(scale, images) for scale in self._scales]
             yield torch.stack(losses).sum()
 
         training = Training.of(config, optimiser="adam")
@@ -246,16 +257,18 @@ class UninformedStudents(NetworkDetector):
             padded = _random_crops(padded, self.config.crop + scale.teacher.seen - 1)
         with torch.no_grad():
             target = scale.taught(padded)
-        losses = [(student.dense(padded) - target).square().sum(dim=1).mean() for student in scale.students]
+        losses = [(student.dense(padded) - target).square().sum(dim=1).mean() for student in scale.descriptors]
         return torch.stack(losses).sum()
 
     @torch.no_grad()
     def _measure_teachers(self, train: TrainingSet, context: FitContext) -> None:
         """Mean and standard deviation of every component of the teachers' descriptors, in one stream."""
-        for scale in self.network:
+        for scale in self._scales:
             scale.mean.zero_()
             scale.std.fill_(1.0)
-            count, total, squares = 0, 0.0, 0.0
+            count = 0
+            total: Tensor | float = 0.0
+            squares: Tensor | float = 0.0
             for images in self._images(train, context):
                 values = scale.taught(scale.teacher.padded(images)).double()
                 count += values.numel() // values.shape[1]
@@ -269,7 +282,7 @@ class UninformedStudents(NetworkDetector):
     @torch.no_grad()
     def _measure_misses(self, train: TrainingSet, context: FitContext) -> None:
         """Mean and standard deviation of errors and variances over all pixels of the training images."""
-        for scale in self.network:
+        for scale in self._scales:
             sums = torch.zeros(2, 3, dtype=torch.float64)
             for images in self._images(train, context):
                 for row, values in enumerate(scale.misses(scale.teacher.padded(images))):
@@ -293,11 +306,11 @@ class UninformedStudents(NetworkDetector):
         device = next(self.network.parameters()).device
         images = self._backbone.to(device).normalise(batch.pixels.to(device))
         total = torch.zeros(len(images), *images.shape[2:], device=device)
-        for scale in self.network:
+        for scale in self._scales:
             error, variance = scale.misses(scale.teacher.padded(images))
             total += (error - scale.errors[0]) / scale.errors[1]
             total += (variance - scale.variances[0]) / scale.variances[1]
-        maps = total / len(self.network)
+        maps = total / len(self._scales)
         return Prediction(maps, maps.amax(dim=(1, 2)))
 
     def sizes(self) -> str:

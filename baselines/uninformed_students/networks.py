@@ -62,7 +62,7 @@ class PatchDescriptor(nn.Module):
         """
         x, dilation = images, 1
         for index, (convolution, pool) in enumerate(zip(self.convolutions, self.pools, strict=True)):
-            x = F.conv2d(x, convolution.weight, convolution.bias, dilation=dilation)
+            x = F.conv2d(x, convolution.get_parameter("weight"), convolution.get_parameter("bias"), dilation=dilation)
             if pool:
                 x = F.max_pool2d(x, 2, stride=1, dilation=dilation)
                 dilation *= 2

@@ -50,7 +50,12 @@ class Backbone(nn.Module):
     Attributes:
         sha256: Of the weights file, or of the weights in use where there is no file.
         channels: By stride.
+        mean: (1, 3, 1, 1) of the pixels that the weights were trained on, from 0 to 255.
+        std: As ``mean``.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, choice: BackboneChoice) -> None:
         super().__init__()

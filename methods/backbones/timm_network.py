@@ -36,7 +36,7 @@ def strides_of(name: str) -> tuple[int, ...]:
     """Strides of all feature maps of a timm model, without allocating its weights."""
     with torch.device("meta"):
         try:
-            model = timm.create_model(name, pretrained=False, features_only=True)
+            model: Any = timm.create_model(name, pretrained=False, features_only=True)
         except (RuntimeError, AttributeError, NotImplementedError) as error:
             raise BackboneError(
                 f"timm can't cut '{name}' into feature maps ({error}). Choose another backbone."

@@ -225,7 +225,7 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
             f"{file}: {', '.join(fixed)} belong to the fitted detector and can't be changed; test-time options "
             f"({', '.join(sorted(scored)) or 'none here'}) can."
         )
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if version != cls.info.version:
         remarks = (f"written by version {version} of {name}, this is version {cls.info.version}: maps may differ",)
     config = dataclasses.replace(config, **given)

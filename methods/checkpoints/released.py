@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from torch import Tensor
 
 from datasets.mvtec import COUNTS
@@ -34,9 +35,9 @@ _OWN = {"hvq_trans": ("router.",)}
 _PAPER_WINDOWS = {16: 5, 32: 7, 64: 11}
 """RLR: side of the local window by side of the token grid."""
 # The best score so far stands in some files as a numpy number: harmless, but not on torch's list.
-_NUMBERS = [
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+_NUMBERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (scalar, "numpy.core.multiarray.scalar"),
+    (scalar, "numpy._core.multiarray.scalar"),
     np.dtype,
     type(np.dtype(np.float64)),
     type(np.dtype(np.float32)),

@@ -40,7 +40,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def read_description(path: Path) -> dict[str, Any]:
     """What the header says; empty where it says nothing."""
-    with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
     description: dict[str, Any] = json.loads(header.get(_HEADER, "{}"))
     return description

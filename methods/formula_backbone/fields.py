@@ -132,7 +132,7 @@ def escape_time(fixed: np.random.Generator, free: np.random.Generator, y: Plane,
     return np.sqrt(left)
 
 
-def read_grid(grid: Plane, y: Plane, x: Plane) -> Plane:
+def read_grid(grid: NDArray[np.floating], y: Plane, x: Plane) -> Plane:
     """A periodic grid at coordinates, linear between its cells."""
     return np.asarray(map_coordinates(grid, [_UNIT * y, _UNIT * x], order=1, mode="grid-wrap"))
 

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import timm
@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from datasets.errors import UniBoardError
@@ -87,14 +88,20 @@ class Pupil(nn.Module):
         classes: Number of classes.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.backbone = timm.create_model(ARCHITECTURE, pretrained=False, features_only=True, out_indices=(1, 2, 3))
-        widths = dict(zip(self.backbone.feature_info.reduction(), self.backbone.feature_info.channels(), strict=True))
+        info = cast(FeatureInfo, self.backbone.feature_info)
+        widths = dict(zip(info.reduction(), info.channels(), strict=True))
         if tuple(widths) != STRIDES:
             raise ValueError(f"{ARCHITECTURE} has features at strides {tuple(widths)}, not {STRIDES}")
         self.heads = nn.ModuleDict({str(stride): nn.Linear(widths[stride], classes) for stride in _WEIGHTS})
         config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbones/backbone.py will normalise
+        if config is None:
+            raise ValueError(f"timm has no pixel statistics of {ARCHITECTURE}")
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
 

@@ -18,7 +18,7 @@ from methods.blocks.attention import Attention
 from methods.blocks.dropout import DropoutSource
 from methods.blocks.linear import Linear
 from methods.hvq_trans.codebook import Codebook, transport_cost
-from methods.uniad.network import EncoderLayer, FeedForward, LearnedPosition
+from methods.uniad.network import EncoderLayer, FeedForward, LayerStack, LearnedPosition, NormedLayerStack
 
 if TYPE_CHECKING:
     from methods.hvq_trans.config import HVQTransConfig
@@ -41,7 +41,7 @@ class QuantisedDecoderLayer(FeedForward):
         asking = y + position
         y = self.norm1(y + self.dropout(self.self_attn(asking, asking, y, None)))
         y = self.norm2(y + self.dropout(self.multihead_attn(y + position, memory + position, memory, None)))
-        return self.norm3(y + self.dropout(super().forward(y)))
+        return self.norm3(y + self.dropout(self.feed(y)))
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,11 @@ class QuantisedTransformer(nn.Module):
         self.input_proj = Linear(channels, D)
         # Layers are copies of one, as in the official code: they start equal.
         shared = {id(source): source}
-        encoder, decoder = EncoderLayer(config, source), QuantisedDecoderLayer(config, source)
-        self.encoder = nn.Module()
-        self.encoder.layers = nn.ModuleList([copy.deepcopy(encoder, dict(shared)) for _ in range(config.layers)])
-        self.decoder = nn.Module()
-        self.decoder.layers = nn.ModuleList([copy.deepcopy(decoder, dict(shared)) for _ in range(config.layers)])
-        self.decoder.norm = nn.LayerNorm(2 * D)
+        encoder = EncoderLayer(D, config.heads, config.feedforward, config.dropout, source)
+        decoder = QuantisedDecoderLayer(config, source)
+        self.encoder = LayerStack([copy.deepcopy(encoder, dict(shared)) for _ in range(config.layers)])
+        decoders = [copy.deepcopy(decoder, dict(shared)) for _ in range(config.layers)]
+        self.decoder = NormedLayerStack(decoders, 2 * D)
         experts = categories if config.experts == "per_category" else 1
         self.output_proj_list = nn.ModuleList([Linear(2 * D, channels) for _ in range(experts)])
         books = categories if config.codebooks == "per_category" else 1
@@ -128,7 +127,7 @@ class QuantisedTransformer(nn.Module):
         transported = top
         if self.levels:
             top, commitment = self.codebook(deepest, category)(top)
-        memories = []
+        memories: list[Tensor] = []
         for level in range(deepest - 1, -1, -1):
             both = torch.cat([levels[level], top], dim=-1)
             if level in self.levels:

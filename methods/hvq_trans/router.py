@@ -20,6 +20,11 @@ class CategoryRouter(nn.Module):
         categories: Number of categories.
     """
 
+    centre: Tensor
+    scale: Tensor
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, channels: int, categories: int) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(2 * channels))
@@ -34,7 +39,8 @@ class CategoryRouter(nn.Module):
             train: Batches of one (B, C, h, w) feature map with categories.
             categories: In the order of the classifier's outputs.
         """
-        described, labels = [], []
+        described: list[Tensor] = []
+        labels: list[int] = []
         for start in range(0, len(train), _CHUNK):
             batch = train.batch(range(start, min(start + _CHUNK, len(train))))
             described.append(self.describe(batch.features[0].cpu()))

@@ -23,6 +23,7 @@ The last epoch counts, where the official code keeps the best one on the test im
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,8 @@ class RLR(Detector):
         self.network.to(context.device)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            losses = (self._loss(*level) for level in zip(self.network.levels, batch.features, strict=True))
+            levels = zip(self.network.levels, batch.features, strict=True)
+            losses = (self._loss(cast(ReferenceNetwork, level), features) for level, features in levels)
             if config.update == "summed":
                 yield torch.stack(list(losses)).sum()
             else:

@@ -180,6 +180,10 @@ class ReferenceNetwork(nn.Module):
         ValueError: If the width does not fit, or the window leaves MLKA no visible key.
     """
 
+    position: Tensor
+    inside: Tensor
+    outside: Tensor
+
     def __init__(
         self, config: RLRConfig, channels: int, grid: int, width: int, window: int, source: DropoutSource
     ) -> None:
@@ -209,7 +213,7 @@ class ReferenceNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct (B, C, h, w) features."""
-        position: Tensor = self.position
+        position = self.position
         references: tuple[Tensor, ...] = ()
         if self.uses_reference:
             # The same for every image: embedded, and projected to keys and values, once.

@@ -7,7 +7,8 @@ configuration and the detector stand in ``methods/uniad/detector.py``.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +21,11 @@ from methods.blocks.linear import Linear
 if TYPE_CHECKING:
     from methods.uniad.config import UniADConfig
 
+_Layer = TypeVar("_Layer", bound=nn.Module)
+
 
 class FeedForward(nn.Module):
-    """Two linear layers with ReLU and dropout between them (names as in the official checkpoints)."""
+    """Base of layers: two linear layers with ReLU and dropout between them (names as in the official checkpoints)."""
 
     def __init__(self, width: int, hidden: int, dropout: float, source: DropoutSource) -> None:
         super().__init__()
@@ -30,25 +33,26 @@ class FeedForward(nn.Module):
         self.linear2 = Linear(hidden, width)
         self.dropout = Dropout(dropout, source)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def feed(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, N, D)."""
-        return self.linear2(self.dropout(F.relu(self.linear1(x))))
+        fed: Tensor = self.linear2(self.dropout(F.relu(self.linear1(x))))
+        return fed
 
 
 class EncoderLayer(FeedForward):
     """Self-attention and feed-forward, each with residual and post-norm."""
 
-    def __init__(self, config: UniADConfig, source: DropoutSource) -> None:
-        super().__init__(config.width, config.feedforward, config.dropout, source)
-        self.self_attn = Attention(config.width, config.heads, config.dropout, source)
-        self.norm1 = nn.LayerNorm(config.width)
-        self.norm2 = nn.LayerNorm(config.width)
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, source: DropoutSource) -> None:
+        super().__init__(width, hidden, dropout, source)
+        self.self_attn = Attention(width, heads, dropout, source)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
         """(B, N, D) tokens, (1, N, D) position code, (N, N) mask to (B, N, D)."""
         asking = x + position
         x = self.norm1(x + self.dropout(self.self_attn(asking, asking, x, mask)))
-        return self.norm2(x + self.dropout(super().forward(x)))
+        return self.norm2(x + self.dropout(self.feed(x)))
 
 
 class DecoderLayer(FeedForward):
@@ -88,7 +92,7 @@ class DecoderLayer(FeedForward):
         attended = self.self_attn(query + position, memory + position, memory, cross_mask)
         t = self.norm1(query + self.dropout(attended))
         t = self.norm2(t + self.dropout(self.multihead_attn(t + position, previous + position, previous, self_mask)))
-        return self.norm3(t + self.dropout(super().forward(t)))
+        return self.norm3(t + self.dropout(self.feed(t)))
 
 
 class LearnedPosition(nn.Module):
@@ -112,6 +116,8 @@ class LearnedPosition(nn.Module):
 class SinePosition(nn.Module):
     """Fixed sine and cosine code of row and column, normalised to 2 pi (Carion et al. 2020)."""
 
+    code: Tensor
+
     def __init__(self, grid: int, width: int) -> None:
         super().__init__()
         place = (torch.arange(grid) + 1) / (grid + 1e-6) * 2 * torch.pi
@@ -124,21 +130,38 @@ class SinePosition(nn.Module):
 
     def forward(self) -> Tensor:
         """(1, N, D)."""
-        code: Tensor = self.code
-        return code
+        return self.code
 
 
-class _Stack(nn.Module):
+class LayerStack(nn.Module):
     """A list of layers under the name that the official checkpoints give it."""
 
-    def __init__(self, layers: list[nn.Module], norm: nn.Module | None = None) -> None:
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.norm = norm
+
+
+class NormedLayerStack(LayerStack):
+    """A list of layers, and a norm of the last one's output."""
+
+    def __init__(self, layers: Sequence[nn.Module], width: int) -> None:
+        super().__init__(layers)
+        self.norm = nn.LayerNorm(width)
+
+
+class _Transformer(nn.Module):
+    """Encoder and decoder under the names that the official checkpoints give them."""
+
+    def __init__(self, encoder: LayerStack, decoder: NormedLayerStack) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
 
 
 class UniADNetwork(nn.Module):
     """(B, C, h, w) features to their reconstruction. Parameter names are those of the official checkpoints."""
+
+    mask: Tensor
 
     def __init__(self, config: UniADConfig, channels: int, source: DropoutSource) -> None:
         super().__init__()
@@ -149,17 +172,16 @@ class UniADNetwork(nn.Module):
             if config.position == "learned"
             else SinePosition(config.grid, config.width)
         )
-        self.transformer = nn.Module()
         # Layers are made by copying, as the official code does: query tables and attention in-projections of all
         # layers start equal, linear layers are initialised one by one below.
-        encoder = EncoderLayer(config, source)
+        encoder = EncoderLayer(config.width, config.heads, config.feedforward, config.dropout, source)
         decoder = DecoderLayer(config, tokens, source, query=config.query != "none")
-        self.transformer.encoder = _Stack([_copy(encoder, source) for _ in range(config.encoder_layers)])
-        decoders: list[nn.Module] = [_copy(decoder, source) for _ in range(config.decoder_layers)]
+        encoders = [_copy(encoder, source) for _ in range(config.encoder_layers)]
+        decoders = [_copy(decoder, source) for _ in range(config.decoder_layers)]
         if config.query == "first":
             for layer in decoders[1:]:
                 layer.learned_embed = None
-        self.transformer.decoder = _Stack(decoders, nn.LayerNorm(config.width))
+        self.transformer = _Transformer(LayerStack(encoders), NormedLayerStack(decoders, config.width))
         self.input_proj = Linear(channels, config.width)
         self.output_proj = Linear(config.width, channels)
         for module in self.modules():
@@ -174,7 +196,7 @@ class UniADNetwork(nn.Module):
         """Reconstruct (B, C, h, w) features."""
         B, C, H, W = features.shape
         config = self.config
-        mask: Tensor = self.mask
+        mask = self.mask
         x = self.input_proj(features.flatten(2).transpose(1, 2))  # (B, N, D)
         position = self.pos_embed()
         for layer in self.transformer.encoder.layers:
@@ -188,6 +210,6 @@ class UniADNetwork(nn.Module):
         return x.transpose(1, 2).reshape(B, C, H, W)
 
 
-def _copy(layer: nn.Module, source: DropoutSource) -> nn.Module:
+def _copy(layer: _Layer, source: DropoutSource) -> _Layer:
     """A deep copy that still draws its dropout bits from the one source."""
     return copy.deepcopy(layer, {id(source): source})

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.typing import LineStyleType
 
 from reports.figures.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
 from reports.text.learning_order import place
@@ -61,7 +62,7 @@ def learning_figure(curves: Sequence[LearningCurves], names: Mapping[str, str], 
         return svg_element(figure, key)
 
 
-_Look = tuple[str, object]
+_Look = tuple[str, LineStyleType]
 
 
 def _looks(curves: Sequence[LearningCurves]) -> dict[str, _Look]:

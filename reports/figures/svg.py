@@ -9,11 +9,12 @@ from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 
 INK, MUTED, FAINT, PAGE = "#010203", "#040506", "#070809", "#fafbfc"
 UNIFIED, SEPARATE = "#0072b2", "#d55e00"
 LINES = tuple(f"#0d0e{number:02x}" for number in range(1, 9))
-DASHES: tuple[Any, ...] = (
+DASHES: tuple[LineStyleType, ...] = (
     (0, (1.2, 1.2)),
     (0, (5, 1.6)),
     (0, (7, 1.6, 1.2, 1.6)),
