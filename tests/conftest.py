@@ -6,12 +6,18 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from datasets.storage.processes import place
+from tests.support.miniature import write_miniature_folder
+
+if TYPE_CHECKING:
+    from bench.plan.options import Options
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +45,23 @@ def dead_writer(dead_process) -> Callable[..., Path]:
         return path.with_name(f".{path.name}.{tag}-{process}-1-0123abcd.tmp")
 
     return name
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A dataset in folders: two small categories."""
+    return write_miniature_folder(tmp_path_factory.mktemp("data") / "folder")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """The cache that all small benchmarks share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def options(folder, cache, tmp_path) -> Callable[..., Options]:
+    """Makes options of a small benchmark over ``folder``; takes methods and fields of ``Options``."""
+    from tests.support.benchmarks import make_options  # here, because tests of metrics and tables need no harness
+
+    return partial(make_options, root=folder, cache_dir=cache, results_dir=tmp_path / "runs")

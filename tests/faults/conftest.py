@@ -1,4 +1,4 @@
-"""The small benchmark of ``tests/bench``, and small disks to run it on."""
+"""Small disks that can run full."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from tests.bench.conftest import cache, folder, options
-
-__all__ = ["cache", "folder", "options"]
 
 
 class SmallDisk:

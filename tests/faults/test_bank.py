@@ -17,7 +17,7 @@ from methods.backbones.backbone import Backbone
 from methods.backbones.choice import BackboneChoice
 from methods.feature_spec import FeatureSpec
 from methods.features.bank_file import BankFile, page_checksum
-from tests.methods.features.test_bank import bank
+from tests.support.banks import bank
 from tests.support.miniature import write_miniature_folder
 
 SPEC = FeatureSpec(64, (8, 16), images=True)

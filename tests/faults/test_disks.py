@@ -23,11 +23,11 @@ from datasets.storage.atomic import full_disk, written
 from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
 from results.records.store import Store
-from tests.bench.commands.test_run import arguments
-from tests.bench.execution.test_runner import run_all
-from tests.methods.training.test_loop import CPU, equal, train
+from tests.support.benchmarks import run_all
+from tests.support.command_line import arguments
 from tests.support.miniature import write_miniature_folder
 from tests.support.records import make_record, make_scores
+from tests.support.trainings import CPU, equal, train
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])

@@ -13,7 +13,7 @@ from reports.build import build, build_single
 from results.records.method_card import MethodCard, keep_card
 from results.records.record import FailureEntry, RunRecord
 from results.records.store import Store
-from tests.reports.pages.test_gallery import fill
+from tests.support.galleries import fill
 from tests.support.records import falling_loss, make_learning_curve, make_row
 
 PAYLOAD = "\"'><img src=x onerror=alert(1)></title></script></style></svg><script>alert(2)</script>{{7*7}}&lt;"

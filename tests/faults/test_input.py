@@ -21,8 +21,8 @@ from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
 from results.records.store import Store
 from results.records.thumbnails import read_pictures
-from tests.bench.commands.test_run import arguments, invoke
-from tests.bench.execution.test_runner import run_all
+from tests.support.benchmarks import run_all
+from tests.support.command_line import arguments, invoke
 from tests.support.miniature import write_miniature_folder
 
 

@@ -15,9 +15,8 @@ from datasets.samples.sample import Sample
 from methods.detector import FitContext, FitReport, Prediction
 from methods.errors import FitError
 from results.records.store import Store
-from tests.bench.execution.test_runner import run_all
-from tests.methods.training.test_loop import CPU, train
-from tests.support.benchmarks import small_for
+from tests.support.benchmarks import run_all, small_for
+from tests.support.trainings import CPU, train
 
 
 @pytest.mark.parametrize(

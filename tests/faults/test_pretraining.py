@@ -15,7 +15,7 @@ from methods.errors import CheckpointError
 from methods.formula_backbone import pretrain as module
 from methods.formula_backbone.pool import open_pool
 from methods.formula_backbone.pretrain import ARCHITECTURE, pretrain
-from tests.methods.test_formula_backbone import QUIET, SMALL
+from tests.support.pretraining import QUIET, SMALL
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Pictures by formula, mosaics with a class at every place, and the training of the backbone on them."""
 
+from __future__ import annotations
+
 import csv
 import json
 from dataclasses import replace
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,12 +21,10 @@ from methods.formula_backbone import mosaic, scene
 from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch, targets
 from methods.formula_backbone.pool import open_pool
-from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, Recipe, choose, loss_of, pretrain
+from methods.formula_backbone.pretrain import ARCHITECTURE, STRIDES, Pupil, choose, loss_of, pretrain
 from methods.formula_backbone.scene import FAMILIES, picture
 from methods.formula_backbone.solids import lit
-
-SMALL = Recipe(classes=6, each=2, size=32, steps=6, batch_size=4, bfloat16=False)
-QUIET = Console(quiet=True)
+from tests.support.pretraining import QUIET, SMALL
 
 
 @pytest.mark.parametrize("family", range(FAMILIES))

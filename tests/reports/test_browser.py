@@ -9,7 +9,7 @@ import pytest
 from reports.build import build, build_single
 from results.records.record import FailureEntry
 from results.records.store import Store
-from tests.reports.pages.test_gallery import fill
+from tests.support.galleries import fill
 from tests.support.records import make_record, make_row
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ import pytest
 
 from reports.build import build, build_single
 from results.records.store import Store
-from tests.reports.pages.test_gallery import fill
+from tests.support.galleries import fill
 from tests.support.records import falling_loss, make_learning_curve, make_record, make_row
 
 ON = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}

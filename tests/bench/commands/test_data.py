@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from bench.commands import data as data_commands
-from bench.commands.app import app, main
+from bench.commands.app import main
 from bench.commands.data import EXIT_PERSON, EXIT_PROBLEMS
 from bench.errors import EXIT_USER_ERROR
 from datasets import btad, dtd, mpdd, mvtec
@@ -20,15 +19,12 @@ from datasets.download.fetch import fetch_file
 from datasets.download.obtain import MANIFEST
 from datasets.index.registry import find_dataset, register
 from tests.support.archives import member, write_tar, write_zip, zip_member
+from tests.support.command_line import invoke
 from tests.support.faulty_server import Faults, faulty_server
 from tests.support.miniature import write_miniature_folder
 from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad
 
 MINIATURE = dict.fromkeys(("01", "02"), (TRAIN, GOOD_TEST, DEFECTIVE_TEST))
-
-
-def invoke(*args: str, answer: str | None = None):
-    return CliRunner().invoke(app, ["data", *args], catch_exceptions=False, input=answer, env={"COLUMNS": "200"})
 
 
 def stopped(capsys, monkeypatch, *args: str) -> str:
@@ -79,7 +75,7 @@ def where(tmp_path):
 def test_from_nothing_to_verified_over_a_line_that_is_cut(published, place, where, monkeypatch):
     monkeypatch.setattr(fetch_module, "_CHUNK", 1000)  # the miniature is smaller than what is written at a time
     published.cuts = [len(published.content) // 2, 0]
-    result = invoke("btad", "--yes", *where)
+    result = invoke("data", "btad", "--yes", *where)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert "Licence:   sources differ" in lines[1]
@@ -90,12 +86,12 @@ def test_from_nothing_to_verified_over_a_line_that_is_cut(published, place, wher
 
 
 def test_what_is_there_is_verified_and_not_fetched_again(published, place, where):
-    invoke("btad", "--yes", *where)
-    again = invoke("btad", *where)
+    invoke("data", "btad", "--yes", *where)
+    again = invoke("data", "btad", *where)
     assert again.exit_code == 0
     assert len(published.requests) == 1
     next(place.rglob("test/ko/*.png")).unlink()
-    broken = invoke("btad", *where)
+    broken = invoke("data", "btad", *where)
     assert broken.exit_code == EXIT_PROBLEMS
     assert "was downloaded, but is gone" in broken.output
     assert "BTAD has 3 training, 2 good and 2 anomalous" in broken.output
@@ -127,16 +123,16 @@ def test_where_somebody_sits_the_licence_is_asked_about(published, where, monkey
     monkeypatch.setattr("typer.confirm", lambda _: answer == "y")
     monkeypatch.setattr(data_commands, "_somebody_is_there", lambda: True)
     if answer == "y":
-        assert invoke("btad", *where).exit_code == 0
+        assert invoke("data", "btad", *where).exit_code == 0
     else:
         with pytest.raises(data_commands.DatasetError, match="Nothing was fetched"):
-            invoke("btad", *where)
+            invoke("data", "btad", *where)
     assert len(published.requests) == requests
 
 
 def test_counts_other_than_published_are_problems(published, where, monkeypatch):
     register(replace(find_dataset("btad"), counts=MINIATURE | {"03": (3, 2, 2)}))
-    result = invoke("btad", "--yes", *where)
+    result = invoke("data", "btad", "--yes", *where)
     assert result.exit_code == EXIT_PROBLEMS
     assert "03: the category is missing" in result.output
 
@@ -153,7 +149,7 @@ def test_counts_other_than_published_are_problems(published, where, monkeypatch)
     ],
 )
 def test_where_a_form_has_to_be_filled_in_page_and_commands_are_shown(name, page, tmp_path, where):
-    result = invoke(name, *where)
+    result = invoke("data", name, *where)
     assert result.exit_code == EXIT_PERSON
     assert "Licence:" in result.output.splitlines()[1]
     assert f"A person has to get it from {page}" in result.output
@@ -165,7 +161,7 @@ def test_an_archive_that_a_person_put_there_is_unpacked_and_counted(tmp_path, wh
     place = tmp_path / "data" / "mpdd"
     place.mkdir(parents=True)
     packed(write_miniature_folder(tmp_path / "original", categories=("tubes",)), place / "MPDD.zip")
-    result = invoke("mpdd", *where)
+    result = invoke("data", "mpdd", *where)
     assert result.exit_code == EXIT_PROBLEMS  # a miniature has other counts
     assert "No checksum of" in result.output
     assert "tubes: 4 training, 2 good and 4 anomalous test images; MPDD has 122 training" in result.output
@@ -181,11 +177,11 @@ def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monk
     archive = replace(dtd.ARCHIVE, md5=hashlib.md5(content, usedforsecurity=False).hexdigest())
     monkeypatch.setattr(data_commands, "known_data", lambda: known | {"dtd": replace(known["dtd"], archive=archive)})
     monkeypatch.setattr(data_commands, "fetch_file", lambda url, file, **_: file.write_bytes(content))
-    result = invoke("dtd", "--yes", *where)
+    result = invoke("data", "dtd", "--yes", *where)
     assert result.exit_code == 0
     assert f"{len(members)} images, no problem found. How many there should be is not known here." in result.output
     (tmp_path / "data/dtd/dtd/images/0.png").write_bytes(b"damaged")
-    broken = invoke("dtd", *where)
+    broken = invoke("data", "dtd", *where)
     assert broken.exit_code == EXIT_PROBLEMS
     assert "dtd/images/0.png: " in broken.output
 
@@ -196,9 +192,9 @@ def test_what_an_interrupted_unpacking_left_behind_is_not_taken_for_the_dataset(
     with pytest.raises(
         data_commands.DatasetError, match="'BTech_Dataset_transformed' is already there, without the man"
     ):
-        invoke("btad", "--yes", *where)
+        invoke("data", "btad", "--yes", *where)
     (place / "BTech_Dataset_transformed").rename(tmp_path / "moved")
-    assert invoke("btad", "--yes", *where).exit_code == 0
+    assert invoke("data", "btad", "--yes", *where).exit_code == 0
     assert not (place / ".unpacking").exists()
 
 
@@ -213,7 +209,7 @@ def test_progress_is_drawn_on_a_terminal():
 
 
 def test_a_root_of_its_own(published, tmp_path):
-    result = invoke("btad", "--yes", "--root", str(tmp_path / "elsewhere"))
+    result = invoke("data", "btad", "--yes", "--root", str(tmp_path / "elsewhere"))
     assert result.exit_code == 0
     assert (tmp_path / "elsewhere" / MANIFEST).is_file()
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from typer.testing import CliRunner
 
-from bench.commands.app import app, main
+from bench.commands.app import main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from results.records.store import Store
+from tests.support.command_line import invoke
 from tests.support.records import make_record, make_scores
-
-
-def invoke(*args: str):
-    return CliRunner().invoke(app, list(args), catch_exceptions=False, env={"COLUMNS": "200"})
 
 
 def test_records_travel_from_one_store_to_another(tmp_path):

@@ -17,26 +17,10 @@ from typer.testing import CliRunner
 from bench.commands.app import app, main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from results.records.store import Store
-from tests.support.benchmarks import SMALL
+from tests.support.command_line import arguments, invoke
 from tests.support.miniature import write_miniature_cifar10, write_miniature_visa
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def arguments(
-    folder: Path, cache: Path, runs: Path, *more: str, command: str = "run", methods: str = "padim"
-) -> list[str]:
-    sets = [part for a in SMALL if a.split(".")[0] in methods for part in ("--set", a)]
-    return [
-        command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset",
-        "quick", "--weights", "random", "--backbone", "resnet18", "--results-dir", str(runs), "--cache-dir",
-        str(cache), "--reference-dir", str(runs / "none"), "--site", str(runs.parent / "site"), "--threads", "1",
-        "--jobs", "1", *sets, *more,
-    ]  # fmt: skip
-
-
-def invoke(*args: str):
-    return CliRunner().invoke(app, list(args), catch_exceptions=False, env={"COLUMNS": "200"})
 
 
 def test_run_renders_the_page_and_prints_the_headline_table(folder, cache, tmp_path):

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.dispatch.estimate import Estimator
-from bench.dispatch.run_plan import run_plan
-from bench.execution.runner import Execution
-from bench.plan.plan import make_plan, missing_runs
-from results.records.record import RunRecord
-from results.records.store import Store
-from tests.bench.execution.test_runner import QUIET
-
-
-def run_all(options, curves: int = 0, **execution) -> list[RunRecord]:
-    store = Store(options.results_dir)
-    todo = missing_runs(make_plan(options), store, force=options.force, retry_failed=False, curves=curves)
-    where = Execution(options.results_dir, options.cache_dir, curves=curves, **execution)
-    return run_plan(todo, where, Estimator([], probe=False), QUIET)
+from bench.plan.plan import make_plan
+from tests.support.benchmarks import run_all
 
 
 def test_a_curve_changes_no_result_and_ends_at_the_result(options, tmp_path):

@@ -5,19 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
-from bench.dispatch.estimate import Estimator
-from bench.dispatch.run_plan import run_plan
 from bench.errors import OptionError
-from bench.execution.runner import Execution
 from bench.plan.plan import make_plan
 from bench.score.score_directory import Scoring, score_directory
 from methods.detector import Detector
 from reports.build import build
 from results.records.store import Store
+from tests.support.benchmarks import QUIET, run_all
 
-QUIET = Console(quiet=True)
 SMALL = {
     "draem": ("draem.image_size=64", "draem.reconstructive_width=4", "draem.discriminative_width=4", "draem.steps=3",
               "draem.procedural_count=14"),
@@ -26,16 +22,15 @@ SMALL = {
 }  # fmt: skip
 
 
-def run_all(options, **execution):
-    where = Execution(options.results_dir, options.cache_dir, **execution)
-    records = run_plan(make_plan(options), where, Estimator([], probe=False), QUIET)
+def run_soundly(options, **execution):
+    records = run_all(options, **execution)
     assert [record.failure for record in records] == [None] * len(records)
     return records
 
 
 def test_they_run_in_both_settings_and_say_what_they_used(options, tmp_path):
     opts = options(("draem", "mkd", "fcdd"), assignments=sum(SMALL.values(), ()))
-    records = run_all(opts)
+    records = run_soundly(opts)
     assert len(records) == 9
     for record in records:
         assert set(record.results) == set(record.categories)
@@ -53,12 +48,12 @@ def test_they_run_in_both_settings_and_say_what_they_used(options, tmp_path):
 
 def test_the_order_of_runs_changes_nothing_for_them_either(options, tmp_path):
     opts = options(("draem", "mkd"), settings=("separate",), assignments=SMALL["draem"] + SMALL["mkd"])
-    forwards = {r.score_id: r.comparable() for r in run_all(opts)}
+    forwards = {r.score_id: r.comparable() for r in run_soundly(opts)}
     backwards = options(
         ("draem", "mkd"), settings=("separate",), assignments=SMALL["draem"] + SMALL["mkd"], reverse=True,
         results_dir=tmp_path / "other",
     )  # fmt: skip
-    assert {r.score_id: r.comparable() for r in run_all(backwards)} == forwards
+    assert {r.score_id: r.comparable() for r in run_soundly(backwards)} == forwards
 
 
 def test_missing_textures_are_told_before_anything_runs_and_given_ones_enter_the_id(options, tmp_path):
@@ -69,7 +64,7 @@ def test_missing_textures_are_told_before_anything_runs_and_given_ones_enter_the
     directory.mkdir()
     Image.new("RGB", (20, 20), (200, 30, 30)).save(directory / "red.png")
     wanted = {"assignments": assignments, "textures_dir": directory, "settings": ("unified",)}
-    (record,) = run_all(options(("draem",), **wanted))
+    (record,) = run_soundly(options(("draem",), **wanted))
     assert record.method.badges == ("textures: 1 from a directory",)
     Image.new("RGB", (20, 20), (30, 200, 30)).save(directory / "green.png")
     other = tmp_path / "two"
@@ -82,7 +77,7 @@ def test_missing_textures_are_told_before_anything_runs_and_given_ones_enter_the
 def test_a_kept_state_scores_a_directory_of_images(method, options, folder, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     opts = options((method,), settings=("unified",), assignments=SMALL[method], cache_dir=cache)
-    run_all(opts, keep="all")
+    run_soundly(opts, keep="all")
     (state,) = (cache / "states").glob("*.safetensors")
     monkeypatch.setattr(Detector, "fit", None)
     scoring = Scoring(

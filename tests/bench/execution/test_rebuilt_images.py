@@ -8,18 +8,15 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
-from rich.console import Console
 
 import bench.execution.rebuilt_images
-from bench.dispatch.estimate import Estimator
-from bench.dispatch.run_plan import run_plan
 from bench.execution.rebuilt_images import LOOK_SIDE, LookDecoder, looks_of, on_one_grid, prepare_looks
-from bench.execution.runner import Execution
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.plan import make_plan
 from reports.build import build
 from results.records.store import Store
 from results.records.thumbnails import PICTURE_SIDE, read_pictures
+from tests.support.benchmarks import run_all
 from tests.support.miniature import write_miniature_folder
 
 METHODS = ("uniad", "hvq_trans", "padim")
@@ -28,11 +25,6 @@ METHODS = ("uniad", "hvq_trans", "padim")
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(bench.execution.rebuilt_images, "_STEPS", 10)
-
-
-def run(options, **execution):
-    where = Execution(options.results_dir, options.cache_dir, **execution)
-    return run_plan(make_plan(options), where, Estimator([], probe=False), Console(quiet=True))
 
 
 def test_test_images_are_kept_once_per_category_and_anew_when_files_change(options, tmp_path):
@@ -71,7 +63,7 @@ def test_an_unreadable_image_costs_its_category_alone(options, tmp_path):
 
 def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(options, tmp_path):
     opts = options(METHODS, cache_dir=tmp_path / "cache")
-    records = run(opts, looks=True)
+    records = run_all(opts, looks=True)
     store = Store(opts.results_dir)
     for record in records:
         looks = store.looks(record)
@@ -90,8 +82,8 @@ def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(option
 
 def test_numbers_are_the_same_with_and_without_looks(options, tmp_path):
     opts = options(("uniad",), settings=("unified",))
-    (without,) = run(opts)
-    (with_looks,) = run(replace(opts, results_dir=tmp_path / "other"), looks=True)
+    (without,) = run_all(opts)
+    (with_looks,) = run_all(replace(opts, results_dir=tmp_path / "other"), looks=True)
     assert with_looks.comparable() == without.comparable()
     assert Store(opts.results_dir).looks(without) == ()
 
@@ -102,7 +94,7 @@ def test_the_same_features_give_the_same_decoder(options, tmp_path):
         opts = options(
             ("uniad",), settings=("unified",), cache_dir=tmp_path / name, results_dir=tmp_path / f"runs {name}"
         )
-        (record,) = run(opts, looks=True)
+        (record,) = run_all(opts, looks=True)
         looks.append(Store(opts.results_dir).looks(record))
     assert looks[0] == looks[1]
 
@@ -131,7 +123,7 @@ def test_only_seed_0_has_looks_and_a_failing_decoder_costs_no_run(options, monke
 
     monkeypatch.setattr(bench.execution.rebuilt_images, "_decoder", fail)
     with pytest.warns(UserWarning, match=r"what UniAD .*rebuilds \(RuntimeError: no memory\)"):
-        records = run(opts, looks=True)
+        records = run_all(opts, looks=True)
     assert [record.status for record in records] == ["ok", "ok"]
     store = Store(opts.results_dir)
     assert store.looks(records[0]) == ()
@@ -141,7 +133,7 @@ def test_only_seed_0_has_looks_and_a_failing_decoder_costs_no_run(options, monke
 def test_draem_shows_the_images_that_it_rebuilds(options):
     small = ("image_size=64", "reconstructive_width=4", "discriminative_width=4", "steps=2", "procedural_count=2")
     opts = options(("draem",), settings=("unified",), assignments=tuple(f"draem.{one}" for one in small))
-    (record,) = run(opts, looks=True)
+    (record,) = run_all(opts, looks=True)
     assert len(Store(opts.results_dir).looks(record)) == len(Store(opts.results_dir).scores(record).own)
 
 

@@ -1,3 +1,5 @@
+"""TODO."""
+
 from __future__ import annotations
 
 import importlib
@@ -12,11 +14,10 @@ from rich.console import Console
 from baselines.padim import PaDiM
 from bench.dispatch.estimate import Estimator
 from bench.dispatch.progress import Reporter
-from bench.dispatch.run_plan import run_plan
 from bench.execution.evaluation import evaluate_category, score_category
 from bench.execution.provenance import thin_curve
 from bench.execution.runner import Execution, execute
-from bench.plan.plan import make_plan, missing_runs
+from bench.plan.plan import make_plan
 from bench.plan.seeding import seed_everything
 from datasets.errors import StorageError
 from datasets.samples.sample import DatasetIndex
@@ -25,17 +26,8 @@ from methods.uniad.detector import UniAD
 from results.metrics.catalogue import IMAGE_METRICS, PIXEL_METRICS, RECORDED_METRICS
 from results.metrics.image import image_metrics
 from results.records.store import Store
+from tests.support.benchmarks import run_all
 from tests.support.miniature import write_miniature_folder
-
-QUIET = Console(quiet=True)
-
-
-def run_all(options, **execution):
-    plan = make_plan(options)
-    store = Store(options.results_dir)
-    todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed)
-    where = Execution(options.results_dir, options.cache_dir, **{"keep": options.keep, **execution})
-    return run_plan(todo, where, Estimator([], probe=False), QUIET)
 
 
 def test_a_run_leaves_a_full_record(options):
@@ -298,7 +290,7 @@ def test_progress_says_what_is_left_of_a_training(options, monkeypatch):
     clock = iter(range(0, 10_000, 30))
     monkeypatch.setattr("bench.dispatch.progress.time.monotonic", lambda: float(next(clock)))
     console = Console(file=io.StringIO(), width=200)
-    reporter = Reporter(console, make_plan(options(("padim",))), Estimator([], probe=False), jobs=1)
+    reporter = Reporter(console, make_plan(options(("padim",))), Estimator([], probe=False), processes=1)
     for done in (10, 20, 30, 40):
         reporter.stage("UniAD | unified", done, 40, "step, loss 0.5")
     lines = console.file.getvalue().splitlines()

@@ -25,6 +25,7 @@ from results.analyses.learning_curves import learning_curves
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.studies.study import StudyError, read_study, shipped_studies
+from tests.support.command_line import invoke
 
 TEXT = """
 title = "T"
@@ -128,14 +129,13 @@ SMALL += ["shortcut_transformer.feedforward=16", "shortcut_transformer.layers=1"
 SMALL += ["uniad.neighbour_size=1", "uniad.feedforward=16", "uniad.encoder_layers=1", "uniad.decoder_layers=2"]
 
 
-def invoke(folder: Path, cache: Path, tmp_path: Path, *more: str, command: str = "shortcut"):
-    arguments = [
+def study_of(folder: Path, cache: Path, tmp_path: Path, *more: str, command: str = "shortcut"):
+    return invoke(
         command, "--dataset", "folder", "--root", str(folder), "--preset", "quick", "--weights", "random",
         "--backbone", "resnet18", "--results-dir", str(tmp_path / "runs"), "--cache-dir", str(cache),
         "--reference-dir", str(tmp_path / "none"), "--site", str(tmp_path / "site"), "--threads", "1", "--jobs", "1",
         "--seeds", "1", *more,
-    ]  # fmt: skip
-    return CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
+    )  # fmt: skip
 
 
 def test_six_rows_with_curves_of_which_a_second_call_repeats_none(folder, cache, tmp_path):
@@ -143,13 +143,13 @@ def test_six_rows_with_curves_of_which_a_second_call_repeats_none(folder, cache,
     # One of the six is recorded already, but without a curve: it is trained again.
     plain = [part for a in SMALL if a.startswith("shortcut_mlp") for part in ("--set", a)]
     budget = ["--set", "shortcut_mlp.steps=4", "--set", "shortcut_mlp.batch_size=4"]
-    before = invoke(
+    before = study_of(
         folder, cache, tmp_path, "--methods", "shortcut_mlp", "--settings", "unified", *plain, *budget, command="run"
     )
     assert before.exit_code == 0
     assert [record.learning_curve for record in Store(tmp_path / "runs").records()] == [()]
     study = ("--steps", "4", "--batch-size", "4", *sets)
-    result = invoke(folder, cache, tmp_path, *study)
+    result = study_of(folder, cache, tmp_path, *study)
     assert result.exit_code == 0, result.output
     assert "6 runs, 0 recorded already, 6 to do" in result.output
     assert "query=first" in result.output
@@ -169,7 +169,7 @@ def test_six_rows_with_curves_of_which_a_second_call_repeats_none(folder, cache,
     assert told.count("<li>") == 6
     for remark in ("MLP (shortcut)", "query=none", "query=first", "query=all"):
         assert told.count(remark) == 1
-    again = invoke(folder, cache, tmp_path, *study)
+    again = study_of(folder, cache, tmp_path, *study)
     assert "6 runs, 6 recorded already, 0 to do" in again.output
 
 
@@ -216,7 +216,7 @@ def test_options_that_make_no_study_are_refused(changes, error, message):
 
 def test_dry_run_estimates_all_six_in_one_table(folder, cache, tmp_path):
     sets = [part for assignment in SMALL for part in ("--set", assignment)]
-    result = invoke(folder, cache, tmp_path, "--steps", "4", "--dry-run", *sets)
+    result = study_of(folder, cache, tmp_path, "--steps", "4", "--dry-run", *sets)
     assert result.exit_code == 0
     assert result.output.count("Nothing was run") == 1
     assert "query=none" in result.output

@@ -33,7 +33,7 @@ from methods.uniad.detector import UniAD
 from reports.parts.metric_tables import badges
 from results.leaderboard import leaderboard
 from results.records.store import Store
-from tests.bench.commands.test_run import invoke
+from tests.support.command_line import invoke
 from tests.support.released import write_hvq_trans, write_rlr, write_uniad
 
 CHANNELS = (64, 64, 128, 256)  # of resnet18 at strides 2 to 16
@@ -316,7 +316,7 @@ def test_a_class_aware_checkpoint_must_know_the_categories(folder, cache, option
 
 
 def test_a_kept_fit_can_be_used_as_a_checkpoint(folder, tmp_path, cache):
-    from tests.bench.commands.test_run import arguments
+    from tests.support.command_line import arguments
 
     kept, runs = tmp_path / "kept", tmp_path / "runs"
     trained = invoke(*arguments(folder, kept, runs, "--keep", "last", "--settings", "unified", methods="uniad"))

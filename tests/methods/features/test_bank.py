@@ -1,3 +1,5 @@
+"""TODO."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,6 +15,7 @@ from methods.errors import BackboneError
 from methods.feature_spec import FeatureSpec
 from methods.features.bank import BankSettings, FeatureBank
 from methods.features.batch import batch_from_images
+from tests.support.banks import bank
 from tests.support.miniature import write_miniature_folder
 
 NATIVE = FeatureSpec(64, (8, 16))
@@ -27,23 +30,6 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     return index_folder(write_miniature_folder(tmp_path_factory.mktemp("set"), train=5), "folder")
-
-
-class Counting:
-    """Makes the backbone and counts how often it is asked for a pass."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
-        self.made = 0
-
-    def __call__(self) -> Backbone:
-        self.made += 1
-        return self.backbone
-
-
-def bank(index, backbone, directory, **settings) -> tuple[FeatureBank, Counting]:
-    maker = Counting(backbone)
-    return FeatureBank(index, maker, backbone.identity(), BankSettings(directory, **settings)), maker
 
 
 def test_kept_features_are_the_backbones(index, backbone, tmp_path):

@@ -1,38 +1,19 @@
-from __future__ import annotations
+"""TODO."""
 
-import dataclasses
+from __future__ import annotations
 
 import pytest
 import torch
 
 from methods.checkpoints.state_file import read_state, save_state
 from methods.detector import FitContext
-from methods.feature_spec import FeatureLayout
 from methods.training import loop as training
 from methods.training.loop import Training, train_network
 from methods.training.on_device import ResidentSet, on_device
 from methods.training.schedule import learning_rate
-from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
 from tests.support.features import FakeImages, structured
-
-LAYOUT = FeatureLayout(64, (4, 6, 8, 10), (4, 4, 4, 4))
-CONFIG = UniADConfig(
-    image_size=64, width=32, heads=4, feedforward=64, neighbour_size=1, encoder_layers=1, decoder_layers=2,
-    steps=12, batch_size=5, learning_rate=1e-3, schedule="one_cycle",
-)  # fmt: skip
-CPU = torch.device("cpu")
-
-
-def train(context: FitContext, **changes):
-    torch.manual_seed(7)
-    detector = UniAD(dataclasses.replace(CONFIG, **changes), LAYOUT)
-    report = detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
-    return detector, report
-
-
-def equal(first: UniAD, second: UniAD) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first.state().values(), second.state().values(), strict=True))
+from tests.support.trainings import CONFIG, CPU, LAYOUT, equal, train
 
 
 def test_the_report_counts_steps_and_presentations():

@@ -1,0 +1,33 @@
+"""A small UniAD, trained on features that it can learn."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from methods.detector import FitContext, FitReport
+from methods.feature_spec import FeatureLayout
+from methods.uniad.config import UniADConfig
+from methods.uniad.detector import UniAD
+from tests.support.features import FakeImages, structured
+
+LAYOUT = FeatureLayout(64, (4, 6, 8, 10), (4, 4, 4, 4))
+CONFIG = UniADConfig(
+    image_size=64, width=32, heads=4, feedforward=64, neighbour_size=1, encoder_layers=1, decoder_layers=2,
+    steps=12, batch_size=5, learning_rate=1e-3, schedule="one_cycle",
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+def train(context: FitContext, **changes) -> tuple[UniAD, FitReport]:
+    """Train it from the same initial weights every time; ``changes`` are fields of ``CONFIG``."""
+    torch.manual_seed(7)
+    detector = UniAD(dataclasses.replace(CONFIG, **changes), LAYOUT)
+    report = detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
+    return detector, report
+
+
+def equal(first: UniAD, second: UniAD) -> bool:
+    """Whether two detectors have the same state, bit by bit."""
+    return all(torch.equal(a, b) for a, b in zip(first.state().values(), second.state().values(), strict=True))
