@@ -1,4 +1,4 @@
-# UniBoard. `make help` lists the targets; every variable below is an option of `python -m bench run`.
+# UniBoard. `make help` lists the targets and the variables.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,27 +11,23 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 # In large pages, where the system lends them on request: a quick UniAD step beside another takes 2 to 4 % less.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-option = $(if $($(1)),--$(2) "$($(1))")
-OPTIONS = $(call option,DATASET,dataset) $(call option,METHODS,methods) $(call option,SETTINGS,settings) $(call option,SEEDS,seeds) \
-	$(call option,PRESET,preset) $(call option,CATEGORIES,categories) $(call option,ONLY,only) $(call option,DEVICE,device) $(call option,JOBS,jobs) $(call option,CLUSTER,cluster) \
-	$(call option,THREADS,threads) $(call option,DATA_DIR,data-dir) $(call option,ROOT,root) $(call option,WEIGHTS,weights) \
-	$(call option,TEXTURES_DIR,textures-dir) $(call option,WEIGHTS_DIR,weights-dir) $(call option,BACKBONE,backbone) $(call option,SET,set) \
-	$(call option,BACKBONE_PADDING,backbone-padding) $(call option,CHECKPOINT,checkpoint) \
-	$(call option,CHECKPOINT_CATEGORIES,checkpoint-categories) \
-	$(call option,RESULTS_DIR,results-dir) $(call option,CACHE_DIR,cache-dir) $(call option,SITE,site) \
-	$(call option,BANK_DTYPE,bank-dtype) $(call option,BANK_GIB,bank-gib) $(call option,KEEP,keep) \
-	$(call option,MAP_SIZE,map-size) $(call option,CURVES,curves) $(ARGS)
+# Options of `python -m bench run`: the variable DATA_DIR is the option --data-dir.
+VARIABLES = DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT \
+	TEXTURES_DIR WEIGHTS WEIGHTS_DIR BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR \
+	CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES
+option_name = $(shell echo $(1) | tr A-Z_ a-z-)
+options = $(foreach variable,$(1),$(if $($(variable)),--$(call option_name,$(variable)) "$($(variable))"))
+OPTIONS = $(call options,$(VARIABLES)) $(ARGS)
 DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
-VERIFY_OPTIONS = $(call option,DATA_DIR,data-dir) $(call option,ROOT,root)
+BATCH_SIZE = $(BATCH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint audit format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
-	@echo 'Variables: DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT TEXTURES_DIR WEIGHTS WEIGHTS_DIR'
-	@echo '           BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES ARGS; of shortcut also STEPS BATCH PRECISION, of data YES'
-	@echo '           DRY_RUN=1 before bench, shortcut or ablation only says what would run'
+	@echo 'Variables: $(VARIABLES) ARGS; of shortcut also STEPS BATCH PRECISION, of data YES' | fold -sw 120 | sed '2,$$s/^/           /'
+	@echo '           DRY_RUN=1 before bench, shortcut or ablation only lists what would run'
 	@echo 'Example:   make bench DATASET=visa METHODS=uniad,padim SEEDS=5 PRESET=paper SET=uniad.neighbour_size=5'
 
 $(VENV)/installed: requirements.lock
@@ -43,7 +39,7 @@ $(VENV)/installed: requirements.lock
 setup: $(VENV)/installed ## Create the environment alone
 
 data: setup ## Get DATASET, from licence to verified; dtd: textures for DRAEM (YES=1 agrees to the licence)
-	$(PY) -m bench data "$(or $(DATASET),$(error say which: make data DATASET=visa, see `make list`))" $(VERIFY_OPTIONS) \
+	$(PY) -m bench data "$(or $(DATASET),$(error say which: make data DATASET=visa, see `make list`))" $(call options,DATA_DIR ROOT) \
 		$(if $(filter-out 0 no,$(YES)),--yes)
 
 bench: setup ## Run the benchmark and render the page
@@ -53,8 +49,7 @@ dry-run: setup ## What would run, what is recorded already, how long it will tak
 	$(PY) -m bench run --dry-run $(OPTIONS)
 
 shortcut: setup ## Learning curves: plain networks against UniAD with no, one, all queries (STEPS, BATCH, PRECISION)
-	$(PY) -m bench shortcut $(DRY) $(OPTIONS) $(call option,STEPS,steps) $(call option,BATCH,batch-size) \
-		$(call option,PRECISION,precision)
+	$(PY) -m bench shortcut $(DRY) $(OPTIONS) $(call options,STEPS BATCH_SIZE PRECISION)
 
 ablation: setup ## Ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
 	$(PY) -m bench ablation --study "$(STUDY)" $(DRY) $(OPTIONS)
@@ -69,17 +64,17 @@ rescore: setup ## Score kept detectors under other test-time options, without tr
 	$(PY) -m bench rescore $(OPTIONS)
 
 report: setup ## Render the page from the records alone
-	$(PY) -m bench report $(call option,RESULTS_DIR,results-dir) $(call option,SITE,site) $(ARGS)
+	$(PY) -m bench report $(call options,RESULTS_DIR SITE) $(ARGS)
 
 FORMAT ?= md
 table: setup ## Print the tables (FORMAT=csv|md|latex|parquet)
-	@$(PY) -m bench table --format $(FORMAT) $(call option,RESULTS_DIR,results-dir)
+	@$(PY) -m bench table --format $(FORMAT) $(call options,RESULTS_DIR)
 
 list: setup ## List datasets and methods
 	$(PY) -m bench list
 
 verify: setup ## Check DATASET: counts, masks, undecodable files
-	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(VERIFY_OPTIONS)
+	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(call options,DATA_DIR ROOT)
 
 test: setup ## The whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=loadfile --durations=10 $(ARGS)

@@ -26,6 +26,7 @@ from bench.execution.runner import Execution
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.options import Options
 from bench.plan.plan import make_plan, missing_runs
+from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError
@@ -39,17 +40,12 @@ from results.records.record import RunRecord
 from results.records.store import Store
 
 
-def benchmark(
-    all_options: list[Options], reference_dir: Path, site: Path, dry_run: bool, studies: Sequence[str] = ()
-) -> int:
+def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
     """Run benchmarks one after the other, then render the page.
 
     Args:
-        all_options: Those of one dataset are carried out as one plan; they differ in methods, settings, seeds and
-            assignments only.
-        reference_dir: Committed records, read beside the own ones.
-        site: Where the page is rendered.
-        dry_run: Only say what would run.
+        all_options: Those of one dataset are executed as one plan; they differ in methods, settings, seeds and
+            assignments only. All have the same directories.
         studies: Names of the ablation studies that this is for; their pages are named in the end.
 
     Returns:
@@ -60,24 +56,25 @@ def benchmark(
     """
     console = Console(soft_wrap=True)
     git_state()  # of the code that is loaded now, not of what is edited while it runs
-    plans: dict[str, tuple[Options, list[Run]]] = {}
+    plans: dict[str, tuple[ResolvedOptions, list[Run]]] = {}
     for options in all_options:  # all plans first: a wrong name at the end must not cost the runs before it
         if options.dataset not in plans:
             console.print(f"Reading {options.dataset} ...", highlight=False)
-        plan = plans.setdefault(options.dataset, (options, []))[1]
+        plan = plans.setdefault(options.dataset, (resolve(options), []))[1]
         planned = {run.score_id for run in plan}  # two studies share their base
         plan += [run for run in make_plan(options) if run.score_id not in planned]
     failed = 0
     try:
         with stops_on_sigterm():
             for options, plan in plans.values():
-                failed += _carry_out_plan(options, plan, dry_run, console)
+                failed += _carry_out_plan(options, plan, console)
     except KeyboardInterrupt as error:
         raise StoppedError(_what_is_kept((plan for _, plan in plans.values()), all_options[0])) from error
-    if dry_run:
+    first = all_options[0]
+    if first.dry_run:
         return 0
-    store = Store(all_options[0].results_dir, (reference_dir,))
-    page = build(store, site)
+    store = Store(first.results_dir, (first.reference_dir,))
+    page = build(store, first.site)
     print_headline(console, store, {run.dataset.set_id for _, plan in plans.values() for run in plan})
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
@@ -87,7 +84,7 @@ def benchmark(
     return failed
 
 
-def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: Console) -> int:
+def _carry_out_plan(options: ResolvedOptions, plan: list[Run], console: Console) -> int:
     """Carry out what is missing of one dataset's plan; the number of runs that failed."""
     store = Store(options.results_dir)
     _say_refused_settings(console, options, plan)
@@ -101,8 +98,8 @@ def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: C
         console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
     _say_what_is_to_do(console, plan, todo, records)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
-    if dry_run:
-        _print_dry_run(console, plan, todo, estimator, options.resolved_jobs)
+    if options.dry_run:
+        _print_dry_run(console, plan, todo, estimator, options.jobs)
         return 0
     if todo:
         _require_writable(options.results_dir)
@@ -114,7 +111,7 @@ def _carry_out_plan(options: Options, plan: list[Run], dry_run: bool, console: C
         options.results_dir,
         options.cache_dir,
         options.keep,
-        options.resolved_jobs,
+        options.jobs,
         options.force,
         options.command,
         options.curves,
@@ -173,7 +170,7 @@ def _require_writable(directory: Path) -> None:
     probe.unlink(missing_ok=True)
 
 
-def _say_refused_settings(console: Console, options: Options, plan: list[Run]) -> None:
+def _say_refused_settings(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
     have = {run.setting for run in plan}
     for setting in options.settings:
         if setting not in have:

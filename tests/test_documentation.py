@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.commands.parameters import flag, options_of
+from bench.plan.options import Options
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_A_SHELL = {"VENV", "PYTHON", "PERF_VENV", "AUDIT_VENV"}
@@ -39,11 +42,36 @@ def test_commands_use_no_files_outside_the_repository(page):
 
 def test_the_options_page_lists_the_variables_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    used = set(re.findall(r"\$\(call option,(\w+),", makefile)) | set(re.findall(r"\$\(or \$\((\w+)\)", makefile))
-    used |= {"STUDY", "FORMAT", "ROWS", "DRY_RUN", "YES", "ARGS"} | OF_A_SHELL
-    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
-    listed = {name for row in rows for name in re.findall(r"`([A-Z_]+)(?:=1)?`", row[0] + row[-1] * (len(row) == 3))}
-    assert used <= listed
-    for name in listed:
+    used = variables_of_options() | set(re.findall(r"\$\(or \$\((\w+)\)", makefile))
+    used |= {"STEPS", "BATCH", "PRECISION", "STUDY", "FORMAT", "ROWS", "DRY_RUN", "YES", "ARGS"} | OF_A_SHELL
+    assert used <= listed_variables()
+    for name in listed_variables():
         assert re.search(rf"\b{name}\b", makefile), name
+
+
+def test_every_option_is_a_variable_or_is_given_by_args():
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    by_args = {name for row in rows_of(page) for name in re.findall(r"^\s*`(--[a-z-]+)", row[0])}
+    by_args = {name.replace("--no-", "--") for name in by_args}
+    options = {flag(Options, name) for name in options_of(Options)}
+    variables = {f"--{name.lower().replace('_', '-')}" for name in variables_of_options()}
+    assert variables <= options
+    assert options == variables | by_args | {"--dry-run"}
+    assert "DRY_RUN" in listed_variables()
+
+
+def variables_of_options() -> set[str]:
+    """The variables of the Makefile that are options of ``python -m bench run``."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    return set(re.findall(r"^VARIABLES = (.*)$", makefile, flags=re.MULTILINE)[0].split())
+
+
+def listed_variables() -> set[str]:
+    """The variables in the tables of ``docs/options.md``."""
+    rows = rows_of((ROOT / "docs" / "options.md").read_text(encoding="utf-8"))
+    return {name for row in rows for name in re.findall(r"`([A-Z_]+)(?:=1)?`", row[0] + row[-1] * (len(row) == 3))}
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The rows of tables that begin with code, as cells."""
+    return [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]

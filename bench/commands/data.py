@@ -24,6 +24,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from bench.plan.options import DATA, DataDir, Root
 from datasets.download.fetch import fetch_file
 from datasets.download.obtain import obtain
 from datasets.errors import DatasetError, unknown_name
@@ -35,9 +36,6 @@ from datasets.index.verify import verify_root
 
 app = typer.Typer()
 
-DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
-Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
-
 EXIT_PROBLEMS = 1
 EXIT_PERSON = 3
 """A person has to get it: neither an error nor done."""
@@ -46,7 +44,7 @@ EXIT_PERSON = 3
 @app.command()
 def data(
     name: Annotated[str, typer.Argument(help="A dataset, or dtd: the textures that DRAEM pastes.")],
-    data_dir: DataDir = Path("data"),
+    data_dir: DataDir = DATA,
     root: Root = None,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to the licence without being asked.")] = False,
 ) -> None:
@@ -81,7 +79,7 @@ def data(
 
 
 @app.command()
-def verify(dataset: str, data_dir: DataDir = Path("data"), root: Root = None) -> None:
+def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None) -> None:
     """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
     info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
     place = dataset_root(info, data_dir, root)

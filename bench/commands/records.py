@@ -9,15 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bench.plan.options import REFERENCE, RUNS, SITE, ReferenceDir, ResultsDir, Site
 from bench.printing import print_headline
 from datasets.errors import unknown_name
 from results.errors import ResultsError
 
 app = typer.Typer()
 
-ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
-ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
-RUNS, REFERENCE = Path("results/runs"), Path("results/reference")
 _EXIT_CONFLICTS = 1
 _LISTED = 20
 
@@ -26,7 +24,7 @@ _LISTED = 20
 def report(
     results_dir: ResultsDir = RUNS,
     reference_dir: ReferenceDir = REFERENCE,
-    site: Annotated[Path, typer.Option(help="Where the page is rendered.")] = Path("reports/site"),
+    site: Site = SITE,
     single_file: Annotated[
         bool, typer.Option("--single-file", help="One HTML file with everything in it, to be mailed.")
     ] = False,

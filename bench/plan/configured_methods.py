@@ -12,10 +12,10 @@ import torch
 from bench.errors import OptionError
 from bench.plan.checkpoints import PRESET, backbone_choice, read_checkpoint_file, require_padding
 from bench.plan.configuration import configure, find_preset, parse_overrides, split_config
-from bench.plan.options import Options
+from bench.plan.resolve import ResolvedOptions
 from bench.plan.weights_and_textures import require_textures
 from methods.backbones.backbone import load_backbone
-from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
+from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, WeightsKind, with_paper_tag
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
 from methods.detector import Detector
 from methods.errors import ConfigError
@@ -67,7 +67,7 @@ class ConfiguredMethod:
         )
 
 
-def configured_methods(options: Options) -> list[ConfiguredMethod]:
+def configured_methods(options: ResolvedOptions) -> list[ConfiguredMethod]:
     """The methods that the options name; see ``require_buildable``. That of a checkpoint has been built.
 
     Raises:
@@ -77,25 +77,24 @@ def configured_methods(options: Options) -> list[ConfiguredMethod]:
         return [_from_checkpoint(options)]
     if options.checkpoint_categories:
         raise OptionError("CHECKPOINT_CATEGORIES names the categories of a CHECKPOINT: give that too.")
-    names = options.resolved_methods
-    classes = {name: find_detector(name) for name in names}
-    overrides = parse_overrides(list(options.assignments), list(names))
+    classes = {name: find_detector(name) for name in options.methods}
+    overrides = parse_overrides(list(options.assignments), list(classes))
     return [_from_preset(options, cls, overrides.get(name, {})) for name, cls in classes.items()]
 
 
-def _from_preset(options: Options, cls: type[Detector], texts: dict[str, str]) -> ConfiguredMethod:
-    papers = find_preset(cls, options.resolved_preset).backbone
-    config, typed = configure(cls, options.resolved_preset, texts)
+def _from_preset(options: ResolvedOptions, cls: type[Detector], texts: dict[str, str]) -> ConfiguredMethod:
+    papers = find_preset(cls, options.preset).backbone
+    config, typed = configure(cls, options.preset, texts)
     choice = _backbone_choice(options, papers, cls.features(config).deepest)
     # A quick preset's backbone is a stand-in itself, as is the one in the box, which has a badge of its own.
-    stand_in = choice.weights == "shipped" and options.resolved_preset == "quick"
+    stand_in = choice.weights == "shipped" and options.preset == "quick"
     known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
     variants = tuple(_score_variants(cls, config, typed))
-    return ConfiguredMethod(cls, options.resolved_preset, typed, variants, choice, badges)
+    return ConfiguredMethod(cls, options.preset, typed, variants, choice, badges)
 
 
-def _from_checkpoint(options: Options) -> ConfiguredMethod:
+def _from_checkpoint(options: ResolvedOptions) -> ConfiguredMethod:
     """The method that a checkpoint holds; all that the file alone can tell is checked."""
     if options.checkpoint is None:
         raise OptionError("CHECKPOINT names no file.")
@@ -159,13 +158,13 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
         raise ConfigError(f"{cls.info.name}: {error}") from error
 
 
-def _backbone_choice(options: Options, preset_backbone: str, deepest: int) -> BackboneChoice:
+def _backbone_choice(options: ResolvedOptions, preset_backbone: str, deepest: int) -> BackboneChoice:
     """The backbone that was asked for, or the preset's own; none for methods without one."""
     require_padding(options.backbone_padding)
     if not preset_backbone:
         return NO_BACKBONE
-    name = options.resolved_backbone or preset_backbone
-    weights = options.resolved_weights
+    name = options.backbone or preset_backbone
+    weights = cast(WeightsKind, options.weights)
     directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
     padding = cast(Padding, options.backbone_padding or "timm")
     return BackboneChoice(name, weights, directory, padding, max(deepest, BackboneChoice.deepest))

@@ -1,162 +1,35 @@
-"""What the user asked for, resolved once: the same options drive ``run``, ``--dry-run`` and ``rescore``."""
+"""The options of the commands: a field is an option, with its default, its help text and its bounds.
+
+``bench/commands/parameters.py`` makes the options of the command line from these fields. A field without
+``typer.Option`` is not an option of any command. A function after ``typer.Option`` turns the text that the user types
+into the field's value. What depends on several options is worked out by ``bench/plan/resolve.py``.
+"""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bench.errors import OptionError
-from bench.plan.devices import gpu_count
-from bench.plan.weights_and_textures import weights_of
-from datasets.index.registry import find_dataset
-from methods.backbones.choice import WeightsKind
-from methods.backbones.shipped import FORMULA
-from methods.registry import known_detectors
 
-SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
-REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
-"""Default methods. HVQ-Trans brings both its routings. DRAEM's 27 quick trainings alone take ten minutes of two
-cores: too long for the first command that a newcomer types."""
-ALL_METHODS = "all"
-"""Stands for every registered method."""
 SETTINGS = ("unified", "separate")
 Keep = Literal["none", "last", "all"]
-_QUICK_JOBS = 4
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of ``python -m bench run``; see its ``--help`` for their meaning."""
-
-    dataset: str = "synthetic"
-    methods: tuple[str, ...] = ()
-    settings: tuple[str, ...] = SETTINGS
-    seeds: tuple[int, ...] = (0, 1, 2)
-    preset: str = ""
-    categories: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    device: str = "auto"
-    jobs: int = 1
-    cluster: str = ""
-    threads: int = 0
-    data_dir: Path = Path("data")
-    root: Path | None = None
-    textures_dir: Path | None = None
-    weights: str = ""
-    weights_dir: Path | None = None
-    backbone: str = ""
-    backbone_padding: str = ""
-    checkpoint: Path | None = None
-    checkpoint_categories: tuple[str, ...] = ()
-    assignments: tuple[str, ...] = ()
-    results_dir: Path = Path("results/runs")
-    cache_dir: Path = Path(".cache")
-    bank_dtype: str = "float16"
-    bank_gib: float = 200.0
-    keep: Keep = "none"
-    map_size: str = "256"
-    force: bool = False
-    retry_failed: bool = False
-    check_counts: bool = True
-    reverse: bool = False
-    only_kept: bool = False
-    curves: int = 0
-    looks: bool = True
-    command: str = field(default="", compare=False)
-
-    @property
-    def resolved_methods(self) -> tuple[str, ...]:
-        """The methods named, ``all`` for every one; else few and quick ones if synthetic, all main ones if real."""
-        if self.methods:
-            return tuple(known_detectors()) if self.methods == (ALL_METHODS,) else self.methods
-        return SYNTHETIC_METHODS if find_dataset(self.dataset).synthesised else REAL_METHODS
-
-    @property
-    def resolved_preset(self) -> str:
-        """``quick`` for the synthetic dataset, ``paper`` for real ones, unless one is named."""
-        if self.preset:
-            return self.preset
-        return "quick" if find_dataset(self.dataset).synthesised else "paper"
-
-    @property
-    def resolved_weights(self) -> WeightsKind:
-        """``file`` with WEIGHTS_DIR, the shipped ones of the formula backbone; else random if synthetic, or pretrained.
-
-        Raises:
-            UnknownNameError: For another word.
-            OptionError: For words that do not go together, e.g. ``file`` without a directory.
-        """
-        synthesised = find_dataset(self.dataset).synthesised
-        return weights_of(
-            self.weights, self.weights_dir, self.resolved_backbone, "random" if synthesised else "pretrained"
-        )
-
-    @property
-    def resolved_backbone(self) -> str:
-        """The backbone of all methods, or empty for each preset's own.
-
-        The synthetic dataset needs no download: it has the formula backbone, or with other weights a ResNet-18.
-        """
-        if self.backbone or not find_dataset(self.dataset).synthesised:
-            return self.backbone
-        return "resnet18" if self.weights not in ("", "shipped") or self.weights_dir is not None else FORMULA
-
-    @property
-    def textures(self) -> Path:
-        """Directory of texture images, for detectors that paste them."""
-        return self.textures_dir or self.data_dir / "dtd"
-
-    @property
-    def resolved_jobs(self) -> int:
-        """Runs at the same time; 0 chooses: one on each GPU, else one, but as many as cores (at most 4) for quick.
-
-        Quick networks are so small that a second thread hardly helps a step (measured: 1.2 times), a second
-        process does. The timings of such runs are flagged. On a cluster its workers are what counts.
-
-        Raises:
-            OptionError: If both a number and a cluster are given.
-        """
-        if self.jobs and self.cluster:
-            raise OptionError(
-                "JOBS does not go with CLUSTER: every worker of the cluster carries out one run at a time."
-            )
-        if self.jobs or self.cluster:
-            return self.jobs or 1
-        if gpu_count(self.device) > 1:
-            return gpu_count(self.device)
-        return min(os.cpu_count() or 1, _QUICK_JOBS) if self.resolved_preset == "quick" else 1
-
-    @property
-    def resolved_map_size(self) -> int | Literal["native"]:
-        """Side of the scored maps in pixels, or ``native``.
-
-        Raises:
-            OptionError: For anything else, and for sides below 16.
-        """
-        if self.map_size == "native":
-            return "native"
-        if not self.map_size.isdecimal() or int(self.map_size) < 16:
-            raise OptionError(f"MAP_SIZE={self.map_size}: expected a side of at least 16 pixels, or native.")
-        return int(self.map_size)
-
-    @property
-    def resolved_threads(self) -> int:
-        """Threads of each run: the cores shared among the jobs; one on a cluster, whose cores are not known here."""
-        if self.cluster:
-            return self.threads or 1
-        return self.threads or max(1, (os.cpu_count() or 1) // self.resolved_jobs)
+BankDtype = Literal["float16", "float32"]
+MapSize = int | Literal["native"]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """``3`` is the seeds 0, 1, 2; ``0,4`` are the seeds 0 and 4.
+    """``3`` is the seeds 0, 1, 2; ``0,4`` are the seeds 0 and 4; an empty text is no choice of seeds.
 
     Raises:
         OptionError: For anything else, and for no seed at all.
     """
+    if not text:
+        return ()
     try:
         seeds = tuple(int(part) for part in text.split(",") if part.strip()) if "," in text else tuple(range(int(text)))
     except ValueError as error:
@@ -169,6 +42,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def parse_list(text: str, kind: str) -> tuple[str, ...]:
     """A comma-separated list without repetitions; an empty text is an empty list.
 
+    Args:
+        text: The list.
+        kind: What its items are called in an error.
+
     Raises:
         OptionError: If the text holds commas but no item.
     """
@@ -178,6 +55,161 @@ def parse_list(text: str, kind: str) -> tuple[str, ...]:
     return items
 
 
-BackbonePadding = Annotated[
+def parse_map_size(text: str) -> MapSize:
+    """A side in pixels, or ``native``.
+
+    Raises:
+        OptionError: For anything else, and for sides below 16.
+    """
+    if text == "native":
+        return "native"
+    if not text.isdecimal() or int(text) < 16:
+        raise OptionError(f"MAP_SIZE={text}: expected a side of at least 16 pixels, or native.")
+    return int(text)
+
+
+_methods = partial(parse_list, kind="method")
+_settings = partial(parse_list, kind="setting")
+_categories = partial(parse_list, kind="category")
+
+# Options that several commands have.
+DataDir = Annotated[Path, typer.Option(help="Directory that holds one directory per dataset.")]
+Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if it is not under the data directory.")]
+ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
+ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
+Site = Annotated[Path, typer.Option(help="Where the page is rendered.")]
+DATA, RUNS, REFERENCE, SITE = Path("data"), Path("results/runs"), Path("results/reference"), Path("reports/site")
+_Assignments = Annotated[tuple[str, ...], typer.Option("--set", help="method.field=value; may be repeated.")]
+_CheckpointCategories = Annotated[
+    tuple[str, ...],
+    typer.Option(help="Categories of a published class-aware checkpoint, in its order; default: MVTec AD's."),
+    _categories,
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+_Weights = Annotated[str, typer.Option(help="pretrained, file, random or shipped.")]
+_WeightsDir = Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")]
+_BackbonePadding = Annotated[
     str, typer.Option(help="timm, or native: as the published EfficientNets pad; default: timm, or the checkpoint's.")
 ]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of ``run``, ``rescore``, ``shortcut`` and ``ablation``, as the user gave them, for one dataset.
+
+    Attributes:
+        only_kept: Run only what needs no training, because its fitted state was kept.
+        command: The command line that the records name.
+    """
+
+    dataset: Annotated[str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")] = (
+        "synthetic"
+    )
+    methods: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Methods, separated by commas, or all; default: a few for synthetic, else the main ones."),
+        _methods,
+    ] = ()
+    settings: Annotated[
+        tuple[str, ...],
+        typer.Option(help="unified, separate or both, separated by a comma; default: both, of a checkpoint unified."),
+        _settings,
+    ] = ()
+    seeds: Annotated[
+        tuple[int, ...],
+        typer.Option(help="Number of seeds (3) or a list of them (0,4); default: 3, of a checkpoint 1."),
+        parse_seeds,
+    ] = ()
+    preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = ""
+    categories: Annotated[
+        tuple[str, ...], typer.Option(help="Categories, separated by commas; default: all."), _categories
+    ] = ()
+    only: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Run the separate detectors of these categories only; the others' cells stay blank."),
+        _categories,
+    ] = ()
+    device: _Device = "auto"
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Runs at the same time; 0: one on each GPU, else one, but the cores (at most 4) for quick."
+        ),
+    ] = 0
+    cluster: Annotated[
+        str, typer.Option(help="Address of a Dask scheduler whose workers execute the runs; see docs/cluster.md.")
+    ] = ""
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs, one on a cluster.")
+    ] = 0
+    data_dir: DataDir = DATA
+    root: Root = None
+    textures_dir: Annotated[
+        Path | None, typer.Option(help="Directory of texture images for DRAEM; default: dtd in the data directory.")
+    ] = None
+    weights: _Weights = ""
+    weights_dir: _WeightsDir = None
+    backbone: Annotated[str, typer.Option(help="timm name for all methods, or formula; default: the presets' own.")] = (
+        ""
+    )
+    backbone_padding: _BackbonePadding = ""
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Fitted detector to evaluate, without training: published, or of this project.")
+    ] = None
+    checkpoint_categories: _CheckpointCategories = ()
+    assignments: _Assignments = ()
+    results_dir: ResultsDir = RUNS
+    reference_dir: ReferenceDir = REFERENCE
+    cache_dir: Annotated[Path, typer.Option(help="Features, checkpoints and fitted states.")] = Path(".cache")
+    bank_dtype: Annotated[BankDtype, typer.Option(help="float16 or float32: number format of stored features.")] = (
+        "float16"
+    )
+    bank_gib: Annotated[float, typer.Option(help="Features of a category beyond this size are not stored.")] = 200.0
+    keep: Annotated[Keep, typer.Option(help="Fitted states to keep: none, last or all.")] = "none"
+    map_size: Annotated[MapSize, typer.Option(help="Side of the scored maps in pixels, or native."), parse_map_size] = (
+        256
+    )
+    site: Site = SITE
+    curves: Annotated[
+        int, typer.Option(min=0, help="Test metrics every so many epochs, for learning curves (a diagnostic); 0: none.")
+    ] = 0
+    looks: Annotated[
+        bool, typer.Option(help="Make pictures of what reconstruction methods rebuild, for the gallery (seed 0).")
+    ] = True
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that are recorded already.")] = False
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs recorded as failed.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would run and how long it takes.")] = False
+    unchecked_counts: Annotated[
+        bool, typer.Option("--unchecked-counts", help="Accept a dataset with other image counts than published.")
+    ] = False
+    reverse: Annotated[bool, typer.Option("--reverse", help="Execute the runs in reverse order.")] = False
+    only_kept: bool = False
+    command: str = field(default="", compare=False)
+
+    @property
+    def textures(self) -> Path:
+        """Directory of texture images, for detectors that paste them."""
+        return self.textures_dir or self.data_dir / "dtd"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Options of ``score``; an empty one means the checkpoint's own."""
+
+    checkpoint: Annotated[Path, typer.Option(help="Fitted detector: as its authors published it, or of this project.")]
+    images: Annotated[Path, typer.Option(help="Directory of images, searched with all its subdirectories.")]
+    out: Annotated[Path, typer.Option(help="Where maps.npz, scores.csv and overlays/ are written.")]
+    methods: Annotated[
+        tuple[str, ...],
+        typer.Option("--method", help="uniad, hvq_trans or rlr; a file of this project says it itself."),
+        _methods,
+    ] = ()
+    category: Annotated[str, typer.Option(help="Category of all images, for class-aware checkpoints.")] = ""
+    categories: _CheckpointCategories = ()
+    backbone: Annotated[str, typer.Option(help="timm name, or formula; default: the checkpoint's.")] = ""
+    backbone_padding: _BackbonePadding = ""
+    weights: _Weights = ""
+    weights_dir: _WeightsDir = None
+    device: _Device = "auto"
+    assignments: _Assignments = ()
+    save: Annotated[Path | None, typer.Option(help="Also save the detector in this project's format.")] = None

@@ -10,6 +10,7 @@ import torch
 from bench.plan.configured_methods import ConfiguredMethod, configured_methods, require_buildable
 from bench.plan.devices import resolve_device
 from bench.plan.options import SETTINGS, Options
+from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, backbone_entry
 from bench.plan.weights_and_textures import textures_id
 from bench.protocol import Protocol
@@ -30,40 +31,41 @@ def make_plan(options: Options) -> list[Run]:
     Raises:
         UniBoardError: For wrong names, missing data or missing weights, each with what to do.
     """
-    for setting in options.settings:
+    resolved = resolve(options)
+    for setting in resolved.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, SETTINGS)
-    running = configured_methods(options)
+    running = configured_methods(resolved)
     index = open_dataset(
-        options.dataset,
-        options.data_dir,
-        root=options.root,
-        categories=options.categories or None,
-        check_counts=options.check_counts,
+        resolved.dataset,
+        resolved.data_dir,
+        root=resolved.root,
+        categories=resolved.categories or None,
+        check_counts=not resolved.unchecked_counts,
         go_on=True,
     )
-    for category in options.only:
+    for category in resolved.only:
         if category not in index.categories:
             raise unknown_name("category in --only", category, index.categories)
     for method in running:
-        require_buildable(method, index.categories, options.textures)
+        require_buildable(method, index.categories, resolved.textures)
     runs: list[Run] = []
-    for seed in options.seeds:
+    for seed in resolved.seeds:
         for method in running:
-            for setting in options.settings:
+            for setting in resolved.settings:
                 if setting not in index.settings:
                     continue
-                alone = [(category,) for category in options.only or index.categories]
+                alone = [(category,) for category in resolved.only or index.categories]
                 groups = [index.categories] if setting == "unified" else alone
                 for categories in groups:
-                    runs += [_make_run(options, index, setting, categories, method, v, seed) for v in method.variants]
-    if options.reverse:
+                    runs += [_make_run(resolved, index, setting, categories, method, v, seed) for v in method.variants]
+    if resolved.reverse:
         runs.reverse()
     return runs
 
 
 def _make_run(
-    options: Options,
+    options: ResolvedOptions,
     index: DatasetIndex,
     setting: str,
     categories: tuple[str, ...],
@@ -76,7 +78,7 @@ def _make_run(
     identity, method = load_backbone(choice).identity(), configured.entry(config)
     device = resolve_device(options.device, options.cluster)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
-    protocol = Protocol(map_size=options.resolved_map_size)
+    protocol = Protocol(map_size=options.map_size)
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
     wants_textures = checkpoint is None and configured.detector_class.features(config).textures
@@ -117,7 +119,7 @@ def _make_run(
         protocol=protocol,
         bank=bank,
         device=device,
-        threads=options.resolved_threads,
+        threads=options.threads,
         fit_id=fit_id,
         score_id=short_id(
             {"fit": fit_id, "score": method.score_config, "protocol": protocol.as_dict(), "test": test}
@@ -128,7 +130,7 @@ def _make_run(
     )
 
 
-def _title(options: Options, title: str, index: DatasetIndex) -> str:
+def _title(options: ResolvedOptions, title: str, index: DatasetIndex) -> str:
     """The dataset's title; of a directory of one's own, the directory's name."""
     return index.root.resolve().name if options.dataset == "folder" else title
 

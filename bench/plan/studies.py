@@ -15,6 +15,7 @@ from dataclasses import replace
 from bench.errors import OptionError
 from bench.plan.configuration import configure, find_preset, parse_overrides, typed_overrides
 from bench.plan.options import Options
+from bench.plan.resolve import resolve
 from methods.detector import Detector
 from methods.registry import find_detector
 from results.studies.study import Study, StudyError, Value, shipped_studies
@@ -40,7 +41,7 @@ def study_options(options: Options, study: Study) -> list[Options]:
         UnknownNameError: For wrong names of methods, fields and levels, with the nearest right ones.
         ConfigError: For a level of the wrong type.
     """
-    preset = options.resolved_preset
+    preset = resolve(options).preset
     cls = find_detector(study.method)
     given = parse_overrides(list(options.assignments), [study.method]).get(study.method, {})
     varied = [field for field in study.fields if field in given]

@@ -18,6 +18,7 @@ from rich.progress import track
 from bench.errors import OptionError
 from bench.plan.checkpoints import backbone_choice, read_checkpoint_file
 from bench.plan.devices import resolve_device
+from bench.plan.options import Scoring
 from bench.score.outputs import CommonScale, map_archive, overlay
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
@@ -30,25 +31,6 @@ from methods.features.batch import batch_from_images
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"
 NO_CATEGORY = ("-", "-")
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What the user asked ``bench score`` for; see its ``--help``. Empty means the checkpoint's own."""
-
-    checkpoint: Path
-    images: Path
-    out: Path
-    methods: tuple[str, ...] = ()
-    category: str = ""
-    categories: tuple[str, ...] = ()
-    backbone: str = ""
-    padding: str = ""
-    weights: str = ""
-    weights_dir: Path | None = None
-    device: str = "auto"
-    assignments: tuple[str, ...] = ()
-    save: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +66,9 @@ def score_directory(scoring: Scoring, console: Console) -> int:
             )
     paths = find_images(scoring.images, scoring.out)
     device = torch.device(resolve_device(scoring.device))
-    choice = backbone_choice(checkpoint, scoring.backbone, scoring.weights, scoring.weights_dir, scoring.padding)
+    choice = backbone_choice(
+        checkpoint, scoring.backbone, scoring.weights, scoring.weights_dir, scoring.backbone_padding
+    )
     backbone = load_backbone(choice).to(device)
     for remark in remarks_on(checkpoint, backbone, named=bool(scoring.backbone)):
         _say(console, f"Warning: {remark}.")

@@ -47,7 +47,7 @@ def data(tmp_path_factory) -> Path:
 def run_quick(method: str, categories: tuple[str, ...], data: Path, directory: Path) -> list[RunRecord]:
     options = Options(
         methods=(method,), settings=("separate",), seeds=(0,), categories=categories, threads=1,
-        data_dir=data, cache_dir=data / "cache", results_dir=directory, check_counts=False, weights="random",
+        data_dir=data, cache_dir=data / "cache", results_dir=directory, unchecked_counts=True, weights="random",
     )  # fmt: skip
     records = [execute([run], Execution(directory, data / "cache"))[0] for run in make_plan(options)]
     assert [record.failure for record in records] == [None] * len(categories)

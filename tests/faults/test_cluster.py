@@ -18,6 +18,7 @@ from bench.dispatch.dask_cluster import ClusterError, open_cluster
 from bench.errors import OptionError
 from bench.plan.devices import resolve_device
 from bench.plan.options import Options
+from bench.plan.resolve import resolve
 from results.records.store import Store
 from tests.faults import small_benchmark as small
 
@@ -34,8 +35,8 @@ def test_without_dask_the_cure_is_told(monkeypatch):
 
 def test_a_cluster_takes_the_place_of_jobs_and_knows_its_own_devices():
     with pytest.raises(OptionError, match="JOBS does not go with CLUSTER"):
-        _ = Options(jobs=2, cluster="tcp://127.0.0.1:1").resolved_jobs
-    assert Options(cluster="tcp://127.0.0.1:1").resolved_threads == 1
+        resolve(Options(jobs=2, cluster="tcp://127.0.0.1:1"))
+    assert resolve(Options(cluster="tcp://127.0.0.1:1")).threads == 1
     assert resolve_device("cuda", "tcp://127.0.0.1:1") == "cuda"
 
 

@@ -150,17 +150,20 @@ def process_environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def test_the_report_is_rendered_without_torch(tmp_path):
+@pytest.mark.parametrize("command", ["report", "run --help", "score --help"])
+def test_the_report_and_the_help_do_without_torch(tmp_path, command):
+    where = ["--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none")]
+    site = tmp_path / "site"
+    arguments = ["report", *where, "--site", str(site)] if command == "report" else command.split()
     code = (
         "import sys; from bench.commands.app import app\n"
         "from typer.testing import CliRunner\n"
-        f"r = CliRunner().invoke(app, ['report', '--results-dir', {str(tmp_path / 'runs')!r}, "
-        f"'--reference-dir', {str(tmp_path / 'none')!r}, '--site', {str(tmp_path / 'site')!r}])\n"
+        f"r = CliRunner().invoke(app, {arguments!r})\n"
         "assert r.exit_code == 0, r.output\n"
         "assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
-    assert (tmp_path / "site" / "index.html").exists()
+    assert (site / "index.html").exists() == (command == "report")
 
 
 def test_a_benchmark_killed_between_runs_repeats_nothing_that_was_recorded(folder, cache, tmp_path):

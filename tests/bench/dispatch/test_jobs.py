@@ -18,6 +18,7 @@ from bench.dispatch.jobs import Job, Outcome, WorkerError, WorkersDiedError, do_
 from bench.execution.runner import Execution
 from bench.plan.devices import gpu_of, see_only_own_gpu, visible_gpus
 from bench.plan.plan import make_plan
+from bench.plan.resolve import resolve
 from bench.plan.runs import fits
 from datasets.storage.temporary_files import unfinished
 from results.records.store import Store
@@ -322,6 +323,6 @@ def test_each_process_sees_a_gpu_of_its_own(monkeypatch):
 
 
 def test_with_several_gpus_there_is_a_job_for_each(options, monkeypatch):
-    monkeypatch.setattr("bench.plan.options.gpu_count", lambda device: 3 if device == "cuda" else 0)
-    assert options(device="cuda", jobs=0).resolved_jobs == 3
-    assert options(device="cuda", jobs=1).resolved_jobs == 1
+    monkeypatch.setattr("bench.plan.resolve.gpu_count", lambda device: 3 if device == "cuda" else 0)
+    assert resolve(options(device="cuda", jobs=0)).jobs == 3
+    assert resolve(options(device="cuda", jobs=1)).jobs == 1

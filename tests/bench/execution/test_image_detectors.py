@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from bench.errors import OptionError
+from bench.plan.options import Scoring
 from bench.plan.plan import make_plan
-from bench.score.score_directory import Scoring, score_directory
+from bench.score.score_directory import score_directory
 from methods.detector import Detector
 from reports.build import build
 from results.records.store import Store
@@ -81,8 +82,7 @@ def test_a_kept_state_scores_a_directory_of_images(method, options, folder, tmp_
     (state,) = (cache / "states").glob("*.safetensors")
     monkeypatch.setattr(Detector, "fit", None)
     scoring = Scoring(
-        checkpoint=state, images=folder / "bolt" / "test" / "good", out=tmp_path / "maps", methods=(), category="",
-        categories=(), backbone="", padding="", weights="", weights_dir=None, device="cpu", assignments=(), save=None,
+        checkpoint=state, images=folder / "bolt" / "test" / "good", out=tmp_path / "maps", device="cpu",
     )  # fmt: skip
     assert score_directory(scoring, QUIET) == 0
     assert (tmp_path / "maps" / "scores.csv").read_text(encoding="utf-8").count("\n") == 3

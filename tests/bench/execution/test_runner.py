@@ -211,7 +211,7 @@ def test_a_dataset_without_masks_has_blank_pixel_metrics_with_the_reason(options
 
 def test_one_class_in_the_labels_is_a_blank_with_a_reason(options, tmp_path):
     root = write_miniature_folder(tmp_path / "set", good=0)
-    (record,) = run_all(options(root=root, settings=("unified",), check_counts=False))
+    (record,) = run_all(options(root=root, settings=("unified",), unchecked_counts=True))
     result = record.results["bolt"]
     assert record.status == "ok"
     assert result.metrics["I-AUROC"] is None

@@ -8,6 +8,7 @@ import pytest
 from bench.plan.configuration import configure
 from bench.plan.options import Options
 from bench.plan.plan import make_plan, missing_runs
+from bench.plan.resolve import resolve
 from bench.plan.runs import fits
 from bench.plan.seeding import run_seed
 from datasets.errors import DatasetError, UnknownNameError
@@ -147,10 +148,10 @@ def test_seeds_depend_on_names_alone_and_differ():
 
 
 def test_default_methods_depend_on_the_kind_of_dataset():
-    assert Options(dataset="synthetic").resolved_methods == ("uniad", "padim", "patchcore")
-    real = Options(dataset="mvtec").resolved_methods
+    assert resolve(Options(dataset="synthetic")).methods == ("uniad", "padim", "patchcore")
+    real = resolve(Options(dataset="mvtec")).methods
     assert real == ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
-    assert Options(methods=("all",)).resolved_methods == tuple(known_detectors())
+    assert resolve(Options(methods=("all",))).methods == tuple(known_detectors())
 
 
 def test_both_routings_of_hvq_trans_share_a_fit(options):

@@ -14,6 +14,7 @@ from bench.plan.checkpoints import backbone_choice
 from bench.plan.configuration import configure
 from bench.plan.options import Options
 from bench.plan.plan import make_plan
+from bench.plan.resolve import resolve
 from bench.plan.weights_and_textures import weights_of
 from datasets.errors import UnknownNameError
 from datasets.samples.fingerprint import file_digest
@@ -44,8 +45,8 @@ SOMEWHERE = Path("weights")
     ],
 )
 def test_backbone_and_weights_of_words(dataset, words, backbone, weights):
-    options = Options(dataset=dataset, **words)
-    assert (options.resolved_backbone, options.resolved_weights) == (backbone, weights)
+    resolved = resolve(Options(dataset=dataset, **words))
+    assert (resolved.backbone, resolved.weights) == (backbone, weights)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def options_for_dtype(tmp_path):
         options = Options(
             dataset="folder", root=root, methods=("padim",), settings=("unified",), seeds=(0,), preset="quick",
             weights="random", backbone="resnet18", assignments=("padim.image_size=64", "padim.channels=20"),
-            results_dir=tmp_path / dtype, cache_dir=tmp_path / "cache", bank_dtype=dtype,
+            results_dir=tmp_path / dtype, cache_dir=tmp_path / "cache", bank_dtype=dtype, jobs=1,
         )  # fmt: skip
         (record,) = execute(make_plan(options)[:1], Execution(options.results_dir, options.cache_dir))
         assert record.failure is None

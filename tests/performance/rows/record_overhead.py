@@ -24,6 +24,7 @@ def measure() -> Outcome:
         options = Options(
             dataset="folder", root=root, methods=("padim",), seeds=SEEDS, preset="quick", weights="random",
             backbone="resnet18", cache_dir=Path(directory) / "cache", results_dir=Path(directory) / "runs",
+            jobs=1,
         )  # fmt: skip
         make_plan(options)  # builds the backbone once, whose hash every id holds
         runs = 0

@@ -1,0 +1,98 @@
+"""What the options mean together: every option that was left out gets its value before anything is planned."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import NewType
+
+from bench.errors import OptionError
+from bench.plan.devices import gpu_count
+from bench.plan.options import SETTINGS, Options
+from bench.plan.weights_and_textures import weights_of
+from datasets.index.registry import find_dataset
+from methods.backbones.choice import WeightsKind
+from methods.backbones.shipped import FORMULA
+from methods.registry import known_detectors
+
+SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
+REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
+"""Default methods. HVQ-Trans brings both its routings. DRAEM's 27 quick trainings alone take ten minutes of two
+cores: too long for the first command that a newcomer types."""
+ALL_METHODS = "all"
+"""Stands for every registered method."""
+_QUICK_JOBS = 4
+
+ResolvedOptions = NewType("ResolvedOptions", Options)
+"""Options of which none is left open, except what a checkpoint brings itself."""
+
+
+def resolve(options: Options) -> ResolvedOptions:
+    """Fill in the options that were left out.
+
+    A checkpoint brings its method, its preset, its backbone and weights: with one, these stay as they were given.
+
+    Raises:
+        UnknownNameError: For an unknown dataset or kind of weights.
+        OptionError: For options that do not go together, e.g. weights from a file without a directory.
+    """
+    synthesised = find_dataset(options.dataset).synthesised
+    preset = options.preset or ("quick" if synthesised else "paper")
+    jobs = _jobs(options, preset)
+    resolved = replace(options, jobs=jobs, threads=_threads(options, jobs))
+    if options.checkpoint is not None:
+        return ResolvedOptions(
+            replace(resolved, settings=options.settings or ("unified",), seeds=options.seeds or (0,))
+        )
+    backbone = _backbone(options, synthesised)
+    usual: WeightsKind = "random" if synthesised else "pretrained"
+    return ResolvedOptions(
+        replace(
+            resolved,
+            methods=_methods(options, synthesised),
+            settings=options.settings or SETTINGS,
+            seeds=options.seeds or (0, 1, 2),
+            preset=preset,
+            backbone=backbone,
+            weights=weights_of(options.weights, options.weights_dir, backbone, usual),
+        )
+    )
+
+
+def _methods(options: Options, synthesised: bool) -> tuple[str, ...]:
+    """The methods named, ``all`` for every one; else few and quick ones if synthetic, all main ones if real."""
+    if options.methods:
+        return tuple(known_detectors()) if options.methods == (ALL_METHODS,) else options.methods
+    return SYNTHETIC_METHODS if synthesised else REAL_METHODS
+
+
+def _backbone(options: Options, synthesised: bool) -> str:
+    """The backbone of all methods, or empty for each preset's own.
+
+    The synthetic dataset needs no download: it has the formula backbone, or with other weights a ResNet-18.
+    """
+    if options.backbone or not synthesised:
+        return options.backbone
+    return "resnet18" if options.weights not in ("", "shipped") or options.weights_dir is not None else FORMULA
+
+
+def _jobs(options: Options, preset: str) -> int:
+    """Runs at the same time: as given; else one on each GPU; else one, but as many as cores (at most 4) for quick.
+
+    Quick networks are so small that a second thread hardly helps a step (measured: 1.2 times), a second
+    process does. The timings of such runs are flagged. On a cluster its workers are what counts.
+    """
+    if options.jobs and options.cluster:
+        raise OptionError("JOBS does not go with CLUSTER: every worker of the cluster executes one run at a time.")
+    if options.jobs or options.cluster:
+        return options.jobs or 1
+    if gpu_count(options.device) > 1:
+        return gpu_count(options.device)
+    return min(os.cpu_count() or 1, _QUICK_JOBS) if preset == "quick" else 1
+
+
+def _threads(options: Options, jobs: int) -> int:
+    """Threads of each run: the cores shared among the jobs; one on a cluster, whose cores are not known here."""
+    if options.cluster:
+        return options.threads or 1
+    return options.threads or max(1, (os.cpu_count() or 1) // jobs)
