@@ -183,7 +183,7 @@ def test_names_that_look_like_markup_are_shown_as_they_are(options):
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     run = make_plan(options())[1]
     odd = replace(run, categories=("[/]", "[bold]"))
-    reporter = Reporter(console, [odd], Estimator([], probe=False), jobs=1)
+    reporter = Reporter(console, [odd], Estimator([], probe=False), processes=1)
     with reporter.progress:
         reporter.stage(odd.describe() + " [/]", 1, 2, "[/red]")
         reporter.progress.refresh()
