@@ -51,14 +51,14 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 
 _RESNET = {"strides": (4, 8, 16), "pooled_taps": False}
 
 
 @dataclass(frozen=True)
-class MKDConfig:
+class MKDConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's for MVTec AD.
 
     Attributes:
@@ -73,12 +73,7 @@ class MKDConfig:
         copies: Noisy copies of ``smooth_gradient``.
         noise: Standard deviation of their noise, of pixels in [0, 1].
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of Adam.
-        schedule: Of the learning rate.
-        precision: Of the training's matrix products.
     """
 
     image_size: int = 128
@@ -92,11 +87,8 @@ class MKDConfig:
     noise: float = field(default=0.05, metadata={"score": True})
     smoothing: float = field(default=4.0, metadata={"score": True})
     epochs: int = 601
-    steps: int = 0
     batch_size: int = 64
     learning_rate: float = 1e-3
-    schedule: ScheduleName = "constant"
-    precision: Precision = "float32"
 
 
 @register

@@ -51,14 +51,14 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 
 _RESNET18 = {"block": "basic", "layers": (2, 2, 2, 2)}
 
 
 @dataclass(frozen=True)
-class RD4ADConfig:
+class RD4ADConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's for the Wide-ResNet-50.
 
     Attributes:
@@ -69,12 +69,7 @@ class RD4ADConfig:
         base_width: Width of bottleneck blocks; 64 for a ResNet-50, 128 for the wide one.
         cosine: 1 - cosine at every place (``place``), or of the flattened map of an image (``image``).
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of Adam, whose betas are (0.5, 0.999).
-        schedule: Of the learning rate.
-        precision: Of the training's matrix products.
     """
 
     image_size: int = 256
@@ -85,11 +80,8 @@ class RD4ADConfig:
     cosine: Literal["place", "image"] = "place"
     smoothing: float = field(default=4.0, metadata={"score": True})
     epochs: int = 200
-    steps: int = 0
     batch_size: int = 16
     learning_rate: float = 0.005
-    schedule: ScheduleName = "constant"
-    precision: Precision = "float32"
 
 
 @register

@@ -46,14 +46,14 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 
 _READ = 16
 
 
 @dataclass(frozen=True)
-class SimpleNetConfig:
+class SimpleNetConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -67,14 +67,10 @@ class SimpleNetConfig:
         margin: Of the hinge loss.
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
         kept_gib: Aggregated training features are kept in memory up to so many GiB.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of the discriminator.
         adaptor_learning_rate: Of the adaptor.
         weight_decay: Of the discriminator.
         schedule: Of both learning rates.
-        precision: Of the training's matrix products.
     """
 
     image_size: int = 288
@@ -88,13 +84,10 @@ class SimpleNetConfig:
     smoothing: float = field(default=4.0, metadata={"score": True})
     kept_gib: float = 2.0
     epochs: int = 160
-    steps: int = 0
     batch_size: int = 8
     learning_rate: float = 2e-4
     adaptor_learning_rate: float = 1e-4
     weight_decay: float = 1e-5
-    schedule: ScheduleName = "constant"
-    precision: Precision = "float32"
 
 
 class AdaptorAndDiscriminator(nn.Module):

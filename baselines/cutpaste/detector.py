@@ -50,7 +50,8 @@ from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitRepor
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 
 _READ = 16
@@ -60,7 +61,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
-class CutPasteConfig:
+class CutPasteConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -81,14 +82,12 @@ class CutPasteConfig:
         scar_rotation: Largest angle of a scar in degrees, either way.
         jitter: Strength of the colour jitter, of images and of what is pasted.
         patch_ceiling: Most patches that the patch-level Gaussian is fitted to.
-        epochs: Passes over the training images; used when ``steps`` is 0.
         steps: Updates of each network; 0 counts epochs.
         batch_size: Images per step; each comes in all versions of the task.
         learning_rate: Of SGD.
         momentum: Of SGD.
         weight_decay: Of SGD.
         schedule: ``cosine`` goes down to 0 over the training.
-        precision: Of the training's matrix products.
         sigma: Standard deviation in pixels of the Gaussian that spreads patch scores.
     """
 
@@ -115,7 +114,6 @@ class CutPasteConfig:
     momentum: float = 0.9
     weight_decay: float = 3e-5
     schedule: ScheduleName = "cosine"
-    precision: Precision = "float32"
     sigma: float = field(default=10.0, metadata={"score": True})
 
     @property
@@ -342,7 +340,6 @@ def _check(config: CutPasteConfig) -> None:
             f"cutpaste: a turned scar may be {longest:.0f} px long, the crop has {config.crop}. Choose smaller "
             "scar_width and scar_length."
         )
-    if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
-        raise ConfigError("cutpaste: steps, epochs and batch_size must leave at least one step of one image.")
+    config.require_step("cutpaste")
     if min(config.width, config.crops) < 1 or config.head_layers < 0 or config.sigma <= 0 or config.patch_ceiling < 2:
         raise ConfigError("cutpaste: width, crops, head_layers, sigma or patch_ceiling is too small for a detector.")

@@ -53,7 +53,8 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 
 _STRIDE = 32
@@ -61,7 +62,7 @@ _STRIDE = 32
 
 
 @dataclass(frozen=True)
-class DRAEMConfig:
+class DRAEMConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -76,12 +77,7 @@ class DRAEMConfig:
         original_weight: Smallest and largest weight b of the original image inside the mask.
         noise_threshold: Smallest and largest threshold of the Perlin noise; equal for a fixed one.
         score_window: Side in pixels of the mean filter before the maximum that is the image score, odd.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of Adam.
-        schedule: Of the learning rate.
-        precision: Of the training's convolutions.
     """
 
     image_size: int = 256
@@ -96,11 +92,9 @@ class DRAEMConfig:
     noise_threshold: tuple[float, ...] = (0.3, 0.7)
     score_window: int = field(default=21, metadata={"score": True})
     epochs: int = 700
-    steps: int = 0
     batch_size: int = 8
     learning_rate: float = 1e-4
     schedule: ScheduleName = "two_tenfold_steps"
-    precision: Precision = "float32"
 
 
 class BothNetworks(nn.Module):

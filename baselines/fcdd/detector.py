@@ -45,7 +45,8 @@ from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitRepor
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 
 _FROZEN, _TRAINED = 4, 8
@@ -58,7 +59,7 @@ _READ = 16
 
 
 @dataclass(frozen=True)
-class FCDDConfig:
+class FCDDConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the released configuration for MVTec AD.
 
     Attributes:
@@ -73,13 +74,10 @@ class FCDDConfig:
         confetti_kernel: Side of the blur's kernel, in pixels of a 240 px image; odd.
         invert_below: Mean change in grey levels below which the noise is inverted.
         epochs: Passes over the training images: 200 epochs of ten repetitions. Used when ``steps`` is 0.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of SGD.
         momentum: Of SGD, Nesterov's.
         weight_decay: Of SGD.
         schedule: ``exponential`` falls by 0.985 in each 200th part of the training.
-        precision: Of the training's matrix products.
         receptive_field: Side in pixels of what a cell sees: VGG-11's at stride 8. It bounds the map's Gaussian.
         receptive_centre: Pixel in which the first cell's receptive field is centred: 3.5 where the three poolings take
             2x2 pixels (VGG), 0 where all strides lie in padded odd kernels (ResNet).
@@ -97,13 +95,11 @@ class FCDDConfig:
     confetti_kernel: int = 25
     invert_below: float = 0.025
     epochs: int = 2000
-    steps: int = 0
     batch_size: int = 128
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: ScheduleName = "exponential"
-    precision: Precision = "float32"
     receptive_field: int = field(default=62, metadata={"score": True})
     receptive_centre: float = field(default=3.5, metadata={"score": True})
     sigma: float = field(default=12.0, metadata={"score": True})
@@ -320,5 +316,4 @@ def _check(config: FCDDConfig) -> None:
         raise ConfigError(f"fcdd: confetti_kernel={config.confetti_kernel} must be odd.")
     if config.sigma <= 0 or config.receptive_field < 1:
         raise ConfigError("fcdd: sigma and receptive_field must be positive.")
-    if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
-        raise ConfigError("fcdd: steps, epochs and batch_size must leave at least one step of one image.")
+    config.require_step("fcdd")

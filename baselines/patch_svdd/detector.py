@@ -50,8 +50,8 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 
 _READ = 8
 _PERTURBATION = 0.02
@@ -59,7 +59,7 @@ _PERTURBATION = 0.02
 
 
 @dataclass(frozen=True)
-class PatchSVDDConfig:
+class PatchSVDDConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the official code's.
 
     Attributes:
@@ -74,11 +74,7 @@ class PatchSVDDConfig:
         bank_ceiling: Most embeddings of the training images that are kept, for each size of patch.
         aggregation: How the two sizes are combined.
         epochs: Passes over the training images: 300 epochs of 100 repetitions.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of Adam.
-        schedule: Of the learning rate.
-        precision: Of the training's convolutions.
     """
 
     image_size: int = 256
@@ -92,11 +88,8 @@ class PatchSVDDConfig:
     bank_ceiling: int = 100_000
     aggregation: Literal["product", "sum"] = field(default="product", metadata={"score": True})
     epochs: int = 30_000
-    steps: int = 0
     batch_size: int = 64
     learning_rate: float = 1e-4
-    schedule: ScheduleName = "constant"
-    precision: Precision = "float32"
 
 
 class PatchSVDDNetworks(nn.Module):

@@ -44,14 +44,14 @@ from methods.detector import (
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
-from methods.training.loop import Precision, Training, train_network
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 
 _READ = 4
 
 
 @dataclass(frozen=True)
-class UninformedStudentsConfig:
+class UninformedStudentsConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -71,8 +71,6 @@ class UninformedStudentsConfig:
         batch_size: Images per step of the students.
         learning_rate: Of Adam, teachers and students.
         weight_decay: Of Adam.
-        schedule: Of the learning rate.
-        precision: Of the training's convolutions.
     """
 
     image_size: int = 256
@@ -87,12 +85,9 @@ class UninformedStudentsConfig:
     teacher_batch_size: int = 64
     crop: int = 0
     epochs: int = 15
-    steps: int = 0
     batch_size: int = 1
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
-    schedule: ScheduleName = "constant"
-    precision: Precision = "float32"
 
 
 class Scale(nn.Module):

@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from methods.training.loop import Precision
+from methods.training.config import TrainingConfig
 from methods.training.schedule import ScheduleName
 
 Routing = Literal["given", "predicted"]
@@ -36,7 +36,7 @@ Sharing = Literal["per_category", "shared"]
 
 
 @dataclass(frozen=True)
-class HVQTransConfig:
+class HVQTransConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -53,14 +53,10 @@ class HVQTransConfig:
         experts: Output layer per category, or shared.
         cluster_size: What the codes' moving cluster sizes start from; see ``methods.hvq_trans.codebook.Codebook``.
         commitment: Weight of the commitment loss.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         schedule: ``step`` drops the rate tenfold after 80 % of the training.
         clip: Largest norm of the gradient.
-        precision: Of the training's matrix products.
         routing: Where a test image's category comes from: it is ``given``, or ``predicted`` from its features.
         ot_weight: Weight of the transport cost in the anomaly map.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
@@ -80,13 +76,11 @@ class HVQTransConfig:
     cluster_size: float = 0.0
     commitment: float = 0.25
     epochs: int = 1000
-    steps: int = 0
     batch_size: int = 32
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
-    precision: Precision = "float32"
     routing: Routing = field(default="given", metadata={"score": True})
     ot_weight: float = field(default=80.0, metadata={"score": True})
     score_window: int = field(default=16, metadata={"score": True})

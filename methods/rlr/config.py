@@ -25,12 +25,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from methods.training.loop import Precision
-from methods.training.schedule import ScheduleName
+from methods.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
-class RLRConfig:
+class RLRConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -55,14 +54,11 @@ class RLRConfig:
         cosine_weight: Weight of 1 - cosine similarity beside the squared error in the loss (in the score it is 1).
         update: ``summed`` losses of the levels and one update (the paper), or an update after each level's loss
             (``per_level``, the official code).
-        epochs: Passes over the training images.
         steps: Presented batches; 0 counts epochs.
         batch_size: Images per batch.
         learning_rate: Of Adam.
         weight_decay: Of AdamW; 0 makes it Adam.
-        schedule: Of the learning rate.
         clip: Largest norm of the gradient; 0 for none.
-        precision: Of the training's matrix products.
         smoothing_sigma: Standard deviation in pixels of the Gaussian before the maximum that is the image score; 0
             for none.
     """
@@ -85,11 +81,8 @@ class RLRConfig:
     cosine_weight: float = 1.0
     update: Literal["summed", "per_level"] = "summed"
     epochs: int = 200
-    steps: int = 0
     batch_size: int = 4
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
-    schedule: ScheduleName = "constant"
     clip: float = 0.0
-    precision: Precision = "float32"
     smoothing_sigma: float = field(default=4.0, metadata={"score": True})

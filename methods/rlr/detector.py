@@ -204,8 +204,7 @@ def _check(config: RLRConfig) -> None:
                 f"rlr: {name} {','.join(map(str, values))} are {len(values)} values for the {levels} strides "
                 f"{','.join(map(str, config.strides))}; give one for each."
             )
-    if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
-        raise ConfigError("rlr: steps, epochs and batch_size must leave at least one step of one image.")
+    config.require_step("rlr")
     if min(config.layers, config.heads, config.mlp_ratio, config.reference_length, *config.widths) < 1:
         raise ConfigError("rlr: layers, heads, mlp_ratio, reference_length and widths must be at least 1.")
     if config.mask_probability > 1:

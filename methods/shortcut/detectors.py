@@ -44,14 +44,15 @@ from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
 from methods.shortcut.networks import PlainCNN, TokenMLP
-from methods.training.loop import Precision, Training, train_network
+from methods.training.config import TrainingConfig
+from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 from methods.uniad.config import UniADConfig
 from methods.uniad.network import UniADNetwork
 
 
 @dataclass(frozen=True)
-class ShortcutConfig:
+class ShortcutConfig(TrainingConfig):
     """Hyper-parameters of the MLP and the CNN; the training is UniAD's, the sizes are this project's proposal.
 
     Attributes:
@@ -59,14 +60,10 @@ class ShortcutConfig:
         strides: Taps of the backbone.
         width: D, width of the hidden layers.
         layers: Hidden layers of the MLP; 3x3 convolutions of the CNN.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         schedule: ``step`` drops the rate tenfold after 80 % of the training.
         clip: Largest norm of the gradient.
-        precision: Of the training's matrix products.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
 
@@ -75,13 +72,11 @@ class ShortcutConfig:
     width: int = 256
     layers: int = 3
     epochs: int = 1000
-    steps: int = 0
     batch_size: int = 64
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
-    precision: Precision = "float32"
     score_window: int = field(default=16, metadata={"score": True})
 
     @property
@@ -95,19 +90,8 @@ class ShortcutTransformerConfig(ShortcutConfig):
     """Hyper-parameters of the transformer; the defaults are UniAD's.
 
     Attributes:
-        image_size: Side of the input in pixels.
-        strides: Taps of the backbone.
         width: D, width of the tokens.
         layers: Encoder layers, and as many decoder layers.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        schedule: ``step`` drops the rate tenfold after 80 % of the training.
-        clip: Largest norm of the gradient.
-        precision: Of the training's matrix products.
-        score_window: Side in pixels of the mean filter before the maximum that is the image score.
         heads: Attention heads.
         feedforward: Width of the feed-forward layers.
         dropout: On attention weights, inside the feed-forward layers and on every residual branch.
@@ -163,8 +147,7 @@ class Shortcut(NetworkDetector):
             raise ConfigError(f"{name}: image_size {config.image_size} is not divisible by {max(config.strides)}.")
         if not 1 <= config.score_window <= config.image_size:
             raise ConfigError(f"{name}: score_window must lie between 1 and the image's {config.image_size} px.")
-        if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
-            raise ConfigError(f"{name}: steps, epochs and batch_size must leave at least one step of one image.")
+        config.require_step(name)
         if config.width < 1:
             raise ConfigError(f"{name}: a width of {config.width} makes no network.")
         self.dropout = DropoutSource()

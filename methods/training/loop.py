@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from methods.blocks.dropout import DropoutSource
 from methods.detector import Batch, Detector, FitContext, FitReport, TrainingSet
 from methods.errors import FitError
+from methods.training.config import Precision
 from methods.training.on_device import on_device
 from methods.training.resume import TrainingState
 from methods.training.schedule import ScheduleName, learning_rate
 
-Precision = Literal["float32", "bfloat16"]
 OptimiserName = Literal["adamw", "adam", "sgd"]
 Losses = Callable[[Batch], Iterator[Tensor]]
 ParameterGroups = Sequence[dict[str, Any]]

@@ -21,14 +21,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from methods.training.loop import Precision
+from methods.training.config import TrainingConfig
 from methods.training.schedule import ScheduleName
 
 Query = Literal["none", "first", "all"]
 
 
 @dataclass(frozen=True)
-class UniADConfig:
+class UniADConfig(TrainingConfig):
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
@@ -49,14 +49,10 @@ class UniADConfig:
         jitter_scale: Strength alpha of the feature jitter: noise of standard deviation alpha * norm / C per token.
         jitter_probability: Probability that a batch is jittered.
         position: ``learned`` row and column tables, or ``sine``.
-        epochs: Passes over the training images.
-        steps: Optimiser steps; 0 counts epochs.
-        batch_size: Images per step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         schedule: ``step`` drops the rate tenfold after 80 % of the training.
         clip: Largest norm of the gradient.
-        precision: Of the training's matrix products.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
 
@@ -77,13 +73,11 @@ class UniADConfig:
     jitter_probability: float = 1.0
     position: Literal["learned", "sine"] = "learned"
     epochs: int = 1000
-    steps: int = 0
     batch_size: int = 64
     learning_rate: float = 1e-4
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
-    precision: Precision = "float32"
     score_window: int = field(default=16, metadata={"score": True})
 
     @property

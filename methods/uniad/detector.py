@@ -93,8 +93,7 @@ class UniAD(NetworkDetector):
             raise ConfigError(f"uniad: image_size {config.image_size} is not divisible by {max(config.strides)}.")
         if config.score_window > config.image_size:
             raise ConfigError(f"uniad: score_window {config.score_window} exceeds the image of {config.image_size} px.")
-        if config.steps < 0 or (config.steps == 0 and config.epochs < 1) or config.batch_size < 1:
-            raise ConfigError("uniad: steps, epochs and batch_size must leave at least one step of one image.")
+        config.require_step("uniad")
         self.dropout = DropoutSource()
         try:
             self.network = UniADNetwork(config, layout.total_channels, self.dropout)

@@ -217,8 +217,9 @@ def test_the_description_is_complete(cls):
 
 
 def test_every_field_of_the_configuration_is_described(cls):
+    documented = " ".join(base.__doc__ or "" for base in cls.config_type.__mro__)
     for field in dataclasses.fields(cls.config_type):
-        assert f"{field.name}:" in (cls.config_type.__doc__ or ""), field.name
+        assert f"{field.name}:" in documented, field.name
 
 
 def test_parameters_count_what_is_trained(cls):

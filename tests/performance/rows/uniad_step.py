@@ -16,7 +16,7 @@ from methods.backbones.backbone import Backbone, BackboneChoice
 from methods.detector import Batch, FitContext
 from methods.feature_spec import FeatureLayout
 from methods.features.batch import batch_from_images
-from methods.training.loop import Precision
+from methods.training.config import Precision
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
 from tests.performance.ceiling import floor_in_words, products_of
