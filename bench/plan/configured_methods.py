@@ -15,13 +15,14 @@ from bench.plan.configuration import configure, find_preset, parse_overrides, sp
 from bench.plan.resolve import ResolvedOptions
 from bench.plan.weights_and_textures import require_textures
 from methods.backbones.backbone import load_backbone
-from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, WeightsKind, with_paper_tag
+from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
 from methods.detector import Detector
 from methods.errors import ConfigError
 from methods.features.batch import layout_of
 from methods.registry import find_detector
 from results.records.record import MethodEntry
+from results.records.weights import WeightsKind
 
 
 @dataclass(frozen=True)

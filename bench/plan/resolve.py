@@ -11,9 +11,9 @@ from bench.plan.devices import gpu_count
 from bench.plan.options import SETTINGS, Options
 from bench.plan.weights_and_textures import weights_of
 from datasets.index.registry import find_dataset
-from methods.backbones.choice import WeightsKind
 from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
+from results.records.weights import WeightsKind
 
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
 REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")

@@ -12,9 +12,9 @@ from bench.errors import OptionError
 from datasets.errors import unknown_name
 from datasets.samples.fingerprint import file_digest
 from datasets.samples.images import IMAGE_SUFFIXES
-from methods.backbones.choice import WeightsKind
 from methods.backbones.shipped import ARCHITECTURE, FORMULA
 from results.ids import short_id
+from results.records.weights import WeightsKind
 
 KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "random", "shipped")
 """What a user may say of weights."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from methods.backbones.shipped import ARCHITECTURE, FILE, FORMULA
+from results.records.weights import WeightsKind
 
-WeightsKind = Literal["pretrained", "file", "shipped", "random", "none"]
 Padding = Literal["timm", "native"]
 FROM_FILE = ("file", "shipped")
 """Kinds of weights that lie in a file, whose hash is theirs."""

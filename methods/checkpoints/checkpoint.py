@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from datasets.errors import UniBoardError, unknown_name
 from datasets.samples.fingerprint import file_digest
 from methods.backbones.backbone import AnyBackbone
-from methods.backbones.choice import Padding, WeightsKind
+from methods.backbones.choice import Padding
 from methods.backbones.native_padding import has_native_padding
 from methods.checkpoints.released import READABLE, complete_state, read_checkpoint, sizes_of
 from methods.checkpoints.state_file import read_description, read_state, save_state
@@ -30,6 +30,7 @@ from methods.errors import CheckpointError
 from methods.feature_spec import FeatureLayout
 from methods.features.batch import layout_of
 from methods.registry import find_detector
+from results.records.weights import WeightsKind
 
 Changes = Callable[[type[Detector]], Mapping[str, Any]]
 """The fields of a detector's configuration that the user gives, as typed values by name."""

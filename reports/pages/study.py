@@ -16,6 +16,8 @@ from results.rows.statistics import Comparison
 from results.studies.ablation import Ablation
 
 _SPAN = 3
+_BACKBONES = {"nothing": "has random weights", "formulas": "was trained on pictures by formula"}
+"""What is said of a backbone that was not trained on photographs, by what it was trained on."""
 _MOST_NAMED = 3
 """Of more levels than these a sentence gives numbers and extremes; the table has them all."""
 
@@ -282,9 +284,10 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
         lines.append(
             f"The training has {ablation.given['steps']:,} steps{shown_times}: not the budget that the claim is about."
         )
-    if not row.backbone.of_photographs and row.backbone.weights != "none":
-        kind = "has random weights" if row.backbone.weights == "random" else "was trained on pictures by formula"
-        lines.append(f"The backbone {kind}: what helps on ImageNet features may not help here.")
+    if row.backbone.trained_on in _BACKBONES:
+        lines.append(
+            f"The backbone {_BACKBONES[row.backbone.trained_on]}: what helps on ImageNet features may not help here."
+        )
     if "unified" not in settings:
         lines.append("Not run in the unified setting, which the claim is about.")
     return lines

@@ -22,8 +22,8 @@ COLUMN_TITLES = {
     "separate": "one detector per category; mean over categories, ± over seeds",
     "delta": "unified minus separate, in percentage points; ± is sqrt(s_u² + s_s²) over seeds",
 }
-_BACKBONES = {"random": "{}, random weights", "shipped": "{} backbone"}
-"""The badge of a backbone that is not as in the papers, by its kind of weights."""
+_BACKBONES = {"nothing": "{}, random weights", "formulas": "{} backbone"}
+"""The badge of a backbone that is not as in the papers, by what it was trained on."""
 COLUMN_LABELS = {"unified": "unified", "separate": "separate", "delta": "Δ"}
 
 
@@ -58,8 +58,8 @@ def badges(row: Row) -> tuple[Badge, ...]:
     """Remarks on a row: preset, backbone, what must not be overlooked, failures."""
     found = [Badge(row.method.preset, "preset", "preset: the training budget and sizes that ran")]
     if backbone_text(row):
-        kind = "plain" if row.backbone.of_photographs else "warn"
-        text = _BACKBONES.get(row.backbone.weights, "{}").format(row.backbone.name)
+        kind = "plain" if row.backbone.trained_on == "photographs" else "warn"
+        text = _BACKBONES.get(row.backbone.trained_on or "", "{}").format(row.backbone.name)
         text += ", native padding" if row.backbone.padding == "native" else ""
         title = f"frozen backbone, {row.backbone.weights} weights, sha256 {row.backbone.sha256[:12]}"
         found.append(Badge(text, kind, title))

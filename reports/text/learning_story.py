@@ -23,8 +23,8 @@ from results.analyses.learning_verdicts import (
 from results.metrics.catalogue import AUROCS
 from results.rows.cell import number
 
-_OTHER_FEATURES = {"random": "is untrained", "shipped": "has seen no photographs"}
-"""What is said of features that are not of the papers' kind."""
+_OTHER_FEATURES = {"nothing": "is untrained", "formulas": "has seen no photographs"}
+"""What is said of a backbone that was not trained on photographs, by what it was trained on."""
 _STORY = {
     MLP: "the loss of the MLP gets near 0 while both AUROCs fall after an early peak",
     CNN: "the loss of the CNN gets near 0 while both AUROCs fall after an early peak",
@@ -72,8 +72,8 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
             f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper: "
             "of them it is only said what was seen."
         )
-    for weights, what in _OTHER_FEATURES.items():
-        such = [curve for curve in curves if curve.row.backbone.weights == weights]
+    for trained_on, what in _OTHER_FEATURES.items():
+        such = [curve for curve in curves if curve.row.backbone.trained_on == trained_on]
         if such:
             which = "The backbone" if len(such) == len(curves) else "Of some rows the backbone"
             said.append(f"{which} {what}: such curves test the harness, not the paper's claim.")
@@ -126,7 +126,7 @@ def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
     unsure = _grouped([claim for claim in claims if claim.agrees is None])
     said = []
     if against:  # on features of another kind than the paper's, a curve can't contradict the paper
-        lead = "Contradicts the paper" if curve.row.backbone.of_photographs else "Other than published"
+        lead = "Contradicts the paper" if curve.row.backbone.trained_on == "photographs" else "Other than published"
         said.append(f"{lead}: {listed(against)}.")
     if unsure:
         said.append(f"Can't be told: whether {listed(unsure)}.")

@@ -30,7 +30,7 @@ def answer(board: Leaderboard) -> str:
         return board.label(row) + (f" [{row.method.preset}]" if several_presets else "")
 
     finished = [row for row in rows if row.delta("I-AUROC").mean is not None]
-    trained = [row for row in finished if row.backbone.weights != "random"] or finished
+    trained = [row for row in finished if row.backbone.trained_on != "nothing"] or finished
     deltas = [(name(row), cell, cell.mean) for row in trained if (cell := row.delta("I-AUROC")).mean is not None]
     ranked = sorted(((label, cell) for label, cell, mean in deltas if mean is not None), key=_loss)
     if ranked:
@@ -75,11 +75,11 @@ def mixing(rows: Sequence[Row]) -> list[str]:
             f"Rows use different frozen backbones or weights: {listed(backbones)}. What separates such rows may be the "
             "backbone, not the method."
         )
-    untrained = sum(row.backbone.weights == "random" for row in rows)
+    untrained = sum(row.backbone.trained_on == "nothing" for row in rows)
     if untrained:
         which = "Rows here" if untrained == len(rows) else "Rows marked “random weights”"
         said.append(f"{which} use an untrained backbone: they test the harness, not the method.")
-    by_formula = sum(row.backbone.weights == "shipped" for row in rows)
+    by_formula = sum(row.backbone.trained_on == "formulas" for row in rows)
     if by_formula:
         which = "Rows here" if by_formula == len(rows) else "Rows marked “formula backbone”"
         said.append(

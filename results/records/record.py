@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from results.ids import short_id
+from results.records.weights import WEIGHTS, TrainedOn, WeightsKind
 
 Setting = Literal["unified", "separate"]
 
@@ -64,18 +65,23 @@ class MethodEntry(_Entry):
 
 
 class BackboneEntry(_Entry):
-    """Which frozen features. ``weights``: ``random``, ``pretrained`` (timm), ``file`` (WEIGHTS_DIR) or ``shipped``."""
+    """The frozen backbone. ``results/records/weights.py`` explains the kinds of weights."""
 
     name: str
-    weights: Literal["random", "pretrained", "file", "shipped", "none"]
+    weights: WeightsKind
     sha256: str
     padding: Literal["timm", "native"] = "timm"
     """Of its convolutions: timm's, or as the published EfficientNets have it."""
 
     @property
-    def of_photographs(self) -> bool:
-        """Trained on photographs, as in the papers; neither random nor the formula backbone."""
-        return self.weights in ("pretrained", "file")
+    def trained_on(self) -> TrainedOn | None:
+        """What the weights were trained on: ``photographs``, ``formulas`` or ``nothing``; None without a backbone."""
+        return WEIGHTS[self.weights].trained_on
+
+    @property
+    def name_tells_weights(self) -> bool:
+        """Whether no other backbone has weights of this kind."""
+        return WEIGHTS[self.weights].one_backbone
 
     @property
     def unusual(self) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def _differences(row: Row, twins: list[Row]) -> list[str]:
     found = {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
     if "weights" in found and not any(_same_but_for_the_file(row, twin) for twin in twins):
         found["weights"] = row.backbone.weights
-        if row.backbone.weights == "shipped":  # goes without saying: the backbone's name is its weights'
+        if row.backbone.name_tells_weights:
             del found["weights"]
     return [f"{key}={shown(value)}" for key, value in sorted(found.items())]
 

@@ -1,0 +1,40 @@
+"""The kinds of backbone weights, and what is true of each.
+
+Ids, labels and sentences depend on what the weights were trained on, not on where they came from. The places that need
+to know ask ``BackboneEntry``, which answers from this table, so a new kind of weights is a name in ``WeightsKind`` and
+an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, and weights
+of another backbone that come with a package need a kind of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+WeightsKind = Literal["pretrained", "file", "shipped", "random", "none"]
+TrainedOn = Literal["photographs", "formulas", "nothing"]
+
+
+@dataclass(frozen=True)
+class WeightsFacts:
+    """What is true of a kind of weights.
+
+    Attributes:
+        trained_on: ``photographs``, as in the papers; ``formulas``: images that are computed from formulas;
+            ``nothing``: the weights are random numbers; None without a backbone.
+        one_backbone: Whether only one backbone has weights of this kind, so that its name identifies them.
+    """
+
+    trained_on: TrainedOn | None
+    one_backbone: bool = False
+
+
+WEIGHTS: Mapping[WeightsKind, WeightsFacts] = {
+    "pretrained": WeightsFacts("photographs"),
+    "file": WeightsFacts("photographs"),
+    "shipped": WeightsFacts("formulas", one_backbone=True),
+    "random": WeightsFacts("nothing"),
+    "none": WeightsFacts(None),
+}
+"""timm downloads ``pretrained`` weights; ``file`` weights are in WEIGHTS_DIR; with ``none`` there is no backbone."""
