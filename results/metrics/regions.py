@@ -32,24 +32,6 @@ def require_bool_masks(masks: NDArray[Any], dimensions: int) -> None:
         raise MetricError(f"masks have shape {masks.shape}, expected {wanted}")
 
 
-def count_regions(mask: NDArray[np.bool_]) -> int:
-    """Number of defect regions of one mask.
-
-    Args:
-        mask: (H, W) bool, True = anomalous.
-
-    Raises:
-        MetricError: If the mask is not bool or not (H, W).
-
-    Examples:
-        >>> count_regions(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 1, 0]], dtype=bool))
-        2
-    """
-    mask = np.asarray(mask)
-    require_bool_masks(mask, dimensions=2)
-    return _label_image(mask)[1]
-
-
 def label_regions(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Number the defect regions of a stack of masks.
 
