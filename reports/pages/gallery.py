@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from reports.content import Content, Page
+from reports.parts.metric_tables import section_key
 from results.analyses.gallery_cases import KINDS, Case, Witness, choose, witnesses
 from results.leaderboard import Leaderboard
 from results.records.record import Setting
@@ -80,20 +82,21 @@ class GalleryPage:
     rules: tuple[tuple[str, str], ...]
     looks: bool
 
-    @property
-    def file(self) -> str:
-        """Name of the page's file."""
-        return f"gallery-{self.key}.html"
+
+def gallery_file(key: str) -> str:
+    """Name of the file of a table's gallery, by the key of the table's section."""
+    return f"gallery-{key}.html"
 
 
-def gallery_page(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
-    """The gallery of one table; None where no maps or no pictures are kept.
+def pages(content: Content) -> list[Page]:
+    """The galleries of all tables whose runs kept maps."""
+    tables = content.board.tables() if content.images else []
+    found = [_gallery(content.store, table, section_key(table.rows[0])) for table in tables]
+    return [Page(gallery_file(page.key), "gallery", page.title, page) for page in found if page is not None]
 
-    Args:
-        store: Where maps and pictures are read from.
-        board: The leaderboard of the table.
-        key: Of the table's section.
-    """
+
+def _gallery(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
+    """The gallery of one table; None where no maps or no pictures are kept."""
     dataset = board.rows[0].dataset
     categories = []
     for number, category in enumerate(dataset.set_categories):

@@ -1,26 +1,27 @@
-"""The page's content as plain values: head, one section per dataset and set of categories, appendix."""
+"""The page that the site opens with: head, a section for each dataset and set of categories, appendix."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports.content import Content, Page
 from reports.figures.cost import cost_figure
 from reports.figures.roc_pro import curve_figure
 from reports.figures.row_panels import dumbbells, loss_curves
 from reports.figures.seeds import seed_figure
+from reports.pages.gallery import gallery_file
 from reports.parts.category_tables import category_tables, pooled_table
 from reports.parts.comparison import ComparisonPart, comparison_part
 from reports.parts.cost_table import cost_table
 from reports.parts.learning_curves import LearningPart, learning_part
-from reports.parts.metric_tables import further_table, headline_table, source_line
+from reports.parts.metric_tables import further_table, headline_table, section_key, source_line
 from reports.parts.paper_tables import paper_tables
 from reports.parts.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.table_view import TableView
-from reports.text.protocol import SPREADS, knobs, one_line
+from reports.text.protocol import one_line
 from reports.text.sentences import answer, completeness, mixing
 from results.leaderboard import Leaderboard
-from results.metrics.catalogue import CATALOGUE
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
 from results.rows.row import Row
@@ -34,6 +35,7 @@ class Section:
     title: str
     categories: tuple[str, ...]
     licence: str
+    gallery: str
     answer: str
     completeness: str
     mixing: tuple[str, ...]
@@ -54,7 +56,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Page:
+class LeaderboardPage:
     """Everything that the template shows."""
 
     sections: tuple[Section, ...]
@@ -64,9 +66,6 @@ class Page:
     rows: int
     newest: str
     protocol: str
-    definitions: tuple[tuple[str, str, str], ...]
-    spreads: tuple[tuple[str, str, str], ...]
-    protocols: tuple[tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]], ...]
     provenance: tuple[Provenance, ...]
     failures: tuple[Failure, ...]
     left_out: tuple[LeftOut, ...]
@@ -74,18 +73,17 @@ class Page:
     dirty: bool
 
 
-def make_page(store: Store, board: Leaderboard) -> Page:
-    """Compute everything that the page shows.
+def pages(content: Content) -> list[Page]:
+    """The page of the leaderboard."""
+    return [Page("index.html", "leaderboard", "UniBoard", _shown(content.store, content.board), key="top")]
 
-    Args:
-        store: Where per-image scores are read from, and which files could not be read.
-        board: The store's leaderboard.
-    """
+
+def _shown(store: Store, board: Leaderboard) -> LeaderboardPage:
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
     tables = sorted(board.tables(), key=_newest, reverse=True)  # what has just run comes first; the sort is stable
     current = [record for row in board.all_rows for record in row.records]
     used = protocols(board)
-    return Page(
+    return LeaderboardPage(
         sections=tuple(_section(store, table) for table in tables),
         runs=len(current),
         failed=sum(record.status == "failed" for record in current),
@@ -93,20 +91,12 @@ def make_page(store: Store, board: Leaderboard) -> Page:
         rows=len(board.rows),
         newest=max((record.provenance.finished_utc for record in current), default=""),
         protocol=one_line(used[0][0]) if len(used) == 1 else f"{len(used)} protocols" if used else "",
-        definitions=tuple((metric.name, metric.definition, metric.formula) for metric in CATALOGUE),
-        spreads=SPREADS,
-        protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in used),
         provenance=tuple(provenance(row, board.label(row)) for row in board.rows),
         failures=tuple(failures(current)),
         left_out=tuple(left_out(board)),
         unreadable=problems,
         dirty=any(record.provenance.git_dirty for record in current),
     )
-
-
-def section_key(row: Row) -> str:
-    """Key of the section whose table a row stands in."""
-    return f"{row.dataset.name}-{row.dataset.set_id}"
 
 
 def _newest(board: Leaderboard) -> str:
@@ -125,6 +115,7 @@ def _section(store: Store, board: Leaderboard) -> Section:
         title=dataset.title,
         categories=dataset.set_categories,
         licence=dataset.licence,
+        gallery=gallery_file(key),
         answer=answer(board),
         completeness=completeness(rows),
         mixing=tuple(mixing(rows)),

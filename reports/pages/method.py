@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports.content import Content, Page
 from reports.parts.cost_table import amount, megabytes, seconds
 from reports.parts.metric_tables import badges, method_file, row_key, source_line
 from reports.parts.provenance import Failure, Provenance, failures, provenance
@@ -13,7 +14,6 @@ from reports.text.sentences import budget, routed
 from results.analyses.costs import cost_of
 from results.analyses.image_bootstrap import image_interval
 from results.errors import RecordError
-from results.leaderboard import Leaderboard
 from results.metrics.catalogue import DEFINITIONS, HEADLINE
 from results.records.method_card import MethodCard
 from results.records.record import RunRecord
@@ -58,35 +58,25 @@ class MethodPage:
     class_aware: bool
     sections: tuple[MethodSection, ...]
 
-    @property
-    def file(self) -> str:
-        """Name of the page's file."""
-        return method_file(self.name)
 
-
-def method_pages(store: Store, board: Leaderboard, cards: Mapping[str, MethodCard]) -> list[MethodPage]:
-    """The pages of all methods that have rows, by title.
-
-    Args:
-        store: Where image scores are read from.
-        board: The leaderboard.
-        cards: What the methods are, by name.
-    """
+def pages(content: Content) -> list[Page]:
+    """The pages of all methods that have rows, by title."""
     by_method: dict[str, list[Row]] = {}
-    for row in board.rows:
+    for row in content.board.rows:
         by_method.setdefault(row.method.name, []).append(row)
-    pages = [
+    found = [
         MethodPage(
             name=name,
             title=mine[0].method.title,
-            card=cards.get(name),
+            card=content.cards.get(name),
             family=mine[0].method.family,
             class_aware=any(row.method.class_aware for row in mine),
-            sections=tuple(_section(store, row, board.label(row)) for row in mine),
+            sections=tuple(_section(content.store, row, content.board.label(row)) for row in mine),
         )
         for name, mine in by_method.items()
     ]
-    return sorted(pages, key=lambda page: (page.title.lower(), page.name))
+    found.sort(key=lambda page: (page.title.lower(), page.name))
+    return [Page(method_file(page.name), "method", page.title, page) for page in found]
 
 
 def _section(store: Store, row: Row, label: str) -> MethodSection:

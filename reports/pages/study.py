@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports.content import Content, Page
 from reports.figures.study import study_figure
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.metrics.catalogue import AUROCS, HEADLINE
@@ -47,46 +48,34 @@ class StudyPage:
     sections: tuple[StudySection, ...]
     curves: bool
 
-    @property
-    def file(self) -> str:
-        """Name of the page's file."""
-        return study_file(self.name)
-
 
 def study_file(name: str) -> str:
     """Name of the file of a study's page."""
     return f"study-{name}.html"
 
 
-def study_pages(ablations: Iterable[Ablation]) -> list[StudyPage]:
+def pages(content: Content) -> list[Page]:
     """The pages of all studies of which at least the base or another level and one more have run."""
     by_study: dict[str, list[Ablation]] = {}
-    for one in ablations:
+    for one in content.board.ablations:
         by_study.setdefault(one.study.name, []).append(one)
-    found = []
-    for shown_ones in by_study.values():
-        study = shown_ones[0].study
-        content = study.content
-        found.append(
-            StudyPage(
-                name=study.name,
-                title=content.title,
-                claim=content.claim,
-                source=content.source,
-                command=f"make ablation STUDY={study.name}",
-                sections=tuple(
-                    _section(one, f"{study.name}-{k}", _apart(one, shown_ones)) for k, one in enumerate(shown_ones)
-                ),
-                curves=any(
-                    record.learning_curve
-                    for one in shown_ones
-                    for row in one.rows.values()
-                    if row
-                    for record in row.records
-                ),
-            )
-        )
-    return found
+    found = [_page(ablations) for ablations in by_study.values()]
+    return [Page(study_file(page.name), "study", page.title, page) for page in found]
+
+
+def _page(ablations: Sequence[Ablation]) -> StudyPage:
+    """The page of one study."""
+    study = ablations[0].study
+    rows = [row for one in ablations for row in one.rows.values() if row]
+    return StudyPage(
+        name=study.name,
+        title=study.content.title,
+        claim=study.content.claim,
+        source=study.content.source,
+        command=f"make ablation STUDY={study.name}",
+        sections=tuple(_section(one, f"{study.name}-{k}", _apart(one, ablations)) for k, one in enumerate(ablations)),
+        curves=any(record.learning_curve for row in rows for record in row.records),
+    )
 
 
 def _section(ablation: Ablation, key: str, apart: str) -> StudySection:

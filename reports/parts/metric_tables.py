@@ -32,9 +32,14 @@ def method_file(name: str) -> str:
     return f"method-{portable(name)}.html"
 
 
+def section_key(row: Row) -> str:
+    """Id of the leaderboard's section whose table has the row."""
+    return "-".join(table_key(row))
+
+
 def row_key(row: Row) -> str:
     """Id of a row's section on the page of its method."""
-    return f"{'-'.join(table_key(row))}-{row.row_id}"
+    return f"{section_key(row)}-{row.row_id}"
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:

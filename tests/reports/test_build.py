@@ -4,10 +4,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from reports.build import build
+from reports.build import PAGES, build, build_single
+from reports.content import Page
 from results.leaderboard import leaderboard
 from results.metrics.catalogue import METRICS
 from results.records.store import Store
@@ -352,3 +354,23 @@ def test_the_papers_layout_has_both_settings_in_a_cell(html):
     rows = table_ending(html, "-I-AUROC-paper")
     first = line_of(rows, "mean of")
     assert any(re.fullmatch(r"\d+\.\d / \d+\.\d", cell) for cell in first)
+
+
+def test_every_module_of_pages_is_built_and_has_a_template_of_its_name():
+    modules = {path.stem for path in (ROOT / "reports" / "pages").glob("*.py")} - {"__init__"}
+    assert {module.__name__.rpartition(".")[2] for module in PAGES} == modules
+    assert modules <= {path.name.removesuffix(".html.j2") for path in (ROOT / "reports" / "templates").iterdir()}
+
+
+def test_a_page_of_its_own_module_is_in_the_site_and_in_the_single_file(tmp_path, monkeypatch):
+    shown = SimpleNamespace(protocols=(), definitions=(("new", "a new page", ""),), spreads=())
+    added = SimpleNamespace(pages=lambda content: [Page("added.html", "protocol", "Added", shown)])
+    monkeypatch.setattr("reports.build.PAGES", (*PAGES, added))
+    store = Store(tmp_path / "nothing")
+    build(store, tmp_path / "site")
+    alone = (tmp_path / "site" / "added.html").read_text(encoding="utf-8")
+    assert "a new page" in alone
+    assert 'href="index.html"' in alone
+    single = build_single(store, tmp_path / "one.html").read_text(encoding="utf-8")
+    assert "a new page" in single.partition('<div id="added" class="whole">')[2]
+    assert 'href="index.html"' not in single

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reports.build import build, build_single
-from reports.pages.method import method_pages
+from reports.content import Content
+from reports.pages.method import pages
 from results.analyses.image_bootstrap import image_interval
 from results.leaderboard import leaderboard
 from results.records.method_card import MethodCard, keep_card
@@ -32,7 +33,8 @@ CARD = MethodCard(
 
 
 def pages_of(records, cards=None, store=None):
-    return method_pages(store or Store(Path("nothing")), leaderboard(records), cards or {})
+    content = Content(store or Store(Path("nothing")), tuple(records), leaderboard(records), cards or {}, images=False)
+    return [page.shown for page in pages(content)]
 
 
 def test_measured_stands_beside_published_with_the_difference_and_its_source():

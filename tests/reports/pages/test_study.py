@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from reports.build import build
-from reports.pages.study import study_pages
+from reports.content import Content
+from reports.pages.study import pages
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from results.studies.study import find_study
@@ -42,8 +44,9 @@ SAME = ({"query": "first"}, (0.91, 0.90, 0.905))
 
 
 def page_of(name, made):
-    (page,) = study_pages(leaderboard(made, [find_study(name)]).ablations)
-    return page
+    board = leaderboard(made, [find_study(name)])
+    (page,) = pages(Content(Store(Path("nothing")), tuple(made), board, {}, images=False))
+    return page.shown
 
 
 def test_what_is_told_from_the_base_is_said_and_what_is_not_too():
