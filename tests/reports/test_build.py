@@ -307,8 +307,7 @@ def test_a_stray_slow_run_does_not_move_the_time_per_image(tmp_path):
     store = Store(tmp_path / "store")
     times = {"bolt": 12.0, "cloth": 13.0, "pipe": 900.0}
     for category, ms in times.items():
-        fields = {"setting": "separate", "category": category, "cost": {"ms_per_image_batch_1": ms}}
-        store.write(make_record(**fields))
+        store.write(make_record(setting="separate", category=category, ms_per_image_batch_1=ms))
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
     assert line_of(table_ending(text, "-cost"), "Plain")[2] == "13.0"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,37 +38,10 @@ def make_record(
     values: dict[str, float | None] | None = None,
     metrics: dict[str, float | None] | None = None,
     reasons: dict[str, str] | None = None,
-    dataset: str = "toy",
-    dataset_title: str = "Toy set",
-    set_categories: Sequence[str] = CATEGORIES,
-    fingerprint: str = "f" * 64,
-    method: str = "plain",
-    title: str | None = None,
-    family: str = "reconstruction",
-    version: int = 1,
-    preset: str = "quick",
-    overrides: dict[str, Any] | None = None,
-    fit_config: dict[str, Any] | None = None,
-    score_config: dict[str, Any] | None = None,
-    class_aware: bool = False,
-    deterministic: bool = False,
-    badges: Sequence[str] = (),
-    sizes: str = "128 px, 8x8 tokens, width 128",
-    backbone: str = "resnet18",
-    weights: str = "pretrained",
-    protocol: dict[str, Any] | None = None,
-    steps: int = 0,
-    presentations: float = 1.0,
     failed: bool = False,
-    failure: FailureEntry | None = None,
     pooled: float | None = None,
-    jobs: int = 1,
-    finished_utc: str = "2025-01-01T00:00:00Z",
-    loss_curve: Sequence[tuple[int, float]] = (),
-    learning_curve: Sequence[LearningPoint] = (),
     routing: dict[str, float] | None = None,
-    git_dirty: bool = False,
-    cost: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> RunRecord:
     """One record.
 
@@ -82,70 +56,55 @@ def make_record(
         failed: A failed run: no results.
         pooled: Pooled I-AUROC of a unified run.
         routing: Share of each category's test images that the detector took for it.
-        cost: Fields of ``CostEntry`` to replace.
+        **fields: Fields of the record's entries by their names (``preset``, ``weights``, ``steps``, ``git_dirty``);
+            ``method``, ``dataset`` and ``backbone`` are the entries' names.
 
-    The other arguments are fields of the record. Returns a valid ``RunRecord`` whose ids follow its content.
+    Returns:
+        A valid record whose ids follow its content.
+
+    Raises:
+        TypeError: If a field has an unknown name.
     """
-    everything = tuple(sorted(set_categories))
+    given = _by_entry(fields)
+    everything = tuple(sorted(given["dataset"].pop("set_categories", CATEGORIES)))
     categories = everything if setting == "unified" else (category or everything[0],)
-    entry = MethodEntry(
-        name=method,
-        title=title or method.capitalize(),
-        family=family,
-        version=version,
-        preset=preset,
-        overrides=overrides or {},
-        fit_config={"precision": "float32", **(fit_config or {}), **(overrides or {})},
-        score_config=score_config or {},
-        class_aware=class_aware,
-        deterministic=deterministic,
-        badges=tuple(badges),
-        sizes=sizes,
+    method = MethodEntry(**(_METHOD | given["method"]))
+    overridden = {"precision": "float32", **method.fit_config, **method.overrides}
+    method = method.model_copy(update={"title": method.title or method.name.capitalize(), "fit_config": overridden})
+    dataset = _DATASET | {"set_categories": everything, "set_id": short_id(list(everything))} | given["dataset"]
+    backbone = _BACKBONE | given["backbone"]
+    digest = "" if backbone["weights"] == "none" else short_id(backbone["name"]) * 5
+    backbone = BackboneEntry(**({"sha256": digest} | backbone))
+    record = _RECORD | given["record"]
+    fit_id = short_id(
+        [method.model_dump(mode="json"), seed, setting, categories, dataset["fingerprint"], backbone.sha256]
     )
-    frozen = BackboneEntry(name=backbone, weights=weights, sha256="" if weights == "none" else short_id(backbone) * 5)
-    rules = protocol if protocol is not None else {"version": 1, "map_size": 256, "pro_limit": 0.3}
-    fit_id = short_id([entry.model_dump(mode="json"), seed, setting, categories, fingerprint, frozen.sha256])
-    results = {} if failed else {c: _result(c, value, values, metrics, reasons) for c in categories}
-    for name, share in (routing or {}).items():
-        results[name] = results[name].model_copy(update={"routing_accuracy": share})
+    provenance = {
+        "finished_utc": "2025-01-01T00:00:00Z",
+        "command": f"python -m bench run --dataset {dataset['name']} --method {method.name} --setting {setting}",
+        **given["provenance"],
+    }
+    if failed:
+        outcome = {"failure": _FAILURE, **record, "learning_curve": ()}
+    else:
+        results = {c: _result(c, value, values, metrics, reasons) for c in categories}
+        for name, share in (routing or {}).items():
+            results[name] = results[name].model_copy(update={"routing_accuracy": share})
+        budget = _BUDGET | {"train_images": 20 * len(categories)} | given["budget"]
+        outcome = {"results": results, "budget": budget, "cost": _COST | given["cost"], **record}
     return RunRecord(
         status="failed" if failed else "ok",
         fit_id=fit_id,
-        score_id=short_id([fit_id, entry.score_config, rules]),
-        dataset=DatasetEntry(
-            name=dataset,
-            title=dataset_title,
-            licence="CC0-1.0",
-            fingerprint=fingerprint,
-            set_categories=everything,
-            set_id=short_id(list(everything)),
-        ),
+        score_id=short_id([fit_id, method.score_config, record["protocol"]]),
+        dataset=DatasetEntry(**dataset),
         setting=setting,
         categories=categories,
         seed=seed,
-        method=entry,
-        backbone=frozen,
-        protocol=rules,
-        budget=None
-        if failed
-        else BudgetEntry(train_images=20 * len(categories), steps=steps, presentations_per_image=presentations),
-        results=results,
+        method=method,
+        backbone=backbone,
         pooled={} if pooled is None else {"I-AUROC": pooled},
-        loss_curve=tuple(loss_curve),
-        learning_curve=() if failed else tuple(learning_curve),
-        failure=failure
-        or (FailureEntry(error_type="MemoryError", message="out of memory", traceback="...") if failed else None),
-        cost=None if failed else CostEntry(**(_COST | {"jobs": jobs} | (cost or {}))),
-        provenance=ProvenanceEntry(
-            git_commit="0123456789abcdef0123456789abcdef01234567",
-            git_dirty=git_dirty,
-            versions={"python": "3.11.9", "torch": "2.5.0", "numpy": "2.1.0"},
-            device="cpu",
-            threads=2,
-            started_utc=finished_utc,
-            finished_utc=finished_utc,
-            command=f"python -m bench run --dataset {dataset} --method {method} --setting {setting}",
-        ),
+        provenance={**_PROVENANCE, "started_utc": provenance["finished_utc"], **provenance},
+        **outcome,
     )
 
 
@@ -238,6 +197,29 @@ def _result(
     return CategoryResult(metrics=numbers, reasons=blank, test_normal=10, test_anomalous=10, regions=12)
 
 
+def _by_entry(fields: dict[str, Any]) -> defaultdict[str, dict[str, Any]]:
+    """The given fields by the entry of the record that they belong to, under their names there."""
+    given: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for name, value in fields.items():
+        if name not in _PLACES:
+            raise TypeError(f"a record has no field {name!r}; it has {', '.join(sorted(_PLACES))}")
+        entry, field = _PLACES[name]
+        given[entry][field] = value
+    return given
+
+
+_METHOD: dict[str, Any] = {
+    "name": "plain",
+    "title": "",
+    "family": "reconstruction",
+    "version": 1,
+    "preset": "quick",
+    "fit_config": {},
+    "sizes": "128 px, 8x8 tokens, width 128",
+}
+_DATASET: dict[str, Any] = {"name": "toy", "title": "Toy set", "licence": "CC0-1.0", "fingerprint": "f" * 64}
+_BACKBONE: dict[str, Any] = {"name": "resnet18", "weights": "pretrained"}
+_BUDGET: dict[str, Any] = {"steps": 0, "presentations_per_image": 1.0}
 _COST: dict[str, Any] = {
     "feature_seconds": 2.0,
     "fit_seconds": 3.0,
@@ -248,3 +230,26 @@ _COST: dict[str, Any] = {
     "state_bytes": 4_000_000,
     "peak_rss_bytes": 900_000_000,
 }
+_PROVENANCE: dict[str, Any] = {
+    "git_commit": "0123456789abcdef0123456789abcdef01234567",
+    "git_dirty": False,
+    "versions": {"python": "3.11.9", "torch": "2.5.0", "numpy": "2.1.0"},
+    "device": "cpu",
+    "threads": 2,
+}
+_RECORD: dict[str, Any] = {"protocol": {"version": 1, "map_size": 256, "pro_limit": 0.3}}
+_FAILURE = FailureEntry(error_type="MemoryError", message="out of memory", traceback="...")
+_ENTRIES = {
+    "provenance": ProvenanceEntry,
+    "cost": CostEntry,
+    "budget": BudgetEntry,
+    "backbone": BackboneEntry,
+    "dataset": DatasetEntry,
+    "method": MethodEntry,
+}
+_PLACES = {field: (entry, field) for entry, model in _ENTRIES.items() for field in model.model_fields}
+"""Entry and field by the name of an argument of ``make_record``. ``title`` is the method's, as the last entry wins."""
+del _PLACES["name"]  # of three entries, which ``method``, ``dataset`` and ``backbone`` name
+_PLACES |= {entry: (entry, "name") for entry in ("method", "dataset", "backbone")}
+_PLACES |= {"dataset_title": ("dataset", "title"), "presentations": ("budget", "presentations_per_image")}
+_PLACES |= {name: ("record", name) for name in ("protocol", "untrained", "loss_curve", "learning_curve", "failure")}

@@ -31,7 +31,7 @@ def test_what_is_new_is_copied_with_its_arrays_and_what_is_the_same_stays(mine, 
     both, new = make_record(seed=0), make_record(seed=1)
     kept = mine.write(both, make_scores(both))
     before = kept.read_bytes()
-    theirs.write(make_record(seed=0, finished_utc=LATER, cost={"fit_seconds": 9.0}), make_scores(both))
+    theirs.write(make_record(seed=0, finished_utc=LATER, fit_seconds=9.0), make_scores(both))
     source = theirs.write(new, make_scores(new), np.ones((3, 64, 64), dtype=np.float16))
     done = merge(theirs.root, mine)
     assert done.copied == names([mine.path_of(new)], mine.root)
