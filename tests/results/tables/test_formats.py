@@ -9,6 +9,7 @@ import results
 from results.analyses.pooled import pooled_cell, pooled_delta
 from results.errors import ResultsError
 from results.leaderboard import leaderboard
+from results.metrics.catalogue import RECORDED_METRICS
 from results.metrics.image import image_metrics
 from results.records.store import Store
 from results.rows.labels import labels
@@ -225,7 +226,7 @@ def test_tidy_frame_has_one_row_per_run_category_and_metric():
     records = [*make_row(seeds=(0, 1)), make_record(setting="unified", seed=2, failed=True)]
     frame = tidy(records)
     assert list(frame.columns) == list(COLUMNS)
-    assert len(frame) == (2 * 3 + 2 * 3 + 3) * 10
+    assert len(frame) == (2 * 3 + 2 * 3 + 3) * len(RECORDED_METRICS)
     failed = frame[frame["status"] == "failed"]
     assert failed["value"].isna().all()
     assert set(failed["reason"]) == {"run failed: MemoryError"}
