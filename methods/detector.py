@@ -17,6 +17,7 @@ from torch import Tensor
 
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
+from methods.released_form import ReleasedForm
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)`` now and then while fitting."""
@@ -207,6 +208,8 @@ class Detector(ABC):
 
     info: ClassVar[DetectorInfo]
     config_type: ClassVar[type]
+    released: ClassVar[ReleasedForm | None] = None
+    """How the method's authors publish checkpoints; None if they can't be read."""
 
     def __init__(self, config: Any, layout: FeatureLayout) -> None:
         self.config = config

@@ -201,7 +201,7 @@ class Scoring:
     out: Annotated[Path, typer.Option(help="Where maps.npz, scores.csv and overlays/ are written.")]
     methods: Annotated[
         tuple[str, ...],
-        typer.Option("--method", help="uniad, hvq_trans or rlr; a file of this project says it itself."),
+        typer.Option("--method", help="Method of a published checkpoint; a file of this project names its method."),
         _methods,
     ] = ()
     category: Annotated[str, typer.Option(help="Category of all images, for class-aware checkpoints.")] = ""

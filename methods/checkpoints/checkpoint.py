@@ -23,7 +23,7 @@ from datasets.samples.fingerprint import file_digest
 from methods.backbones.backbone import AnyBackbone
 from methods.backbones.choice import Padding
 from methods.backbones.native_padding import has_native_padding
-from methods.checkpoints.released import READABLE, complete_state, read_checkpoint, sizes_of
+from methods.checkpoints.released import complete_state, read_checkpoint, readable_methods, sizes_of
 from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Detector
 from methods.errors import CheckpointError
@@ -34,7 +34,6 @@ from results.records.weights import WeightsKind
 
 Changes = Callable[[type[Detector]], Mapping[str, Any]]
 """The fields of a detector's configuration that the user gives, as typed values by name."""
-PUBLISHED_WITH_NATIVE_PADDING = ("uniad", "hvq_trans")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ class Checkpoint:
 
     def padding_for(self, name: str) -> Padding:
         """The padding to use with a backbone of that name where the user names none."""
-        by_authors = self.published and self.method in PUBLISHED_WITH_NATIVE_PADDING
+        released = self.detector_class.released
+        by_authors = self.published and released is not None and released.native_padding
         native = by_authors or self.backbone.padding == "native"
         return "native" if native and has_native_padding(name) else "timm"
 
@@ -185,7 +185,8 @@ def open_checkpoint(
         return _open_own(file, method, categories, changes)
     if not method:
         raise CheckpointError(
-            f"{file}: not a file of this project; name the method of a published checkpoint: {' or '.join(READABLE)}."
+            f"{file}: not a file of this project; name the method of a published checkpoint "
+            f"({', '.join(readable_methods())})."
         )
     cls = find_detector(method)
     given = dict(changes(cls))

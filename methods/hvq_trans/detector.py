@@ -41,6 +41,7 @@ from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.hvq_trans.codebook import Codebook
 from methods.hvq_trans.config import HVQTransConfig
 from methods.hvq_trans.network import QuantisedTransformer
+from methods.hvq_trans.released import RELEASED
 from methods.hvq_trans.router import CategoryRouter
 from methods.registry import register
 from methods.training.loop import Training, train_network
@@ -93,6 +94,7 @@ class HVQTrans(Detector):
         score_variants=({"routing": "given"}, {"routing": "predicted"}),
     )
     config_type = HVQTransConfig
+    released = RELEASED
     config: HVQTransConfig
 
     def __init__(self, config: HVQTransConfig, layout: FeatureLayout) -> None:

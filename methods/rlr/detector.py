@@ -38,6 +38,7 @@ from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
 from methods.rlr.config import RLRConfig
 from methods.rlr.network import ReferenceNetwork
+from methods.rlr.released import RELEASED
 from methods.training.loop import Training, train_network
 
 
@@ -96,6 +97,7 @@ class RLR(Detector):
         ),
     )
     config_type = RLRConfig
+    released = RELEASED
     config: RLRConfig
 
     def __init__(self, config: RLRConfig, layout: FeatureLayout) -> None:

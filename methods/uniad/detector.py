@@ -43,6 +43,7 @@ from methods.registry import register
 from methods.training.loop import Training, train_network
 from methods.uniad.config import UniADConfig
 from methods.uniad.network import UniADNetwork
+from methods.uniad.released import RELEASED
 
 
 @register
@@ -85,6 +86,7 @@ class UniAD(NetworkDetector):
         ),
     )
     config_type = UniADConfig
+    released = RELEASED
     config: UniADConfig
 
     def __init__(self, config: UniADConfig, layout: FeatureLayout) -> None:
