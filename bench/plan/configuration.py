@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal, Union
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from datasets.errors import unknown_name
 from methods.detector import Detector, Preset
@@ -94,7 +95,7 @@ def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[s
     for name, text in overrides.items():
         if name not in fields:
             raise unknown_name(f"field of {cls.info.name}", name, fields)
-        typed[name] = _convert(text, hints[name], f"{cls.info.name}.{name}")
+        typed[name] = _from_text(text, hints[name], f"{cls.info.name}.{name}")
         numbers = typed[name] if isinstance(typed[name], tuple) else (typed[name],)
         if any(isinstance(n, int | float) and not (math.isfinite(n) and n >= 0) for n in numbers) or not numbers:
             raise ConfigError(f"{cls.info.name}.{name}={text}: expected finite numbers of at least 0.")
@@ -112,37 +113,23 @@ def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return fit, score
 
 
-def _convert(text: str, hint: Any, name: str) -> Any:
-    """Text to the type of a field: int, float, bool, str, a closed set of them, or a tuple of numbers."""
+def _from_text(text: str, hint: Any, name: str) -> Any:
+    """Text to the type of a field: a number, true or false, a word, or a tuple of numbers.
+
+    The conversion is strict: ``1.5`` and ``true`` are not integers, and ``1`` is neither true nor false.
+    """
     origin = typing.get_origin(hint)
-    if origin is Literal:
-        allowed = typing.get_args(hint)
-        for value in allowed:
-            if text == str(value):
-                return value
-        raise unknown_name(f"value of {name}", text, [str(value) for value in allowed])
-    if origin in (Union, types.UnionType):
-        for option in typing.get_args(hint):
-            try:
-                return _convert(text, option, name)
-            except (ConfigError, TypeError):
-                continue
-        raise ConfigError(f"{name}={text}: not one of {hint}.")
-    if origin is tuple:
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(part, item, name) for part in text.strip("()[] ").split(",") if part.strip())
-    if hint is bool:
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise ConfigError(f"{name}={text}: expected true or false.")
-    if hint is str:
-        return text
+    value, expected = text, getattr(hint, "__name__", str(hint))
+    if hint is str or origin is Literal:
+        value = json.dumps(text)
+    elif hint is bool:
+        value, expected = text.lower(), "true or false"
+    elif origin is tuple:
+        value = ",".join(item for item in text.strip("()[] ").split(",") if item.strip())
+        value, expected = f"[{value}]", f"{typing.get_args(hint)[0].__name__} or several with commas"
     try:
-        value = json.loads(text)
-        if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if hint is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
-    except json.JSONDecodeError:
-        pass
-    raise ConfigError(f"{name}={text}: expected {getattr(hint, '__name__', hint)}.")
+        return TypeAdapter(hint).validate_json(value, strict=True)
+    except ValidationError as error:
+        if origin is Literal:
+            raise unknown_name(f"value of {name}", text, typing.get_args(hint)) from error
+        raise ConfigError(f"{name}={text}: expected {expected}.") from error

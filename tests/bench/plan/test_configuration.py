@@ -40,6 +40,8 @@ def test_presets_and_overrides_are_resolved_into_typed_values():
         ({"steps": "many"}, ConfigError, "uniad.steps=many: expected int"),
         ({"steps": "1.5"}, ConfigError, "expected int"),
         ({"mask_encoder": "1"}, ConfigError, "expected true or false"),
+        ({"learning_rate": "true"}, ConfigError, "expected float"),
+        ({"strides": "4,x"}, ConfigError, "uniad.strides=4,x: expected int or several with commas"),
     ],
 )
 def test_wrong_overrides_say_what_is_right(overrides, error, message):
