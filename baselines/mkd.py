@@ -1,30 +1,27 @@
-"""MKD: a thin network learns to give what a pretrained one gives at several depths, on normal images.
+"""MKD: a thin network learns to reproduce a pretrained one at several depths, on normal images.
 
 Salehi, Sadjadi, Baselizadeh, Rohban, Rabiee: "Multiresolution Knowledge Distillation for Anomaly Detection", CVPR 2021,
 https://arxiv.org/abs/2011.11108. Follows the official code.
 
 Source: the frozen VGG-16 after its second to fifth max-pool, on pixels in [0, 1] without the ImageNet normalisation.
-Cloner: ``baselines/mkd.py``. Loss: at each of the four places 1 - cosine of the flattened maps, plus
-``magnitude`` (lambda) times their mean squared error, summed. Image score: the same sum over the last three places, of
-one image. Map: its gradient with respect to the pixels, summed in absolute value over the colours, Gaussian smoothing.
+Cloner: a VGG that is thin except in the layers that are compared with the source. Loss: at each of the four layers 1 -
+cosine of the flattened maps, plus ``magnitude`` (lambda) times their mean squared error, summed. Image score: the same
+sum over the last three layers, for one image. Map: the gradient of the image score with respect to the pixels, summed
+in absolute value over the colours and smoothed by a Gaussian.
 
-The source's features for training come from the feature bank; for the map it is run with its gradient.
+The source's features for training come from the feature bank; for the map the source is run with its gradient.
 
 The cloner has 343,984 parameters at the paper's widths: 343,728 in thirteen 3x3 convolutions without bias, 256 in eight
 batch normalisations of 16 channels.
 
-Presets: ``paper``; ``paper-resnet18`` compares at a ResNet-18's stages of strides 4, 8 and 16, where no VGG is at hand:
-the cloner's level behind each pool of that stride has the stage's channels, and all three places count in the score.
+Presets: ``paper``; ``paper-resnet18`` compares with a ResNet-18's stages of strides 4, 8 and 16, for use without a VGG.
+The cloner's layer after each pool of such a stride has the stage's channels, and all three layers count in the score.
 
-Deviations: the official map of an image is clipped at its 99th percentile and stretched to [0, 1] by itself,
-thresholds are opened by a 3x3 morphological filter, and its pixel number leaves normal images out: none of it here,
-so the numbers are not comparable. SmoothGrad averages plain gradients of copies with noise of standard deviation
-``noise``; the official one averages stretched maps, with hardly any noise. The official code takes the epoch to test
-from a configuration of each category; here the last of 601 counts.
-
-The cloner of MKD: a VGG that is thin everywhere but where it is compared with its source.
-
-Salehi et al., "Multiresolution Knowledge Distillation for Anomaly Detection", CVPR 2021; official code.
+Deviations: the official code clips the map of each image at its 99th percentile and stretches it to [0, 1], applies a
+3x3 morphological opening to the thresholded maps, and leaves normal images out of its pixel metric. None of this is
+done here, so the numbers are not comparable. SmoothGrad averages plain gradients of copies with noise of standard
+deviation ``noise``; the official one averages stretched maps, with hardly any noise. The official code takes the epoch
+to test from a configuration of each category; here the last of 601 counts.
 """
 
 from __future__ import annotations
@@ -63,17 +60,18 @@ class MKDConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        strides: Taps of the source.
-        pooled_taps: A VGG's taps lie before its max-pools: compare after them, at twice the stride.
+        strides: Strides of the source's taps.
+        pooled_taps: Compare after the max-pools, at twice the stride; a VGG's taps are before them.
         thin: Channels of the cloner's convolutions that are not compared.
-        magnitude: Lambda, weight of the mean squared error beside 1 - cosine; the paper has 0.01 on other datasets.
-        scored: How many of the deepest places count in the score.
+        magnitude: Lambda, weight of the mean squared error relative to 1 - cosine; the paper has 0.01 on other
+            datasets.
+        scored: Number of the deepest layers that count in the score.
         localisation: ``gradient``; ``smooth_gradient``, its mean over noisy copies of the image (SmoothGrad); or
             ``guided``, which lets only positive gradients through the cloner's ReLUs.
-        copies: Noisy copies of ``smooth_gradient``.
-        noise: Standard deviation of their noise, of pixels in [0, 1].
+        copies: Number of noisy copies for ``smooth_gradient``.
+        noise: Standard deviation of the noise on these copies, for pixels in [0, 1].
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
     """
 
     image_size: int = 128
@@ -114,8 +112,8 @@ class MKD(NetworkDetector):
             "paper-resnet18": Preset(_RESNET, "resnet18", "the paper's training with a ResNet-18 as the source"),
         },
         deviations=(
-            "Maps are the plain smoothed gradient: not stretched to [0, 1] image by image and not opened, as the "
-            "official pixel number has it. The last epoch counts."
+            "Maps are the plain smoothed gradient. For the official pixel metric each map is stretched to [0, 1] and "
+            "the thresholded maps are opened; neither is done here. The last epoch counts."
         ),
     )
     config_type = MKDConfig
@@ -125,41 +123,41 @@ class MKD(NetworkDetector):
     def __init__(self, config: MKDConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)
         if not 1 <= config.scored <= len(config.strides):
-            raise ConfigError(f"mkd: scored={config.scored} must lie between 1 and the {len(config.strides)} taps.")
+            raise ConfigError(f"mkd: scored={config.scored} must be between 1 and the {len(config.strides)} taps.")
         if config.thin < 1 or config.copies < 1:
-            raise ConfigError("mkd: thin and copies are at least 1.")
-        behind = [2 * stride if config.pooled_taps else stride for stride in sorted(config.strides)]
-        if config.image_size % max(behind):
-            raise ConfigError(f"mkd: image_size {config.image_size} is not divisible by {max(behind)}.")
+            raise ConfigError("mkd: thin and copies must be at least 1.")
+        strides = [2 * stride if config.pooled_taps else stride for stride in sorted(config.strides)]
+        if config.image_size % max(strides):
+            raise ConfigError(f"mkd: image_size {config.image_size} is not divisible by {max(strides)}.")
         try:
-            self.network = ThinVGG(dict(zip(behind, layout.channels, strict=True)), config.thin)
+            self.network = ThinVGG(dict(zip(strides, layout.channels, strict=True)), config.thin)
         except ValueError as error:
             raise ConfigError(f"mkd: {error}.") from error
         self.network.eval()
 
     @classmethod
     def features(cls, config: MKDConfig) -> FeatureSpec:
-        """Images, and the source's taps on their own grids; the source is also run for its gradient."""
+        """Images, and the source's taps on their own grids; the source itself is run to compute the gradient."""
         strides = tuple(sorted(config.strides))
         return FeatureSpec(config.image_size, strides, images=True, normalisation="unit", run_strides=strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train the cloner against the source's features."""
+        """Train the cloner to reproduce the source's features."""
         self.network.to(context.device)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
             cloned = self.network(batch.pixels.float() / 255.0)
-            yield self._losses(cloned, self._places(batch.features)).mean()
+            yield self._losses(cloned, self._compared(batch.features)).mean()
 
         training = Training.of(self.config, optimiser="adam")
         return train_network(self, self.network, losses_of, train, context, training)
 
-    def _places(self, taps: Sequence[Tensor]) -> list[Tensor]:
-        """The source's taps (B, C, h, w) where they are compared."""
+    def _compared(self, taps: Sequence[Tensor]) -> list[Tensor]:
+        """The source's maps (B, C, h, w) that are compared, from its taps."""
         return [F.max_pool2d(tap, 2) for tap in taps] if self.config.pooled_taps else list(taps)
 
     def _losses(self, cloned: Sequence[Tensor], source: Sequence[Tensor]) -> Tensor:
-        """(B,) loss of each image, summed over the given places."""
+        """Loss of each image (B,), summed over the given layers."""
         total = torch.zeros(len(source[0]), device=source[0].device)
         for own, other in zip(cloned, source, strict=True):
             kind = torch.promote_types(own.dtype, torch.float32)  # also under bfloat16
@@ -169,9 +167,9 @@ class MKD(NetworkDetector):
         return total
 
     def predict(self, batch: Batch) -> Prediction:
-        """Gradient of the deepest places' loss, smoothed; the loss itself as the image score."""
+        """Map: the gradient of the deepest layers' loss, smoothed. Image score: this loss."""
         device = next(self.network.parameters()).device
-        # The gradient is wanted also where the caller has switched gradients off.
+        # The gradient is needed even if the caller has switched gradients off.
         with torch.inference_mode(False), torch.enable_grad():
             pixels = batch.pixels.to(device).clone().float() / 255.0
             self.network.guide(self.config.localisation == "guided")
@@ -187,19 +185,19 @@ class MKD(NetworkDetector):
         return Prediction(maps, scores)
 
     def _gradient(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) scores of (B, 3, H, W) pixels, and their gradient with respect to the pixels."""
+        """Scores (B,) of pixels (B, 3, H, W), and their gradient with respect to the pixels."""
         if self.layout.backbone is None:
-            raise ConfigError("mkd: it needs its source to follow the gradient; give the layout of a backbone.")
+            raise ConfigError("mkd: the source must be run to compute the gradient; give a layout with a backbone.")
         pixels = pixels.detach().requires_grad_()
         maps = self.layout.backbone.maps(pixels)
-        source = self._places([maps[stride] for stride in sorted(self.config.strides)])
+        source = self._compared([maps[stride] for stride in sorted(self.config.strides)])
         kept = self.config.scored
         scores = self._losses(self.network(pixels)[-kept:], source[-kept:])
         (gradient,) = torch.autograd.grad(scores.sum(), pixels)  # every image's score depends on its own pixels alone
         return scores.detach(), gradient
 
     def _smooth_gradient(self, pixels: Tensor) -> Tensor:
-        """Mean gradient over noisy copies; the noise is the same for every image, so that batches do not matter."""
+        """Mean gradient over noisy copies. All images get the same noise, so that the batch makes no difference."""
         generator = torch.Generator().manual_seed(0)
         total = torch.zeros_like(pixels)
         for _ in range(self.config.copies):
@@ -208,22 +206,22 @@ class MKD(NetworkDetector):
         return total / self.config.copies
 
     def badges(self) -> tuple[str, ...]:
-        """Says when the source is no VGG."""
+        """A badge if the source is not a VGG."""
         return () if self.config.pooled_taps else ("backbone differs from the paper's (vgg16)",)
 
     def sizes(self) -> str:
-        """Input, places and widths."""
+        """Size of the input, strides of the compared layers and width of the cloner."""
         config = self.config
-        places = "+".join(str(2 * s if config.pooled_taps else s) for s in sorted(config.strides))
-        return f"{config.image_size} px, compared at strides {places}, cloner {config.thin} wide"
+        compared = "+".join(str(2 * s if config.pooled_taps else s) for s in sorted(config.strides))
+        return f"{config.image_size} px, compared at strides {compared}, cloner {config.thin} wide"
 
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)
-"""3x3 convolutions of each level, as in VGG-16; every level ends in a 2x2 max-pool."""
+"""Numbers of 3x3 convolutions of each level, as in VGG-16; every level ends in a 2x2 max-pool."""
 
 
 class _GuidedReLU(torch.autograd.Function):
-    """ReLU whose backward pass lets positive gradients through only (guided backpropagation)."""
+    """ReLU whose backward pass lets only positive gradients through (guided backpropagation)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -237,26 +235,26 @@ class _GuidedReLU(torch.autograd.Function):
 
 
 class Rectifier(nn.Module):
-    """ReLU; guided while ``guided`` is set."""
+    """ReLU, with guided backpropagation while ``guided`` is set."""
 
     guided = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """The rectified values, of the shape of ``x``."""
         return _GuidedReLU.apply(x) if self.guided else torch.relu(x)
 
 
 class ThinVGG(nn.Module):
-    """(B, 3, H, W) pixels to the outputs of those max-pools that are compared with the source.
+    """The cloner: a VGG that is thin except in the layers that are compared with its source.
 
-    Convolutions have no bias and Xavier's initial weights; all but the last of a level have batch normalisation.
+    Convolutions have no bias and Xavier's initial weights. Batch normalisation follows all but the last one of a level.
 
     Args:
-        widths: Channels of the last convolution of a level that is compared, by the stride behind its pool.
+        widths: Channels of the last convolution of each compared level, by the stride after its max-pool.
         thin: Channels of all other convolutions.
 
     Raises:
-        ValueError: If a stride is not that of one of the five pools.
+        ValueError: If there is no stride or if one is not that of one of the five max-pools.
     """
 
     def __init__(self, widths: Mapping[int, int], thin: int) -> None:
@@ -271,8 +269,8 @@ class ThinVGG(nn.Module):
         for level in range(max(self.compared) + 1):
             layers: list[nn.Module] = []
             count = _CONVOLUTIONS[level]
-            for place in range(count):
-                last = place + 1 == count
+            for index in range(count):
+                last = index + 1 == count
                 width = widths.get(known[level], thin) if last else thin
                 convolution = nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 nn.init.xavier_uniform_(convolution.weight)
@@ -287,8 +285,8 @@ class ThinVGG(nn.Module):
                 module.guided = guided
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """(B, C, H / stride, W / stride) of each compared level, shallow first."""
-        # The convolutions of few channels on large maps are a quarter faster in this layout on a CPU.
+        """Pixels (B, 3, H, W) to the maps (B, C, H / stride, W / stride) after each compared level, shallow first."""
+        # On a CPU, convolutions of few channels on large maps are a quarter faster in this layout.
         outputs, x = [], pixels.contiguous(memory_format=torch.channels_last)
         for index, level in enumerate(self.levels):
             x = level(x)

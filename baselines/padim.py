@@ -2,17 +2,17 @@
 
 Defard, Setkov, Loesch, Audigier: "PaDiM: a Patch Distribution Modeling Framework for Anomaly Detection and
 Localization", ICPR workshops 2021, https://arxiv.org/abs/2011.08785. There is no official code; sizes follow
-the paper and the field's customary reimplementation.
+the paper and the reimplementation that the field commonly uses.
 
-Taps at strides 4, 8 and 16 on the grid of the first (coarse cells are copied to their block); a random subset
-of the channels, drawn once and shared by all positions; per position mean and covariance (N - 1 in the
-denominator) plus epsilon I; score = Mahalanobis distance with the square root; bilinear to the input size;
-Gaussian smoothing; image score = maximum.
+Taps at strides 4, 8 and 16 are put on the grid of the first (each coarse cell is copied to the block that it covers).
+A random subset of the channels is drawn once and shared by all positions. Each position has a mean and a covariance
+(N - 1 in the denominator) plus epsilon I. The score is the Mahalanobis distance, with the square root. The map is
+upsampled bilinearly to the input size and smoothed by a Gaussian; the image score is its maximum.
 
-State: (positions, d) means and (positions, d, d) inverse Cholesky factors. No parameter is trained by gradient:
-56*56 * (100 + 100*100) numbers at 100 channels and 224 px.
+State: (positions, d) means and (positions, d, d) inverse Cholesky factors. No parameter is trained by gradient. The
+state has 56*56 * (100 + 100*100) numbers at 100 channels and 224 px.
 
-Deviations: images are resized to 224 without the centre crop of 256, as for every method here (a crop cuts
+Deviations: images are resized to 224 without the centre crop of 256, as for every method here (a crop may cut
 defects away). In the unified setting one Gaussian per position is fitted over all categories.
 """
 
@@ -46,11 +46,13 @@ from methods.registry import register
 
 _READ_TO_HOLD = (3 << 23, 8)
 _READ_TO_ADD = (1 << 27, 32)
-"""Bytes of features, and of the patches made of them, that are read at a time, and images at least. What is held is
-read in blocks that malloc serves from memory it has; sums are better made of many images at once."""
+"""Largest number of bytes of features, and of the patches made from them, that are read at a time, and the smallest
+number of images. Patches that are held are read in blocks small enough for malloc to reuse its memory; sums are faster
+over many images at once."""
 _CACHED_BYTES = 1 << 20
+"""Bytes of numbers that are worked on at a time, so that they fit the cache."""
 _Gaussians = Callable[[slice], tuple[Tensor, Tensor]]
-"""Float64 means (p, d) and covariances (p, d, d) of some positions; asked once for each of them."""
+"""Gives the float64 means (p, d) and covariances (p, d, d) of some positions; called once for each position."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class PaDiMConfig:
 
     Attributes:
         image_size: Side of the input in pixels.
-        strides: Taps of the backbone.
-        channels: d, size of the random subset; 0 keeps all channels.
-        epsilon: Added to the covariance's diagonal.
+        strides: Strides of the backbone's taps.
+        channels: d, the number of randomly chosen channels; 0 keeps all channels.
+        epsilon: Value added to the diagonal of every covariance.
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
     """
 
@@ -109,20 +111,20 @@ class PaDiM(Detector):
 
     @classmethod
     def features(cls, config: PaDiMConfig) -> FeatureSpec:
-        """Taps on their own grids."""
+        """The backbone's taps, each on its own grid."""
         return FeatureSpec(config.image_size, config.strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Draw the subset; take means and covariances of the patches; factor these, some positions at a time."""
+        """Draw the channels, compute means and covariances, and factor the covariances, some positions at a time."""
         if len(train) < 2:
             raise FitError(f"PaDiM needs at least two training images for a covariance, got {len(train)}.")
         generator = torch.Generator().manual_seed(context.seed)
         kept = len(self.subset)
         self.subset = torch.randperm(self.layout.total_channels, generator=generator)[:kept].sort().values
         self.mean, self.whitening = self.mean.to(context.device), self.whitening.to(context.device)
-        # Whichever takes less memory: all patches as float32, or a float64 matrix of sums for every position.
+        # Holds all patches as float32 or float64 sums for every position, whichever takes less memory.
         read = self._held_patches if len(train) <= 2 * kept else self._sums
-        with threadpool_limits(1, user_api="blas"):  # NumPy's would share out matrices that are too small for it
+        with threadpool_limits(1, user_api="blas"):  # matrices are too small for BLAS' own threads
             gaussians_of = read(train, context)
 
             def factor(positions: slice) -> None:
@@ -134,7 +136,7 @@ class PaDiM(Detector):
         return FitReport()
 
     def _held_patches(self, train: TrainingSet, context: FitContext) -> _Gaussians:
-        """Of few images: their patches are held, and some positions after the others worked on in the cache."""
+        """The Gaussians of few images: all patches are held in memory, and some positions at a time fit the cache."""
         read = []
         for done, patches in self._stream(train, context.device, _READ_TO_HOLD):
             read.append(patches)
@@ -149,7 +151,7 @@ class PaDiM(Detector):
         return gaussians_of
 
     def _sums(self, train: TrainingSet, context: FitContext) -> _Gaussians:
-        """Of any number of images: float64 sums of patches and of their outer products, image after image."""
+        """The Gaussians of any number of images, from float64 sums of patches and of their outer products."""
         shift = torch.zeros(0)
         total = torch.zeros(self.mean.shape, dtype=torch.float64, device=context.device)
         products = torch.zeros(self.whitening.shape, dtype=torch.float64, device=context.device)
@@ -161,7 +163,7 @@ class PaDiM(Detector):
             products[positions] += _products(centred)
 
         for done, patches in self._stream(train, context.device, _READ_TO_ADD):
-            # Sums of products about a point near the mean: about zero they would cancel.
+            # Products are summed about a point near the mean, because sums about zero would cancel.
             shift = patches.mean(dim=0) if not shift.numel() else shift
             _in_threads(partial(add, patches, shift), slices, context.device)
             context.progress(done, len(train), "images")
@@ -176,7 +178,7 @@ class PaDiM(Detector):
     def _stream(
         self, train: TrainingSet, device: torch.device, reading: tuple[int, int]
     ) -> Iterator[tuple[int, Tensor]]:
-        """(images read so far, patches (B, positions, d) of the last ones)."""
+        """The number of images read so far and the patches (B, positions, d) of the latest ones."""
         most, least = reading
         layout = self.layout
         values = sum(width * grid * grid for width, grid in zip(layout.channels, layout.grids, strict=True))
@@ -186,7 +188,7 @@ class PaDiM(Detector):
             yield indices.stop, self._patches(train.batch(indices).features, device)
 
     def _patches(self, taps: Sequence[Tensor], device: torch.device) -> Tensor:
-        """Taps to (B, positions, d): the subset of channels, nearest neighbours on the first tap's grid."""
+        """Taps to patches (B, positions, d): the chosen channels, by nearest neighbours on the first tap's grid."""
         kept, first = [], 0
         for tap, grid in zip(taps, self.layout.grids, strict=True):
             inside = (self.subset >= first) & (self.subset < first + tap.shape[1])
@@ -198,14 +200,14 @@ class PaDiM(Detector):
         return torch.cat(kept, dim=2) if len(kept) > 1 else kept[0]
 
     def _nearest(self, grid: int) -> Tensor:
-        """Which position of a tap of this grid is nearest, for every position of the first tap's."""
-        places = torch.arange(grid * grid, dtype=torch.float64).view(1, 1, grid, grid)
+        """For every position of the first tap's grid, the index of the nearest position of the given grid."""
+        numbered = torch.arange(grid * grid, dtype=torch.float64).view(1, 1, grid, grid)
         size = (self.layout.grids[0], self.layout.grids[0])
-        return F.interpolate(places, size=size, mode="nearest").flatten().long()
+        return F.interpolate(numbered, size=size, mode="nearest").flatten().long()
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Mahalanobis distance per position, bilinear to the input size, smoothed; image score: its maximum."""
+        """Map: Mahalanobis distances, upsampled bilinearly to the input size and smoothed; image score: its maximum."""
         patches = self._patches(batch.features, self.mean.device)  # (B, P, d)
         white = torch.bmm(patches.sub_(self.mean).transpose(0, 1).contiguous(), self.whitening.transpose(1, 2))
         grid = self.layout.grids[0]
@@ -221,49 +223,49 @@ class PaDiM(Detector):
         return {"subset": self.subset, "mean": self.mean, "whitening": self.whitening}
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore the Gaussians."""
+        """Restore the channel subset and the Gaussians."""
         self.subset = state["subset"].cpu()
         self.mean, self.whitening = state["mean"].to(device), state["whitening"].to(device)
 
     def sizes(self) -> str:
-        """Input, grid and channels."""
+        """Sizes of the input and the grid, and the number of channels."""
         grid = self.layout.grids[0]
         channels = f"{len(self.subset)} of {self.layout.total_channels} channels"
         return f"{self.config.image_size} px, {grid}x{grid} positions, {channels}"
 
 
 def _channels_last(tap: Tensor) -> Tensor:
-    """(B, C, P) to (B, P, C), copied."""
+    """A copy of (B, C, P) as (B, P, C)."""
     if tap.device.type != "cpu":
         return tap.transpose(1, 2).contiguous()
-    # Image by image: torch turns a matrix over three times as fast as it copies a permuted array.
-    turned = torch.empty(tap.shape[0], tap.shape[2], tap.shape[1], dtype=tap.dtype)
-    for image, target in zip(tap, turned, strict=True):
+    # Image by image, because torch transposes a matrix three times as fast as it copies a permuted array.
+    transposed = torch.empty(tap.shape[0], tap.shape[2], tap.shape[1], dtype=tap.dtype)
+    for image, target in zip(tap, transposed, strict=True):
         target.copy_(image.T)
-    return turned
+    return transposed
 
 
 def _float64(patches: Tensor) -> Tensor:
-    """(B, p, d) to (p, B, d) float64."""
+    """A copy of (B, p, d) as (p, B, d) float64."""
     return patches.transpose(0, 1).to(torch.float64, memory_format=torch.contiguous_format)
 
 
 def _slices(positions: int, numbers: int) -> list[slice]:
-    """Positions whose float64 numbers, so many each, fit the cache together."""
+    """Slices of positions that fit the cache, where each position has ``numbers`` float64 numbers."""
     size = max(1, _CACHED_BYTES // (8 * numbers))
     return [slice(start, start + size) for start in range(0, positions, size)]
 
 
 def _products(patches: Tensor) -> Tensor:
-    """(p, N, d) float64 to their outer products, summed over N: (p, d, d)."""
+    """Outer products (p, d, d) of float64 patches (p, N, d), summed over N."""
     if patches.device.type != "cpu":
         return torch.bmm(patches.transpose(1, 2), patches)
     array = patches.numpy()
-    return torch.from_numpy(np.matmul(array.transpose(0, 2, 1), array))  # knows that half of it is enough (BLAS' syrk)
+    return torch.from_numpy(np.matmul(array.transpose(0, 2, 1), array))  # NumPy computes only half of it (BLAS' syrk)
 
 
 def _in_threads(work: Callable[[slice], None], slices: list[slice], device: torch.device) -> None:
-    """Do all slices, on a CPU in as many threads as torch has: LAPACK takes one matrix after the other in one."""
+    """Work on all slices, on a CPU in as many threads as torch has: LAPACK alone would use one thread."""
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads == 1:
         for positions in slices:
@@ -273,21 +275,21 @@ def _in_threads(work: Callable[[slice], None], slices: list[slice], device: torc
         with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
             list(pool.map(work, slices))
     finally:
-        torch.set_num_threads(threads)  # every thread has a number of its own; the last one set is what new ones get
+        torch.set_num_threads(threads)  # each thread has its own number; new threads get the last one set
 
 
 def _inverse_factor(covariance: Tensor, epsilon: float) -> Tensor:
-    """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the Mahalanobis distance.
+    """Inverse Cholesky factors W of some positions' covariances: |W (x - mean)| is the distance.
 
     Args:
-        covariance: (p, d, d) float64; changed.
-        epsilon: Added to the diagonal.
+        covariance: (p, d, d) float64; changed in place.
+        epsilon: Value added to the diagonal.
 
     Returns:
         (p, d, d) float64, lower triangular.
     """
     covariance.diagonal(dim1=1, dim2=2).add_(epsilon)
-    on_cpu = covariance.device.type == "cpu"  # where NumPy's is faster for small matrices
+    on_cpu = covariance.device.type == "cpu"  # there NumPy is faster for small matrices
     factor = torch.from_numpy(np.linalg.cholesky(covariance.numpy())) if on_cpu else torch.linalg.cholesky(covariance)
     identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
     return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)

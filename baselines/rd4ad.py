@@ -1,29 +1,23 @@
 """RD4AD (reverse distillation): a decoder rebuilds a teacher's features from a narrow embedding of them.
 
 Deng, Li: "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR 2022,
-https://arxiv.org/abs/2201.10703. Follows the official code.
+https://arxiv.org/abs/2201.10703, sections 3.2 and 3.3. Follows the official code.
 
 Teacher: a frozen Wide-ResNet-50, its stages at strides 4, 8 and 16. Bottleneck: strided 3x3 convolutions bring the
-first two to the third's grid, a fourth residual stage embeds all three (2048 channels at 8x8). Decoder: the teacher
-mirrored, 2x2 transposed convolutions for its strides. Loss: 1 - cosine at the three strides, summed. Map: 1 - cosine at
-every place, bilinear with aligned corners to the input size, summed over strides, Gaussian smoothing; image score:
-maximum.
+first two stages to the grid of the third, and a fourth residual stage embeds all three (2048 channels at 8x8). Decoder:
+the mirrored teacher. Its blocks are torchvision's, with 2x2 transposed convolutions in place of the strided ones.
+Loss: 1 - cosine at the three strides, summed. Map: 1 - cosine at every position, upsampled bilinearly with aligned
+corners to the input size, summed over strides and smoothed by a Gaussian; image score: its maximum.
 
-The teacher's features come from the feature bank: no backbone pass in training.
+The teacher's features come from the feature bank, so training runs no backbone.
 
 With the Wide-ResNet-50: 83,802,624 parameters, 58,885,120 in the bottleneck (10,621,952 in its strided convolutions,
 48,263,168 in three wide blocks) and 24,917,504 in the decoder's 3 + 4 + 6 wide blocks.
 
-Presets: ``paper`` takes the loss at every place, as the text has it; ``official`` flattens each map to one vector per
-image, as the released code does; ``paper-resnet18`` mirrors a ResNet-18.
+Presets: ``paper`` takes the cosine at every position, as the text describes it; ``official`` flattens each map to one
+vector per image, as the released code does; ``paper-resnet18`` mirrors a ResNet-18.
 
 Deviations: the last epoch counts. Images are resized to 256 without a crop, as in the official code.
-
-The trained half of reverse distillation: a bottleneck embeds a teacher's features, a decoder rebuilds them.
-
-Deng and Li, "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR 2022, section 3.2 and 3.3;
-official code. Blocks are torchvision's, with the strided convolution of a block turned into a transposed one where the
-decoder upsamples.
 """
 
 from __future__ import annotations
@@ -63,13 +57,13 @@ class RD4ADConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        strides: The teacher's three taps.
-        block: Residual blocks of the teacher: ``bottleneck`` or ``basic``.
-        layers: Blocks of the decoder's three stages, deep first, then of the embedding.
+        strides: Strides of the teacher's three taps.
+        block: Kind of the teacher's residual blocks: ``bottleneck`` or ``basic``.
+        layers: Numbers of blocks of the decoder's three stages, deep first, then of the embedding.
         base_width: Width of bottleneck blocks; 64 for a ResNet-50, 128 for the wide one.
-        cosine: 1 - cosine at every place (``place``), or of the flattened map of an image (``image``).
+        cosine: 1 - cosine is taken at every position (``place``) or of the flattened map of an image (``image``).
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
-        learning_rate: Of Adam, whose betas are (0.5, 0.999).
+        learning_rate: Learning rate of Adam, whose betas are (0.5, 0.999).
     """
 
     image_size: int = 256
@@ -109,7 +103,7 @@ class RD4AD(NetworkDetector):
                 "resnet18",
                 "this project: CPU minutes",
             ),
-            "paper": Preset({}, "wide_resnet50_2", "the paper: cosine at every place"),
+            "paper": Preset({}, "wide_resnet50_2", "the paper: cosine at every position"),
             "official": Preset({"cosine": "image"}, "wide_resnet50_2", "the released code: cosine of flattened maps"),
             "paper-resnet18": Preset(_RESNET18, "resnet18", "the paper's training with a ResNet-18 as the teacher"),
         },
@@ -121,21 +115,21 @@ class RD4AD(NetworkDetector):
     def __init__(self, config: RD4ADConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)
         if len(config.strides) != 3 or len(config.layers) != 4 or min(config.layers) < 1:
-            raise ConfigError("rd4ad: it takes three strides and four positive numbers of blocks (layers).")
+            raise ConfigError("rd4ad: strides must be three numbers and layers four positive numbers of blocks.")
         if any(2 * fine != coarse for fine, coarse in zip(config.strides, config.strides[1:], strict=False)):
-            raise ConfigError(f"rd4ad: strides={config.strides} must each be twice the one before, e.g. (4, 8, 16).")
+            raise ConfigError(f"rd4ad: each of strides={config.strides} must be twice the one before, e.g. (4, 8, 16).")
         deepest = 2 * max(config.strides)
         if config.image_size % deepest:
             raise ConfigError(f"rd4ad: image_size {config.image_size} is not divisible by {deepest}.")
         try:
             self.network = ReverseDistillation(layout.channels, config.block, config.layers, config.base_width)
         except ValueError as error:
-            raise ConfigError(f"rd4ad: {error}. block=basic fits any.") from error
+            raise ConfigError(f"rd4ad: {error}. Choose block=basic, which fits all backbones.") from error
         self.network.eval()
 
     @classmethod
     def features(cls, config: RD4ADConfig) -> FeatureSpec:
-        """The teacher's taps on their own grids."""
+        """The teacher's taps, each on its own grid."""
         return FeatureSpec(config.image_size, config.strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
@@ -152,14 +146,14 @@ class RD4AD(NetworkDetector):
         return train_network(self, self.network, losses_of, train, context, training)
 
     def _distance(self, rebuilt: Tensor, teacher: Tensor) -> Tensor:
-        """1 - cosine of (B, C, h, w) maps: (B, h, w) at every place, or (B,) of whole images."""
+        """1 - cosine of (B, C, h, w) maps: (B, h, w) at every position, or (B,) of whole images."""
         if self.config.cosine == "image":
             return 1 - F.cosine_similarity(rebuilt.flatten(1), teacher.flatten(1), dim=1)
         return 1 - F.cosine_similarity(rebuilt, teacher, dim=1)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """1 - cosine at every place, upsampled, summed over strides, smoothed; image score: its maximum."""
+        """Map: 1 - cosine at every position, upsampled, summed over strides, smoothed. Image score: its maximum."""
         device = next(self.network.parameters()).device
         taps = [tap.to(device) for tap in batch.features]
         size = (self.config.image_size, self.config.image_size)
@@ -172,13 +166,13 @@ class RD4AD(NetworkDetector):
         return Prediction(maps, maps.amax(dim=(1, 2)))
 
     def badges(self) -> tuple[str, ...]:
-        """Says when the teacher is none of bottleneck blocks."""
+        """A badge if the teacher does not have bottleneck blocks."""
         if self.config.block == "bottleneck":
             return ()
         return ("backbone differs from the paper's (wide_resnet50_2)",)
 
     def sizes(self) -> str:
-        """Input, blocks and the widths that they mirror."""
+        """Size of the input, numbers of blocks and widths of the teacher."""
         config = self.config
         blocks = "+".join(map(str, config.layers[:3]))
         widths = "/".join(map(str, self.layout.channels))
@@ -190,12 +184,12 @@ _BLOCKS: dict[BlockName, type[BasicBlock | Bottleneck]] = {"basic": BasicBlock, 
 
 
 class ReverseDistillation(nn.Module):
-    """Teacher features at three strides to their reconstruction, by way of an embedding.
+    """The bottleneck, which embeds the teacher's features, and the decoder, which rebuilds them.
 
     Args:
-        channels: Of the teacher's three maps, shallow first: C1, C2, C3.
-        block: Kind of residual block: the teacher's.
-        layers: Blocks of the decoder's three stages, deep first, then of the embedding.
+        channels: Channels C1, C2, C3 of the teacher's three maps, shallow first.
+        block: Kind of the residual blocks, which is the teacher's.
+        layers: Numbers of blocks of the decoder's three stages, deep first, then of the embedding.
         base_width: Width of bottleneck blocks, 64 for ResNets, 128 for the wide ones.
 
     Raises:
@@ -207,7 +201,7 @@ class ReverseDistillation(nn.Module):
         kind = _BLOCKS[block]
         first, second, third = channels
         if any(count % kind.expansion for count in channels):
-            raise ValueError(f"the teacher's channels {tuple(channels)} do not divide by {kind.expansion}")
+            raise ValueError(f"the teacher's channels {tuple(channels)} are not divisible by {kind.expansion}")
         self.shallow = nn.Sequential(*_strided(first, second), *_strided(second, third))
         self.middle = nn.Sequential(*_strided(second, third))
         self.embedding = _stage(kind, 3 * third, 2 * third, layers[3], base_width, upsample=False)
@@ -223,7 +217,7 @@ class ReverseDistillation(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, taps: Sequence[Tensor]) -> list[Tensor]:
-        """(B, C1, h, w), (B, C2, h/2, w/2), (B, C3, h/4, w/4) to maps of the same shapes."""
+        """Maps (B, C1, h, w), (B, C2, h/2, w/2), (B, C3, h/4, w/4) to their reconstructions of the same shapes."""
         first, second, third = taps
         x = self.embedding(torch.cat([self.shallow(first), self.middle(second), third], dim=1))
         rebuilt = []
@@ -241,15 +235,15 @@ def _strided(channels: int, width: int) -> list[nn.Module]:
 def _stage(
     kind: type[BasicBlock | Bottleneck], channels: int, width: int, blocks: int, base_width: int, *, upsample: bool
 ) -> nn.Sequential:
-    """Residual blocks of which the first doubles or halves the grid.
+    """A stage of residual blocks; the first block doubles or halves the grid.
 
     Args:
-        kind: Of the blocks.
-        channels: Of the input.
+        kind: Class of the blocks.
+        channels: Channels of the input.
         width: Channels of the output.
-        blocks: How many.
-        base_width: Of bottleneck blocks.
-        upsample: Double the grid, otherwise halve it.
+        blocks: Number of blocks.
+        base_width: Width of bottleneck blocks.
+        upsample: Double the grid; otherwise halve it.
     """
     planes = width // kind.expansion
     project: nn.Module = _doubling(channels, width) if upsample else nn.Conv2d(channels, width, 1, 2, bias=False)

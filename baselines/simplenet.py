@@ -1,23 +1,23 @@
-"""SimpleNet: a discriminator tells adapted patch features of normal images from the same with a little noise.
+"""SimpleNet: a discriminator separates adapted patch features of normal images from the same features with noise.
 
 Liu, Zhou, Xu, Wang: "SimpleNet: A Simple Network for Image Anomaly Detection and Localization", CVPR 2023,
 https://arxiv.org/abs/2303.15140. Follows the official code.
 
-Frozen taps at strides 8 and 16, aggregated as in PatchCore (3x3 patches, each tap and both together pooled to 1536);
-an adaptor, one linear layer; Gaussian noise of standard deviation 0.015 on the adapted features makes the
-pseudo-anomalies; a discriminator 1536-1024-1 with batch normalisation and LeakyReLU; hinge loss
-max(0, 0.5 - D(normal)) + max(0, 0.5 + D(noisy)). Score of a patch: -D. Map: bilinear to the input size, Gaussian
-smoothing; image score: maximum over patches before both.
+Frozen taps at strides 8 and 16 are aggregated as in PatchCore (3x3 patches, each tap and both together pooled to 1536).
+The adaptor is one linear layer. Gaussian noise of standard deviation 0.015 on the adapted features gives the
+pseudo-anomalies. The discriminator D is 1536-1024-1 with batch normalisation and LeakyReLU. The hinge loss is
+max(0, 0.5 - D(normal)) + max(0, 0.5 + D(noisy)). The score of a patch is -D, and the image score is the maximum over
+patches. The map is upsampled bilinearly to the input size and smoothed by a Gaussian.
 
 3,937,792 parameters at the paper's width: adaptor 1536*1536 + 1536, discriminator 1536*1024 + 1024 + 2*1024 + 1024 (its
 last layer has no bias).
 
-Budget: 40 meta-epochs of 4 passes over the images each, 160 passes. The adaptor has AdamW, the discriminator Adam.
+Budget: 40 meta-epochs of 4 passes over the images each, 160 passes. AdamW trains the adaptor, Adam the discriminator.
 
-Deviations: images are resized to 288 without the crop from 329. The last epoch counts: the official code keeps the best
-one on the test images, normalises every map by itself before the pixel metrics and dilates before its PRO, all of
-which raise its numbers. Aggregated features are kept in memory up to ``kept_gib``, else made anew in every step: the
-same numbers.
+Deviations: images are resized to 288 without the crop from 329. The last epoch counts. The official code keeps the
+epoch that is best on the test images, normalises every map by itself before the pixel metrics and dilates the
+predictions before its PRO; all of these raise its numbers. Aggregated features are kept in memory if they take at most
+``kept_gib``; otherwise they are computed again in every step, with the same result.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from methods.training.config import TrainingConfig
 from methods.training.loop import Training, train_network
 
 _READ = 16
+"""Images read at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,19 @@ class SimpleNetConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        strides: Taps of the backbone.
+        strides: Strides of the backbone's taps.
         patch: Side of a patch in tokens of its tap.
-        tap_width: Values that each tap's patch is pooled to.
-        target_width: Values of a patch feature; width of the adaptor.
+        tap_width: Number of values that a patch of each tap is pooled to.
+        target_width: Number of values of a patch feature; width of the adaptor.
         hidden: Width of the discriminator's hidden layer.
         noise: Standard deviation of the noise that makes pseudo-anomalies.
-        margin: Of the hinge loss.
+        margin: Margin of the hinge loss.
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
-        kept_gib: Aggregated training features are kept in memory up to so many GiB.
-        learning_rate: Of the discriminator.
-        adaptor_learning_rate: Of the adaptor.
-        weight_decay: Of the discriminator.
-        schedule: Of both learning rates.
+        kept_gib: Largest size in GiB up to which the aggregated training features are kept in memory.
+        learning_rate: Learning rate of the discriminator.
+        adaptor_learning_rate: Learning rate of the adaptor.
+        weight_decay: Weight decay of the discriminator.
+        schedule: Schedule of both learning rates.
     """
 
     image_size: int = 288
@@ -91,7 +92,7 @@ class SimpleNetConfig(TrainingConfig):
 
 
 class AdaptorAndDiscriminator(nn.Module):
-    """Both trained parts.
+    """The adaptor and the discriminator, which are trained.
 
     Args:
         width: D of the patch features.
@@ -109,13 +110,13 @@ class AdaptorAndDiscriminator(nn.Module):
                 nn.init.xavier_normal_(module.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, D) patch features to (N,) values: high for normal ones."""
+        """Patch features (N, D) to values (N,), which are high for normal patches."""
         value: Tensor = self.discriminator(self.adaptor(features))[:, 0]
         return value
 
 
 class _AggregatedImages:
-    """Training images as patch features, kept in memory: batches hold one (B, H * W, D) tensor."""
+    """The patch features of all training images, kept in memory; a batch holds one (B, H * W, D) tensor."""
 
     def __init__(self, train: TrainingSet, detector: SimpleNet) -> None:
         grid, width = detector.layout.grids[0], detector.config.target_width
@@ -128,7 +129,7 @@ class _AggregatedImages:
         return len(self.kept)
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images of these positions."""
+        """The images at the given indices."""
         return Batch((self.kept[list(indices)],))
 
 
@@ -162,8 +163,8 @@ class SimpleNet(NetworkDetector):
             "paper": Preset({}, "wide_resnet50_2", "the paper and the official code"),
         },
         deviations=(
-            "No centre crop. The last epoch counts, where the official code keeps the best one on the test images; "
-            "maps are not normalised image by image, and the PRO is not dilated."
+            "No centre crop. The last epoch counts; the official code keeps the epoch that is best on the test images. "
+            "Maps are not normalised image by image and not dilated before the PRO."
         ),
     )
     config_type = SimpleNetConfig
@@ -175,23 +176,23 @@ class SimpleNet(NetworkDetector):
         if config.patch % 2 == 0:
             raise ConfigError(f"simplenet: patch={config.patch} must be odd.")
         if min(config.target_width, config.tap_width, config.hidden) < 1:
-            raise ConfigError("simplenet: tap_width, target_width and hidden are at least 1.")
+            raise ConfigError("simplenet: tap_width, target_width and hidden must be at least 1.")
         self.network = AdaptorAndDiscriminator(config.target_width, config.hidden)
         self.network.eval()
 
     @classmethod
     def features(cls, config: SimpleNetConfig) -> FeatureSpec:
-        """Taps on their own grids."""
+        """The backbone's taps, each on its own grid."""
         return FeatureSpec(config.image_size, config.strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train adaptor and discriminator side by side."""
+        """Train adaptor and discriminator together."""
         config, network = self.config, self.network.to(context.device)
         size = 4 * len(train) * self.layout.grids[0] ** 2 * config.target_width
         kept = not context.untrained and size <= config.kept_gib * 2**30
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            # Features that are not kept are aggregated here, on the device of the training.
+            # Features that are not kept in memory are aggregated here, on the training's device.
             patches = batch.features[0] if kept else self.patches(batch.features)
             adapted = network.adaptor(patches.flatten(0, 1))  # (B * H * W, D)
             noisy = adapted + config.noise * torch.randn_like(adapted)
@@ -203,7 +204,7 @@ class SimpleNet(NetworkDetector):
             {
                 "params": list(network.adaptor.parameters()),
                 "lr": config.adaptor_learning_rate,
-                "weight_decay": 0.01,  # AdamW's customary one, which the official code leaves as it is
+                "weight_decay": 0.01,  # AdamW's default, which the official code does not change
                 "decoupled_weight_decay": True,
             },
             {"params": list(network.discriminator.parameters())},
@@ -218,7 +219,10 @@ class SimpleNet(NetworkDetector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """-D of every patch, bilinear to the input size, smoothed; image score: maximum over patches before both."""
+        """Map: -D of every patch, upsampled bilinearly to the input size and smoothed.
+
+        Image score: the maximum over patches, before upsampling and smoothing.
+        """
         grid = self.layout.grids[0]
         patches = self.patches(batch.features).to(next(self.network.parameters()).device)
         scores = -self.network(patches.flatten(0, 1)).reshape(len(batch), 1, grid, grid)
@@ -229,6 +233,6 @@ class SimpleNet(NetworkDetector):
         return Prediction(maps, scores.amax(dim=(1, 2, 3)))
 
     def sizes(self) -> str:
-        """Input, grid and widths."""
+        """Sizes of the input, the grid and the layers."""
         grid, config = self.layout.grids[0], self.config
         return f"{config.image_size} px, {grid}x{grid} patches of {config.target_width}, hidden {config.hidden}"

@@ -1,8 +1,8 @@
-"""Colour jitter of a batch on its device: each image draws its own factors.
+"""Colour jitter of a batch on its device, with random factors for each image.
 
-Brightness, contrast, saturation and hue as torchvision's functions of these names change them. Those take one factor
-for all images of a batch, and a loop over images would cost more than the networks at small sizes. The order of the
-four is drawn once per call.
+Brightness, contrast, saturation and hue change as in torchvision's functions of these names. Those functions take one
+factor for all images of a batch, and a loop over images would cost more than the networks at small sizes. The order of
+the four changes is drawn once per call.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 _LUMA = (0.2989, 0.587, 0.114)
+"""Weights of red, green and blue in a grey value."""
 
 
 def colour_jitter(images: Tensor, strengths: Tensor | float, region: Tensor | None = None) -> Tensor:
@@ -18,8 +19,8 @@ def colour_jitter(images: Tensor, strengths: Tensor | float, region: Tensor | No
 
     Args:
         images: (B, 3, H, W), values in [0, 1].
-        strengths: s: one number for all, or (B, 4) in the order brightness, contrast, saturation, hue.
-        region: (B, 1, H, W) bool: the pixels over which the contrast's mean is taken; None for all.
+        strengths: s, as one number for all or as (B, 4) in the order brightness, contrast, saturation, hue.
+        region: (B, 1, H, W) bool; the mean grey of the contrast is taken over these pixels. None takes all pixels.
 
     Returns:
         (B, 3, H, W), values in [0, 1].
@@ -32,12 +33,12 @@ def colour_jitter(images: Tensor, strengths: Tensor | float, region: Tensor | No
 
 
 def change_brightness(images: Tensor, change: Tensor, region: Tensor | None = None) -> Tensor:
-    """Towards black by the factor 1 + ``change`` (B, 1, 1, 1)."""
+    """Multiply the images by 1 + ``change`` (B, 1, 1, 1)."""
     return (images * (1 + change)).clamp(0, 1)
 
 
 def change_contrast(images: Tensor, change: Tensor, region: Tensor | None = None) -> Tensor:
-    """Away from the mean grey of the region by the factor 1 + ``change`` (B, 1, 1, 1)."""
+    """Multiply the distances from the mean grey of the region by 1 + ``change`` (B, 1, 1, 1)."""
     grey = _grey(images)
     if region is None:
         mean = grey.mean(dim=(1, 2, 3), keepdim=True)
@@ -48,31 +49,31 @@ def change_contrast(images: Tensor, change: Tensor, region: Tensor | None = None
 
 
 def change_saturation(images: Tensor, change: Tensor, region: Tensor | None = None) -> Tensor:
-    """Away from each pixel's grey by the factor 1 + ``change`` (B, 1, 1, 1)."""
+    """Multiply the distances from each pixel's grey by 1 + ``change`` (B, 1, 1, 1)."""
     grey = _grey(images)
     return (grey + (images - grey) * (1 + change)).clamp(0, 1)
 
 
 def change_hue(images: Tensor, change: Tensor, region: Tensor | None = None) -> Tensor:
-    """Turn the hue by ``change`` (B, 1, 1, 1), in turns of the colour circle; grey pixels stay."""
+    """Rotate the hue by ``change`` (B, 1, 1, 1) turns of the colour circle; grey pixels do not change."""
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
     red, green, blue = images.split(1, dim=1)
     safe = chroma.clamp(min=1e-12)
-    # Sextant of the colour circle, counted from red: 0 red, 2 green, 4 blue.
+    # Position on the colour circle in sixths of a turn: 0 is red, 2 green, 4 blue.
     hue = torch.where(
         value == red,
         (green - blue) / safe,
         torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     turned = hue + 6 * change
-    # A channel loses its chroma by its distance on the circle from where it is full.
-    place = (turned + turned.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6
-    return (value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)).clamp(0, 1)
+    # A channel is full at its own hue and loses chroma with the distance from it on the circle.
+    position = (turned + turned.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6
+    return (value - chroma * torch.minimum(position, 4 - position).clamp(0, 1)).clamp(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) to its luma (B, 1, H, W)."""
+    """The luma (B, 1, H, W) of images (B, 3, H, W)."""
     return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 

@@ -1,8 +1,9 @@
-"""From a coarse grid of scores to a map: a transposed convolution with a Gaussian the size of a receptive field.
+"""Upsampling of a coarse grid of scores to a map, by a Gaussian of the size of the receptive field.
 
-Liznerski et al. 2021, section 3 (FCDD); CutPaste upsamples its patch scores alike. Each cell spreads its score over the
-pixels of its receptive field, most of it to the centre. The Gaussian is separable, so the transposed convolution is a
-matrix product from the left and one from the right, which also takes centres that lie between pixels.
+FCDD introduces this transposed convolution (Liznerski et al. 2021, section 3); CutPaste upsamples its patch scores in
+the same way. Each cell spreads its score over the pixels of its receptive field, with the largest weight at the
+centre. The Gaussian is separable, so the transposed convolution is one matrix product from the left and one from the
+right. This also allows centres between pixels.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ def receptive_field_upsample(
         scores: (B, h, w), square grids.
         size: Side of the maps in pixels.
         stride: Pixels between two cells.
-        centre: Pixel (0 is the middle of the first) in which the receptive field of the first cell is centred.
-        extent: Side of a receptive field in pixels; a cell gives nothing beyond.
+        centre: Centre of the first cell's receptive field, in pixels; 0 is the middle of the first pixel.
+        extent: Side of a receptive field in pixels; the weight of a cell is zero outside.
         sigma: Standard deviation of the Gaussian in pixels.
-        mean: Each pixel gets the weighted mean over the cells that reach it. Otherwise their weighted sum, scaled so
-            that a constant grid gives about that constant inside the image, and less at its borders, where cells miss.
+        mean: If true, each pixel gets the weighted mean over the cells that reach it. Otherwise it gets their weighted
+            sum, scaled so that a constant grid gives about that constant inside the image and less at its borders,
+            where fewer cells contribute.
 
     Returns:
         (B, size, size).
@@ -37,13 +39,13 @@ def receptive_field_upsample(
 def _weights(
     like: Tensor, cells: int, size: int, stride: int, centre: float, extent: int, sigma: float, mean: bool
 ) -> Tensor:
-    """(size, cells): what each cell gives to each pixel along one axis."""
+    """Weights (size, cells) of each cell for each pixel along one axis."""
     pixels = torch.arange(size, device=like.device, dtype=torch.float64)
     centres = centre + stride * torch.arange(cells, device=like.device, dtype=torch.float64)
     distance = (pixels[:, None] - centres[None, :]).abs()
     gaussian = torch.exp(-0.5 * (distance / sigma) ** 2) * (distance < extent / 2)
     if mean:
-        # A pixel that no cell reaches (the rest of a size that the stride does not divide) takes the nearest cell's.
+        # If the stride does not divide the size, no cell reaches the last pixels; they take the nearest cell's score.
         reached = gaussian.sum(dim=1, keepdim=True)
         nearest = torch.nn.functional.one_hot(distance.argmin(dim=1), cells).double()
         weights = torch.where(reached > 0, gaussian / reached.clamp(min=1e-300), nearest)

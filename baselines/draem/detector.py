@@ -1,30 +1,30 @@
-"""DRAEM: one network takes made-up defects out of an image, another learns to see where they were.
+"""DRAEM: one network removes made-up defects from an image, another one segments them.
 
 Zavrtanik, Kristan, Skocaj: "DRAEM - A discriminatively trained reconstruction embedding for surface anomaly detection",
 ICCV 2021, https://arxiv.org/abs/2108.07610. Follows the official code.
 
-Every presented image, with probability one half, gets a defect: Perlin noise above a threshold is the mask M, a varied
-texture A is mixed in, image (1 - M) + (1 - b) A M + b image M, where b is the weight of the original. Losses, weighted
-equally: mean squared error and 1 - SSIM of the reconstruction against the clean image, focal loss of the
-segmentation from reconstruction and image. Map: probability of "anomalous"; image score: maximum after a 21x21 mean
-that counts zeros around the border.
+Every presented image gets a defect with probability one half. The mask M is where Perlin noise exceeds a threshold. A
+varied texture A is mixed in: image (1 - M) + (1 - b) A M + b image M, where b is the weight of the original. The
+losses, weighted equally, are the mean squared error and 1 - SSIM of the reconstruction against the clean image, and the
+focal loss of the segmentation, which is predicted from reconstruction and image. Map: probability of "anomalous"; image
+score: maximum after a 21x21 mean that counts zeros around the border.
 
 97,422,725 parameters: reconstructive 69,048,579, discriminative 28,374,146 (see ``baselines/draem/networks.py``). No
 backbone.
 
-Textures: ``dtd``, the images of a directory (TEXTURES_DIR, the paper's is the Describable Textures Dataset), or
-``procedural``, made here from the seed. The row says which. Either way DRAEM knows what defects might look like, which
-the other methods do not.
+Textures: ``dtd`` takes the images of a directory (TEXTURES_DIR; the paper's is the Describable Textures Dataset),
+``procedural`` generates textures from the seed. The row says which were used. Either way DRAEM knows what defects might
+look like, which the other methods do not.
 
-Presets: ``official`` follows the code; ``paper`` the text where it differs: weight of the texture up to 1 (b in [0,
-0.9] instead of [0, 0.8]), rotation by up to 45 degrees, a mask threshold drawn anew for each image, the learning rate
-times 0.1 after 400 and 600 of 700 epochs. The text names no range of the threshold: (0.3, 0.7) is this project's
-choice; and it rotates some categories only, without saying which: here all. The official code keeps OpenCV's order of
-colours, which is nothing to a network that learns from scratch.
+Presets: ``official`` follows the code. ``paper`` follows the text where it differs: weight of the texture up to 1 (b in
+[0, 0.9] instead of [0, 0.8]), rotation by up to 45 degrees, a mask threshold drawn for each image, the learning rate
+times 0.1 after 400 and 600 of 700 epochs. The text gives no range of the threshold; (0.3, 0.7) is this project's
+choice. It rotates only some categories and does not say which; here all are rotated. The official code keeps OpenCV's
+order of colours, which makes no difference to a network that is trained from scratch.
 
-In the unified setting others report a collapse to chance (I-AUROC 54.5 after 100 epochs), without an explanation. What
-could cause it in numbers is excluded here: probabilities and losses are float32 whatever the precision, the logarithm's
-argument is at least 1e-5, a mask without a pixel counts as a clean image.
+Others report a collapse to chance in the unified setting (I-AUROC 54.5 after 100 epochs), without an explanation.
+Possible numerical causes are excluded here: probabilities and losses are float32 at every precision, the logarithm's
+argument is at least 1e-5, and an image with an empty mask counts as clean.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 
 _STRIDE = 32
-"""Of the deepest map: what the image's side must divide by."""
+"""Stride of the deepest map, by which the image's side must be divisible."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class DRAEMConfig(TrainingConfig):
         image_size: Side of the input in pixels.
         reconstructive_width: Base width of the reconstructive network.
         discriminative_width: Base width of the discriminative network.
-        textures: ``dtd``, a directory of images, or ``procedural``.
-        procedural_count: How many procedural textures are made.
-        rotation_probability: That a training image is rotated.
-        rotation_degrees: By up to so much, either way.
-        clean_probability: That a training image stays without a defect.
+        textures: Source of the textures: ``dtd``, a directory of images, or ``procedural``.
+        procedural_count: Number of procedural textures.
+        rotation_probability: Probability that a training image is rotated.
+        rotation_degrees: Largest rotation in degrees, in both directions.
+        clean_probability: Probability that a training image gets no defect.
         original_weight: Smallest and largest weight b of the original image inside the mask.
-        noise_threshold: Smallest and largest threshold of the Perlin noise; equal for a fixed one.
+        noise_threshold: Smallest and largest threshold of the Perlin noise; two equal numbers fix it.
         score_window: Side in pixels of the mean filter before the maximum that is the image score, odd.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
     """
 
     image_size: int = 256
@@ -106,8 +106,8 @@ class BothNetworks(nn.Module):
         self.discriminative = DiscriminativeNetwork(config.discriminative_width)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 1] to its reconstruction (B, 3, H, W) and logits (B, 2, H, W)."""
-        # In this layout a step takes a tenth less on a CPU.
+        """Images (B, 3, H, W) in [0, 1] to their reconstructions (B, 3, H, W) and logits (B, 2, H, W)."""
+        # On a CPU, a step takes a tenth less time in this layout.
         rebuilt = self.reconstructive(images.contiguous(memory_format=torch.channels_last))
         return rebuilt, self.discriminative(rebuilt, images)
 
@@ -158,9 +158,10 @@ class DRAEM(Detector):
             ),
         },
         deviations=(
-            "Uses textures, from a directory or made here (see the badge). Four of the ten texture augmenters differ "
-            "(brightness in RGB, saturation by a factor, autocontrast without a cutoff, posterise rounds down); SSIM's "
-            "span is always 1. The paper's threshold range and rotated categories are not published."
+            "Pastes textures, which are read from a directory or generated (see the badge). Four of the ten texture "
+            "augmenters differ (brightness in RGB, saturation by a factor, autocontrast without a cutoff, posterise "
+            "rounds down). The range of values in SSIM is always 1. The paper gives neither its threshold range nor "
+            "the categories that are rotated."
         ),
     )
     config_type = DRAEMConfig
@@ -169,14 +170,16 @@ class DRAEM(Detector):
     def __init__(self, config: DRAEMConfig, layout: FeatureLayout) -> None:
         super().__init__(config, layout)
         if config.image_size % _STRIDE or config.image_size < 2 * _STRIDE:
-            raise ConfigError(f"draem: image_size {config.image_size} is not a multiple of {_STRIDE} from 64 on.")
+            raise ConfigError(
+                f"draem: image_size {config.image_size} must be a multiple of {_STRIDE} and at least {2 * _STRIDE}."
+            )
         if config.score_window % 2 == 0 or not 0 < config.score_window <= config.image_size:
-            raise ConfigError(f"draem: score_window={config.score_window} must be odd and lie in the image.")
+            raise ConfigError(f"draem: score_window={config.score_window} must be odd and no larger than the image.")
         if min(config.reconstructive_width, config.discriminative_width, config.procedural_count) < 1:
-            raise ConfigError("draem: widths and procedural_count are at least 1.")
+            raise ConfigError("draem: widths and procedural_count must be at least 1.")
         for name in ("clean_probability", "rotation_probability"):
             if not 0 <= getattr(config, name) <= 1:
-                raise ConfigError(f"draem: {name}={getattr(config, name)} is no probability.")
+                raise ConfigError(f"draem: {name}={getattr(config, name)} is not a probability.")
         for name in ("original_weight", "noise_threshold"):
             bounds = getattr(config, name)
             if len(bounds) != 2 or not 0 <= bounds[0] <= bounds[1] <= 1:
@@ -186,7 +189,7 @@ class DRAEM(Detector):
 
     @classmethod
     def features(cls, config: DRAEMConfig) -> FeatureSpec:
-        """Images, and a directory of textures unless they are made."""
+        """Images, and a directory of textures unless they are generated."""
         return FeatureSpec(config.image_size, (), images=True, textures=config.textures == "dtd")
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
@@ -212,14 +215,14 @@ class DRAEM(Detector):
         return train_network(self, self.network, losses_of, train, context, training)
 
     def corrupt(self, pixels: Tensor, source: TextureSource) -> tuple[Tensor, Tensor, Tensor]:
-        """Make up defects.
+        """Add made-up defects to images.
 
         Args:
             pixels: (B, 3, H, W) uint8.
-            source: Of textures.
+            source: Source of the textures.
 
         Returns:
-            Clean images (B, 3, H, W) in [0, 1], the same with defects, and masks (B, H, W), 1 where something is.
+            Clean images (B, 3, H, W) in [0, 1], the same images with defects, and masks (B, H, W), 1 at defects.
         """
         config, device, count = self.config, pixels.device, len(pixels)
         clean = pixels.float() / 255.0
@@ -244,7 +247,7 @@ class DRAEM(Detector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Probability of an anomaly at every pixel; image score: its highest local mean."""
+        """Map: the probability of an anomaly at every pixel. Image score: its highest local mean."""
         images = batch.pixels.to(next(self.network.parameters()).device).float() / 255.0
         maps = self.network(images)[1].float().softmax(dim=1)[:, 1]
         window = self.config.score_window
@@ -253,16 +256,16 @@ class DRAEM(Detector):
 
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The reconstructive network's images, (B, 3, H, W)."""
+        """The reconstructed images, (B, 3, H, W)."""
         images = batch.pixels.to(next(self.network.parameters()).device).float() / 255.0
         return (self.network(images)[0].float(),)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and batch statistics of both networks, and how many textures there were."""
+        """Weights and batch statistics of both networks, and the number of textures."""
         return {**self.network.state_dict(), "texture_count": torch.tensor(self.texture_count)}
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore both networks."""
+        """Restore both networks and the number of textures."""
         weights = dict(state)
         self.texture_count = int(weights.pop("texture_count"))
         self.network.load_state_dict(weights)
@@ -273,11 +276,11 @@ class DRAEM(Detector):
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
-        """Input and base widths."""
+        """Size of the input and base widths."""
         config = self.config
         return f"{config.image_size} px, base widths {config.reconstructive_width} and {config.discriminative_width}"
 
     def badges(self) -> tuple[str, ...]:
-        """Which textures were pasted."""
+        """A badge with the number and the source of the textures."""
         kind = "procedural" if self.config.textures == "procedural" else "from a directory"
         return (f"textures: {self.texture_count:,} {kind}",)

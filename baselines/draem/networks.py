@@ -1,8 +1,7 @@
-"""The two networks of DRAEM.
+"""The two networks of DRAEM, and its losses: structural dissimilarity and focal loss.
 
-Zavrtanik, Kristan, Skocaj, "DRAEM", ICCV 2021; official code.
-
-DRAEM's losses: structural similarity of the reconstruction, focal loss of the segmentation.
+Zavrtanik, Kristan, Skocaj, "DRAEM", ICCV 2021; official code. The structural dissimilarity compares the reconstruction
+with the clean image, the focal loss trains the segmentation.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from torch import Tensor, nn
 
 
 class ReconstructiveNetwork(nn.Module):
-    """Encoder and decoder without skip connections: (B, 3, H, W) in [0, 1] to the same, normal.
+    """Encoder and decoder without skip connections, which rebuild an image (B, 3, H, W) in [0, 1] without its defect.
 
     Encoder: five blocks of two convolutions, w, 2w, 4w, 8w, 8w wide, with four poolings between. Decoder: four times
     an upsampling with a convolution that keeps the width, then a block whose second convolution lowers it: 8w to 4w,
-    2w, w, w. So the published count is met: 69,048,579 parameters at w = 128 (with an upsampling that lowers the width
-    itself it would be 50.5 M).
+    2w, w, w. This gives the published count of 69,048,579 parameters at w = 128 (it would be 50.5 M if the convolution
+    of the upsampling lowered the width).
 
     Args:
-        width: w.
+        width: w, the base width.
     """
 
     def __init__(self, width: int) -> None:
@@ -45,19 +44,20 @@ class ReconstructiveNetwork(nn.Module):
         _initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, H, W); 16 must divide H and W."""
+        """Images (B, 3, H, W) to reconstructions (B, 3, H, W); 16 must divide H and W."""
         rebuilt: Tensor = self.decoder(self.encoder(images))
         return rebuilt
 
 
 class DiscriminativeNetwork(nn.Module):
-    """U-Net: (B, 6, H, W), reconstruction and image, to (B, 2, H, W) logits of normal and anomalous.
+    """U-Net that takes reconstruction and image (B, 6, H, W) to logits of normal and anomalous (B, 2, H, W).
 
     Encoder: six blocks of two convolutions, w, 2w, 4w, 8w, 8w, 8w wide. Decoder: an upsampling with a convolution to
-    8w, 4w, 2w, w, w, then a block over it and the encoder's map of that size. 28,374,146 parameters at w = 64.
+    8w, 4w, 2w, w, w, each followed by a block over its output and the encoder's map of that size. 28,374,146 parameters
+    at w = 64.
 
     Args:
-        width: w.
+        width: w, the base width.
     """
 
     def __init__(self, width: int) -> None:
@@ -76,7 +76,7 @@ class DiscriminativeNetwork(nn.Module):
         _initialise(self)
 
     def forward(self, rebuilt: Tensor, images: Tensor) -> Tensor:
-        """(B, 3, H, W) twice to (B, 2, H, W); 32 must divide H and W."""
+        """Reconstructions and images (B, 3, H, W) to logits (B, 2, H, W); 32 must divide H and W."""
         x, skips = torch.cat([rebuilt, images], dim=1), []
         for index, block in enumerate(self.down):
             x = block(x if index == 0 else self.pool(x))
@@ -93,7 +93,7 @@ def _block(channels: int, middle: int, width: int) -> list[nn.Module]:
 
 
 def _doubling(channels: int, width: int) -> list[nn.Module]:
-    """Twice the size, bilinear with aligned corners, then a convolution."""
+    """A bilinear upsampling to twice the size with aligned corners, then a convolution."""
     upsampling = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
     return [upsampling, *_convolution(channels, width)]
 
@@ -103,7 +103,7 @@ def _convolution(channels: int, width: int) -> list[nn.Module]:
 
 
 def _initialise(network: nn.Module) -> None:
-    """Weights of convolutions from N(0, 0.02), of batch normalisations from N(1, 0.02)."""
+    """Draw the weights of convolutions from N(0, 0.02) and of batch normalisations from N(1, 0.02)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
@@ -114,12 +114,13 @@ def _initialise(network: nn.Module) -> None:
 
 _WINDOW, _SIGMA = 11, 1.5
 _STABLE = (0.01**2, 0.03**2)
+"""Constants of SSIM that keep its two quotients stable, for values that span 1."""
 
 
 def structural_dissimilarity(first: Tensor, second: Tensor) -> Tensor:
     """1 - mean SSIM of images whose values span 1 (Wang et al. 2004; Gaussian window of 11, sigma 1.5, zeros outside).
 
-    The official code takes a span of 2 where a reconstruction falls below -0.5; here it is always 1.
+    The official code takes a span of 2 if a reconstruction falls below -0.5; here it is always 1.
 
     Args:
         first: (B, C, H, W).
@@ -128,11 +129,11 @@ def structural_dissimilarity(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    place = torch.arange(_WINDOW, device=first.device, dtype=first.dtype) - _WINDOW // 2
-    kernel = torch.exp(-place.square() / (2 * _SIGMA**2))
+    offset = torch.arange(_WINDOW, device=first.device, dtype=first.dtype) - _WINDOW // 2
+    kernel = torch.exp(-offset.square() / (2 * _SIGMA**2))
     kernel = kernel / kernel.sum()
     maps = torch.cat([first, second, first * first, second * second, first * second])
-    # The window is separable: two filters of 11 instead of one of 121.
+    # The window is separable, so two filters of 11 replace one of 121.
     B, C, H, W = maps.shape
     flat = maps.reshape(B * C, 1, H, W)
     flat = F.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(_WINDOW // 2, 0))
@@ -147,13 +148,13 @@ def structural_dissimilarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, mask: Tensor, gamma: float = 2.0, smoothing: float = 1e-5) -> Tensor:
-    """Mean of -(1 - p)^gamma log p over pixels, p the smoothed probability of the right class (Lin et al. 2017).
+    """Mean of -(1 - p)^gamma log p over pixels; p is the smoothed probability of the right class (Lin et al. 2017).
 
     Args:
         logits: (B, 2, H, W).
         mask: (B, H, W), 1 where anomalous.
         gamma: Exponent.
-        smoothing: Of the target, and added to p.
+        smoothing: Smoothing of the target; also added to p.
 
     Returns:
         Scalar.

@@ -1,6 +1,6 @@
-"""Perlin noise, a batch at a time: where DRAEM pastes its made-up defects.
+"""Perlin noise for a batch, which gives the masks of DRAEM's made-up defects, and rotation of a batch.
 
-Perlin, "An Image Synthesizer", SIGGRAPH 1985, with the fade of 2002; frequencies as in DRAEM's official code.
+Perlin, "An Image Synthesizer", SIGGRAPH 1985, with the fade function of 2002; frequencies as in DRAEM's official code.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ OCTAVES = 6
 
 
 def perlin_noise(count: int, size: int, device: torch.device) -> Tensor:
-    """Noise fields, each with a frequency of its own along each axis; drawn from torch's global generator.
+    """Noise fields with random frequencies along both axes, drawn from torch's global generator.
 
     Args:
-        count: B.
+        count: B, the number of fields.
         size: Side in pixels.
-        device: Where.
+        device: Device of the result.
 
     Returns:
         (B, size, size) float32 in about [-1, 1].
@@ -27,13 +27,13 @@ def perlin_noise(count: int, size: int, device: torch.device) -> Tensor:
     cells = 2 ** torch.randint(0, OCTAVES, (2, count, 1), device=device)
     highest = 2 ** (OCTAVES - 1) + 1
     angles = 2 * torch.pi * torch.rand(count, highest, highest, device=device)
-    place = torch.arange(size, device=device)[None] * cells / size  # (2, B, size), in cells
-    corner = place.long()  # the lattice point above and to the left
-    (y, x), (row, column) = place - corner, corner
+    position = torch.arange(size, device=device)[None] * cells / size  # (2, B, size), in cells
+    corner = position.long()  # the lattice point above and to the left
+    (y, x), (row, column) = position - corner, corner
     batch = torch.arange(count, device=device)[:, None, None]
 
     def ramp(down: int, right: int) -> Tensor:
-        """Distance from one of the four lattice points around, along its random direction."""
+        """Distance from one of the four surrounding lattice points, along the random direction of that point."""
         angle = angles[batch, (row + down)[:, :, None], (column + right)[:, None, :]]
         return angle.cos() * (y - down)[:, :, None] + angle.sin() * (x - right)[:, None, :]
 
@@ -44,7 +44,7 @@ def perlin_noise(count: int, size: int, device: torch.device) -> Tensor:
 
 
 def rotated(images: Tensor, degrees: Tensor) -> Tensor:
-    """Rotate each image about its centre, bilinearly, zeros from outside.
+    """Rotate each image about its centre, bilinearly, with zeros outside of the image.
 
     Args:
         images: (B, C, H, W) float.

@@ -1,10 +1,8 @@
-"""Where DRAEM's textures come from, and how they are varied before they are pasted.
+"""The textures that DRAEM pastes: read from a directory or generated, and varied before they are pasted.
 
-Textures made from random numbers, for detectors that paste textures where no directory of them is at hand.
-
-Seven kinds, each with colours, scales and directions of its own: clouds (noise of several octaves), stripes, checks,
-cells (distance to random points), blobs, brushed grain, rings. They are this project's stand-in for the Describable
-Textures Dataset; a row that used them says so.
+Generated textures are for use without a directory. There are seven kinds, each with random colours, scales and
+directions: clouds (noise of several octaves), stripes, checks, cells (distance to random points), blobs, brushed grain
+and rings. They are this project's replacement for the Describable Textures Dataset; a row that used them says so.
 """
 
 from __future__ import annotations
@@ -24,26 +22,28 @@ from datasets.samples.images import IMAGE_SUFFIXES, load_image
 from methods.errors import FitError
 
 _KEPT_BYTES = 2 << 30
+"""Largest size of the decoded textures that are kept in memory."""
 _CHOSEN = 3
+"""Number of augmenters that vary a texture."""
 
 
 class TextureSource(Protocol):
-    """Textures by number."""
+    """Textures by their index."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Number of textures."""
 
     def __getitem__(self, index: int) -> Tensor:
-        """(3, size, size) uint8."""
+        """One texture, (3, size, size) uint8."""
 
 
 class ProceduralTextures:
-    """Textures made from the seed.
+    """Textures that are generated from a seed.
 
     Args:
-        count: How many.
+        count: Number of textures.
         size: Side in pixels.
-        seed: Of their generator.
+        seed: Seed of the generator that draws them.
     """
 
     def __init__(self, count: int, size: int, seed: int) -> None:
@@ -57,23 +57,25 @@ class ProceduralTextures:
 
 
 class DirectoryTextures:
-    """The images of a directory and its subdirectories, sorted; decoded when drawn, the latest ones kept in memory.
+    """The images of a directory and its subdirectories, sorted by path.
+
+    An image is decoded when it is drawn; the latest ones are kept in memory.
 
     Args:
-        directory: Where.
-        size: Side in pixels that they are resized to.
+        directory: The directory, or None if none was given.
+        size: Side in pixels that the images are resized to.
 
     Raises:
-        FitError: If it holds none.
+        FitError: If the directory does not exist or holds no image.
     """
 
     def __init__(self, directory: Path | None, size: int) -> None:
         if directory is None or not directory.is_dir():
-            raise FitError(f"There is no directory of textures ({directory}). Give TEXTURES_DIR=...")
+            raise FitError(f"There is no directory of textures ({directory}). Set TEXTURES_DIR=...")
         found = [file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
         self._paths = sorted(file.relative_to(directory).as_posix() for file in found)
         if not self._paths:
-            raise FitError(f"{directory}: holds no image to paste. Give another TEXTURES_DIR=...")
+            raise FitError(f"{directory} holds no image to paste. Set TEXTURES_DIR to another directory.")
 
         @lru_cache(maxsize=max(1, _KEPT_BYTES // (3 * size * size)))
         def read(index: int) -> Tensor:
@@ -90,11 +92,11 @@ class DirectoryTextures:
 
 
 def varied(texture: Tensor) -> Tensor:
-    """A texture after three of ten augmenters, drawn without replacement by torch's global generator.
+    """Vary a texture by three of ten augmenters, drawn without replacement by torch's global generator.
 
-    Gamma, brightness, sharpness, hue and saturation, solarise, posterise, invert, autocontrast, equalise, rotation,
-    with the ranges of the official code. Brightness is changed in RGB, saturation by a factor; autocontrast cuts
-    nothing off; posterise rounds down.
+    The augmenters are gamma, brightness, sharpness, hue and saturation, solarise, posterise, invert, autocontrast,
+    equalise and rotation, with the ranges of the official code. Brightness is changed in RGB, saturation by a factor;
+    autocontrast has no cutoff; posterise rounds down.
 
     Args:
         texture: (3, H, W) uint8.
@@ -149,12 +151,12 @@ AUGMENTERS: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 def procedural_textures(count: int, size: int, generator: torch.Generator) -> Tensor:
-    """Textures of all kinds in turn.
+    """Generate textures; the seven kinds alternate.
 
     Args:
-        count: N.
+        count: N, the number of textures.
         size: Side in pixels.
-        generator: Draws everything (on the CPU).
+        generator: CPU generator of all random numbers.
 
     Returns:
         (N, 3, size, size) uint8.
@@ -167,21 +169,21 @@ class _Draw:
 
     def __init__(self, size: int, generator: torch.Generator) -> None:
         self.size, self.generator = size, generator
-        place = torch.linspace(0, 1, size)
-        self.y, self.x = torch.meshgrid(place, place, indexing="ij")
+        axis = torch.linspace(0, 1, size)
+        self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Numbers between ``low`` and ``high``."""
+        """Uniform numbers between ``low`` and ``high``."""
         return low + (high - low) * torch.rand(shape, generator=self.generator)
 
     def noise(self, rows: int, columns: int) -> Tensor:
-        """(size, size) smooth noise of so many cells, about 0 to 1."""
+        """Smooth noise (size, size) of the given numbers of cells, about 0 to 1."""
         grid = torch.rand(1, 1, rows + 1, columns + 1, generator=self.generator)
         size = (self.size, self.size)
         return F.interpolate(grid, size=size, mode="bicubic", align_corners=True)[0, 0].clamp(0, 1)
 
     def along(self) -> Tensor:
-        """Coordinate along a random direction, bent a little."""
+        """Coordinate along a random direction, with a slight bend."""
         angle = self.uniform(0, torch.pi)
         return self.x * angle.cos() + self.y * angle.sin() + self.uniform(0, 0.12) * self.noise(4, 4)
 
@@ -204,8 +206,8 @@ def _checks(draw: _Draw) -> Tensor:
 
 def _cells(draw: _Draw) -> Tensor:
     points = draw.uniform(0, 1, int(draw.uniform(8, 120)), 2)
-    places = torch.stack([draw.y, draw.x], -1).reshape(-1, 2)
-    near = torch.cdist(places, points).topk(2, largest=False).values
+    pixels = torch.stack([draw.y, draw.x], -1).reshape(-1, 2)
+    near = torch.cdist(pixels, points).topk(2, largest=False).values
     field = near[:, 1] - near[:, 0] if float(draw.uniform(0, 1)) < 0.5 else near[:, 0]
     return field.reshape(draw.size, draw.size)
 
@@ -230,7 +232,7 @@ _KINDS = (_clouds, _stripes, _checks, _cells, _blobs, _brushed, _rings)
 
 
 def _texture(kind: Callable[[_Draw], Tensor], size: int, generator: torch.Generator) -> Tensor:
-    """A field of that kind, coloured between three random colours, with a little grain."""
+    """A texture of the given kind, coloured by interpolation between three random colours, with a little grain."""
     draw = _Draw(size, generator)
     field = kind(draw)
     low, high = field.min(), field.max()

@@ -1,22 +1,24 @@
-"""PatchCore: nearest neighbours in a coreset of normal patch features.
+"""PatchCore: the distance of patch features to the nearest ones in a coreset of normal patches.
 
 Roth, Pemula, Zepeda, Schoelkopf, Brox, Gehler: "Towards Total Recall in Industrial Anomaly Detection", CVPR
 2022, https://arxiv.org/abs/2106.08265. Follows the official code.
 
-Taps at strides 8 and 16; each cut into overlapping 3x3 patches; coarse patches brought to the finer grid by
-bilinear interpolation; each tap's C*9 values average-pooled to 1024, both together again to 1024; approximate
-greedy coreset; distance to the nearest bank patch; image score = maximum over patches before upsampling; map
-bilinear to the input size, Gaussian smoothing.
+Taps are at strides 8 and 16. Each tap is cut into overlapping 3x3 patches; the patches of the coarse tap are brought
+to the finer grid by bilinear interpolation. The C*9 values of each tap are average-pooled to 1024, and those of both
+taps together again to 1024. An approximate greedy coreset of these features is the memory bank. The score of a patch
+is its distance to the nearest patch of the bank, and the image score is the maximum over patches before upsampling.
+The map is upsampled bilinearly to the input size and smoothed by a Gaussian.
 
 State: (bank, 1024) float32. No parameter is trained by gradient.
 
 Presets: ``paper`` takes 1 % of the patches and re-weights the image score (paper, equation 7, with nine
-neighbours); ``official`` takes 10 % and does not re-weight, as the released code does. ``coreset_size`` sets an
-absolute bank instead of a fraction.
+neighbours); ``official`` takes 10 % and does not re-weight, as the released code does. ``coreset_size`` sets the
+absolute size of the bank instead of a fraction.
 
-Deviations: distances are Euclidean, where the official code keeps FAISS's squared ones (the same ranking of
-patches; smoothed maps differ). Images are resized without a centre crop. The pool of patches is pre-sampled
-uniformly to ``pool_ceiling`` and the bank ends at ``bank_ceiling``: a memory ceiling that every record shows.
+Deviations: distances are Euclidean; the official code keeps FAISS's squared distances (patches are ranked the same,
+smoothed maps differ). Images are resized without a centre crop. At most ``pool_ceiling`` patches, drawn uniformly,
+enter the pool that the coreset is chosen from, and the bank holds at most ``bank_ceiling`` patches. Both ceilings
+limit the memory; every record shows them.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.registry import register
 
 _READ = 16
+"""Images read at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,16 @@ class PatchCoreConfig:
 
     Attributes:
         image_size: Side of the input in pixels.
-        strides: Taps of the backbone.
+        strides: Strides of the backbone's taps.
         patch: Side of a patch in tokens of its tap.
-        tap_width: Values that each tap's patch is pooled to.
-        target_width: Values of a patch feature.
+        tap_width: Number of values that a patch of each tap is pooled to.
+        target_width: Number of values of a patch feature.
         coreset_fraction: Size of the bank as a fraction of all training patches.
-        coreset_size: Absolute size of the bank; 0 takes the fraction.
+        coreset_size: Absolute size of the bank; with 0 the fraction sets the size.
         projection: Width of the random projection that the coreset is chosen in.
-        pool_ceiling: Most patches that the coreset is chosen from, drawn uniformly.
-        bank_ceiling: Largest bank.
-        reweighting: Neighbours b of the nearest bank patch that re-weight the image score; 0 for none.
+        pool_ceiling: Largest number of patches that the coreset is chosen from; they are drawn uniformly.
+        bank_ceiling: Largest number of patches in the bank.
+        reweighting: b, the number of neighbours of the nearest bank patch that re-weight the image score; 0 for none.
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
     """
 
@@ -118,7 +121,7 @@ class PatchCore(Detector):
             raise ConfigError(f"patchcore: coreset_fraction={config.coreset_fraction} is not in (0, 1].")
         if config.coreset_size < 0 or min(config.bank_ceiling, config.pool_ceiling) < 1:
             raise ConfigError(
-                "patchcore: coreset_size can't be negative, bank_ceiling and pool_ceiling are at least 1."
+                "patchcore: coreset_size can't be negative, bank_ceiling and pool_ceiling must be at least 1."
             )
         if config.patch % 2 == 0:
             raise ConfigError(f"patchcore: patch={config.patch} must be odd.")
@@ -127,16 +130,16 @@ class PatchCore(Detector):
 
     @classmethod
     def features(cls, config: PatchCoreConfig) -> FeatureSpec:
-        """Taps on their own grids."""
+        """The backbone's taps, each on its own grid."""
         return FeatureSpec(config.image_size, config.strides)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Pool the training patches (under the ceiling), choose the coreset, keep it as the bank."""
+        """Pool the training patches (at most the ceiling), choose the coreset and keep it as the bank."""
         config, generator = self.config, torch.Generator().manual_seed(context.seed)
         per_image = self.layout.grids[0] ** 2
         total = len(train) * per_image
         wanted = config.coreset_size or int(config.coreset_fraction * total)
-        # Which patches enter the pool is drawn over all of them at once, so that no image is favoured.
+        # The pool is drawn from the patches of all images at once, so that no image is favoured.
         taken = min(total, config.pool_ceiling)
         chosen = torch.randperm(total, generator=generator)[:taken].sort().values
         pool = torch.empty(taken, config.target_width)
@@ -165,9 +168,9 @@ class PatchCore(Detector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Distance to the nearest bank patch, bilinear to the input size, smoothed.
+        """Map: distances to the nearest bank patch, upsampled bilinearly to the input size and smoothed.
 
-        Image score: that of the worst patch, before upsampling and smoothing.
+        Image score: the largest distance of a patch, before upsampling and smoothing.
         """
         patches = self._patches(batch.features).to(self.bank.device)
         grid = self.layout.grids[0]
@@ -181,7 +184,7 @@ class PatchCore(Detector):
         return Prediction(maps, scores)
 
     def _image_scores(self, distance: Tensor, index: Tensor, patches: Tensor) -> Tensor:
-        """(B, P) distances and bank indices to (B,) scores: the worst patch's, re-weighted if configured."""
+        """Distances and bank indices (B, P) to image scores (B,): the largest distance, re-weighted if configured."""
         score, worst = distance.max(dim=1)
         b = min(self.config.reweighting, len(self.bank))
         if b < 2:
@@ -191,21 +194,21 @@ class PatchCore(Detector):
         nearest = index[rows, worst]
         neighbours = torch.cdist(self.bank[nearest], self.bank).topk(b, largest=False).indices  # (B, b)
         to_neighbours = (patch[:, None] - self.bank[neighbours]).norm(dim=2)  # (B, b)
-        # 1 - exp(s) / sum exp(.), as a softmax: exp of a distance overflows float32 soon after 88.
+        # 1 - exp(s) / sum exp(.) is computed in logarithms, because exp of a distance above 88 overflows float32.
         share = torch.exp(score - torch.logsumexp(to_neighbours, dim=1))
         return (1 - share.clamp(max=1.0)) * score
 
     def state(self) -> dict[str, Tensor]:
-        """The memory bank."""
+        """The memory bank and the size of the pool."""
         return {"bank": self.bank, "pool_size": torch.tensor(self.pool_size)}
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore the memory bank."""
+        """Restore the memory bank and the size of the pool."""
         self.bank = state["bank"].to(device)
         self.pool_size = int(state["pool_size"])
 
     def sizes(self) -> str:
-        """Input, grid, feature width and bank."""
+        """Sizes of the input, the grid, the features and the bank."""
         grid, config = self.layout.grids[0], self.config
         fraction = (
             f"bank {config.coreset_size:,}" if config.coreset_size else f"bank {100 * config.coreset_fraction:.3g} %"
@@ -213,7 +216,7 @@ class PatchCore(Detector):
         return f"{config.image_size} px, {grid}x{grid} patches of {config.target_width}, {fraction}"
 
     def badges(self) -> tuple[str, ...]:
-        """Says when a ceiling was in force."""
+        """The ceilings that limited the pool or the bank."""
         notes = []
         if self.pool_size == self.config.pool_ceiling:
             notes.append(f"pool sampled to {self.pool_size:,} patches")

@@ -1,6 +1,6 @@
-"""Patch features as PatchCore aggregates them; SimpleNet takes the same.
+"""The aggregated patch features of PatchCore, which SimpleNet uses too.
 
-Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, section 3.1, after the official code.
+Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022, section 3.1; follows the official code.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch import Tensor
 
 
 def patch_features(taps: Sequence[Tensor], patch: int, tap_width: int, target_width: int) -> Tensor:
-    """Overlapping patches of every tap, pooled to one feature per place of the first tap's grid.
+    """Overlapping patches of every tap, pooled to one feature per position of the first tap's grid.
 
     Each tap is cut into ``patch`` x ``patch`` neighbourhoods (stride 1, zeros around the border); each neighbourhood's
     C * patch**2 values, channel-major, are average-pooled to ``tap_width``; coarse taps are brought to the first tap's
-    grid by bilinear interpolation; the taps' values together are average-pooled again to ``target_width``.
+    grid by bilinear interpolation; the values of all taps together are average-pooled again to ``target_width``.
 
     Args:
         taps: (B, C, h, w) each, finest first; square.
         patch: Side of a neighbourhood in tokens, odd.
-        tap_width: Values kept of each tap.
-        target_width: Values of a feature.
+        tap_width: Number of values kept of each tap.
+        target_width: Number of values of a feature.
 
     Returns:
-        (B, H * W, target_width), H and W of the first tap.
+        (B, H * W, target_width), where H and W are those of the first tap.
     """
     pooled, size = [], taps[0].shape[2:]
     for tap in taps:

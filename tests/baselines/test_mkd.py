@@ -38,12 +38,12 @@ def test_the_cloner_has_the_papers_size():
                      "MaxPool2d"], "no batch normalisation before a pool"  # fmt: skip
 
 
-def test_a_vgg_is_compared_behind_its_pools():
+def test_a_vgg_is_compared_after_its_max_pools():
     config = MKDConfig(image_size=64)
     backbone = Backbone(BackboneChoice("vgg16", "random"))
     fitted = MKD(config, layout_of(MKD.features(config), backbone))
     pixels = torch.rand(2, 3, 64, 64)
-    source = fitted._places([backbone.maps(pixels)[stride] for stride in (2, 4, 8, 16)])
+    source = fitted._compared([backbone.maps(pixels)[stride] for stride in (2, 4, 8, 16)])
     x, pools = pixels, []
     for module in backbone.model.children():
         x = module(x)
@@ -51,8 +51,8 @@ def test_a_vgg_is_compared_behind_its_pools():
             pools.append(x)
     pools.append(torch.nn.functional.max_pool2d(x, 2))  # the backbone is cut before its fifth pool
     assert [tuple(s.shape) for s in source] == [tuple(o.shape) for o in fitted.network(pixels)]
-    for place, pool in zip(source, pools[-4:], strict=True):
-        torch.testing.assert_close(place, pool)
+    for compared, pool in zip(source, pools[-4:], strict=True):
+        torch.testing.assert_close(compared, pool)
 
 
 def test_the_order_in_which_strides_are_given_does_not_matter():
@@ -67,18 +67,18 @@ def literal_loss(cloned: torch.Tensor, source: torch.Tensor, magnitude: float) -
     return 1 - cosine + magnitude * float(((a - b) ** 2).sum() / len(a))
 
 
-def test_the_score_is_the_loss_of_the_deepest_places_image_by_image():
+def test_the_score_is_the_loss_of_the_deepest_layers_image_by_image():
     fitted = detector(scored=2)
     images = batch(fitted.config, 3)
     cloned, source = fitted.network(images.pixels / 255.0), images.features
     scores = fitted.predict(images).image_scores
     for row in range(3):
-        expected = sum(literal_loss(cloned[place][row], source[place][row], 0.5) for place in (1, 2))
+        expected = sum(literal_loss(cloned[layer][row], source[layer][row], 0.5) for layer in (1, 2))
         assert scores[row].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_map_is_the_gradient_of_the_score_with_respect_to_the_pixels():
-    """Against finite differences along random directions, in float64."""
+    """Compared with finite differences along random directions, in float64."""
     fitted = detector(scored=2)
     fitted.network.double()
     backbone = random_backbone().double()
@@ -107,7 +107,7 @@ def test_maps_sum_absolute_gradients_over_colours_and_need_no_gradient_mode():
     assert all(parameter.grad is None for parameter in fitted.network.parameters())
 
 
-def test_the_three_localisations_differ_and_smooth_gradients_of_no_noise_are_plain():
+def test_the_three_localisations_differ_and_smooth_gradients_without_noise_are_plain():
     images = batch(SMALL, 2)
     plain = detector().predict(images).maps
     guided = detector(localisation="guided").predict(images).maps
@@ -148,12 +148,12 @@ def test_training_lowers_the_loss_and_leaves_the_source_alone():
         ({"pooled_taps": True, "strides": (8, 16), "scored": 1, "image_size": 40}, "not divisible by 32"),
     ],
 )
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
 
 
-def test_a_source_that_is_no_vgg_is_said_on_the_row():
+def test_a_badge_names_a_source_that_is_not_a_vgg():
     assert detector().badges() == ("backbone differs from the paper's (vgg16)",)
     config = MKDConfig(image_size=64)
     backbone = Backbone(BackboneChoice("vgg16", "random"))

@@ -31,7 +31,7 @@ def fitted(seed: int = 0, images: int = 40, **changes) -> PaDiM:
 
 
 def literal_distances(detector: PaDiM, train: tuple[torch.Tensor, ...], test: tuple[torch.Tensor, ...]) -> np.ndarray:
-    """Position by position with numpy's covariance and inverse, as the paper words it."""
+    """The paper's distances, position by position, with NumPy's covariance and inverse."""
 
     def embed(features: tuple[torch.Tensor, ...]) -> np.ndarray:
         grown = [np.kron(tap.numpy(), np.ones((1, 1, 8 // tap.shape[2], 8 // tap.shape[3]))) for tap in features]
@@ -52,7 +52,7 @@ def literal_distances(detector: PaDiM, train: tuple[torch.Tensor, ...], test: tu
 def test_distances_equal_a_literal_mahalanobis(images):
     detector, test = fitted(images=images), taps(3, 2)
     maps = detector.predict(Batch(test)).maps
-    # At 4x, every fourth pair of output pixels straddles a cell centre: compare after undoing the interpolation.
+    # The maps are four times as large as the grid, so the expected distances are interpolated too.
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(literal_distances(detector, taps(images, 1), test))[:, None], size=(32, 32), mode="bilinear"
     )[:, 0].float()
@@ -60,7 +60,7 @@ def test_distances_equal_a_literal_mahalanobis(images):
 
 
 @pytest.mark.parametrize("images", [10, 40], ids=["patches held", "sums"])
-def test_threads_change_nothing_and_their_number_stays(monkeypatch, images):
+def test_threads_do_not_change_the_result_and_their_number_is_kept(monkeypatch, images):
     monkeypatch.setattr(baselines.padim, "_CACHED_BYTES", 8 * 36 * 5)  # five positions at a time
     before, found = torch.get_num_threads(), []
     try:
@@ -75,7 +75,7 @@ def test_threads_change_nothing_and_their_number_stays(monkeypatch, images):
 
 
 def test_large_means_do_not_cost_precision():
-    """Features of mean 1000 and deviation 1: sums of squares about zero would lose the covariance in float32."""
+    """The features have mean 1000 and deviation 1: sums of squares about zero would lose the covariance in float32."""
     train = tuple(tap + 1000 for tap in taps(40, 1))
     detector = PaDiM(PaDiMConfig(image_size=32, channels=6, smoothing=0.0), LAYOUT)
     detector.fit(FakeImages(*train), FitContext(0, CPU))

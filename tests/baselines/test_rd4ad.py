@@ -69,7 +69,7 @@ def test_the_rebuilt_maps_have_the_teachers_shapes(block, channels):
 
 
 def test_the_teacher_reaches_the_decoder_through_the_embedding_alone():
-    """Whatever the shallow taps are: with an embedding that gives zero, nothing of them comes out."""
+    """If the embedding gives zero, the output does not depend on the shallow taps."""
     network = ReverseDistillation((4, 6, 8), "basic", (1, 1, 1, 1), 64).eval()
     network.embedding = nn.Sequential(network.embedding, _Zero())
     outputs = [network([torch.rand(1, c, g, g) for c, g in ((4, 16), (6, 8), (8, 4))]) for _ in range(2)]
@@ -97,7 +97,7 @@ def test_the_map_is_the_sum_of_upsampled_cosine_distances():
     torch.testing.assert_close(prediction.image_scores, prediction.maps.amax(dim=(1, 2)))
 
 
-def test_paper_and_official_losses_differ_as_their_descriptions_do():
+def test_the_paper_compares_positions_and_the_official_code_whole_maps():
     fitted, flat = detector(), detector(cosine="image")
     a, b = torch.rand(2, 5, 3, 3), torch.rand(2, 5, 3, 3)
     assert fitted._distance(a, b).shape == (2, 3, 3)
@@ -114,13 +114,13 @@ def test_training_lowers_the_loss():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"strides": (4, 8)}, "three strides"),
+        ({"strides": (4, 8)}, "strides must be three numbers"),
         ({"strides": (4, 8, 32)}, "twice the one before"),
         ({"layers": (1, 1, 1)}, "four positive"),
         ({"image_size": 48}, "not divisible by 32"),
-        ({"block": "bottleneck"}, "do not divide by 4"),
+        ({"block": "bottleneck"}, "are not divisible by 4"),
     ],
 )
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)

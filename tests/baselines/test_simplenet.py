@@ -31,7 +31,7 @@ def test_the_papers_size():
     assert sum(p.numel() for p in AdaptorAndDiscriminator(1536, 1024).parameters()) == 3_937_792
 
 
-def test_scores_equal_a_version_written_out():
+def test_scores_equal_a_literal_version():
     fitted = detector()
     fitted.fit(images(6), FitContext(0, CPU))
     batch = images(3, 1).batch(range(3))
@@ -45,7 +45,7 @@ def test_scores_equal_a_version_written_out():
     expected = -x.reshape(3, 16)
     prediction = fitted.predict(batch)
     np.testing.assert_allclose(prediction.image_scores.numpy(), expected.max(axis=1), rtol=1e-4)
-    # The centres of the corner patches lie outside the interpolated ring: the corner pixel is the patch itself.
+    # A corner pixel is not interpolated; it has the score of the corner patch.
     np.testing.assert_allclose(prediction.maps[:, 0, 0].numpy(), expected[:, 0], rtol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_the_image_score_is_taken_before_upsampling_and_smoothing():
 
 
 def test_the_loss_is_the_hinge_of_normal_and_noisy_values():
-    """Without noise both halves are equal; the loss of a value v is max(0, 0.5 - v) + max(0, 0.5 + v)."""
+    """Without noise both halves are equal, and the loss of a value v is max(0, 0.5 - v) + max(0, 0.5 + v)."""
     fitted = detector(noise=0.0, steps=1, adaptor_learning_rate=0.0, learning_rate=0.0)
     fitted.network.train()
     patches = fitted.patches(images(4).batch(range(4)).features).flatten(0, 1)
@@ -78,15 +78,15 @@ def test_both_parts_learn_at_their_own_rates():
     assert not torch.equal(before["discriminator.0.weight"], after["discriminator.0.weight"])
 
 
-def test_features_kept_in_memory_give_the_same_detector_as_features_made_anew():
-    kept, anew = detector(), detector(kept_gib=0.0)
+def test_features_kept_in_memory_give_the_same_detector_as_recomputed_features():
+    kept, recomputed = detector(), detector(kept_gib=0.0)
     kept.fit(images(6), FitContext(0, CPU))
-    anew.fit(images(6), FitContext(0, CPU))
+    recomputed.fit(images(6), FitContext(0, CPU))
     batch = images(3, 1).batch(range(3))
-    torch.testing.assert_close(kept.predict(batch).maps, anew.predict(batch).maps, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(kept.predict(batch).maps, recomputed.predict(batch).maps, rtol=1e-5, atol=1e-6)
 
 
-def test_trained_longer_it_finds_features_off_the_normal_ones():
+def test_longer_training_separates_abnormal_features_from_normal_ones():
     fitted = detector(steps=200, noise=0.1)
     fitted.fit(images(12), FitContext(0, CPU))
     normal = images(5, 1).batch(range(5))
@@ -95,6 +95,6 @@ def test_trained_longer_it_finds_features_off_the_normal_ones():
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"patch": 2}, "must be odd"), ({"hidden": 0}, "at least 1")])
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)

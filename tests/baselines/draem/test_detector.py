@@ -80,7 +80,7 @@ def literal_perlin(size: int, cells: tuple[int, int], angles: np.ndarray) -> np.
     return field
 
 
-def test_perlin_noise_equals_a_version_written_out():
+def test_perlin_noise_equals_a_literal_version():
     torch.manual_seed(3)
     noise = perlin_noise(4, 32, CPU)
     torch.manual_seed(3)
@@ -91,13 +91,13 @@ def test_perlin_noise_equals_a_version_written_out():
         np.testing.assert_allclose(noise[index].numpy(), expected, atol=2e-5)
 
 
-def test_rotation_by_a_quarter_turn_moves_pixels_as_it_should():
+def test_rotation_by_a_quarter_turn_equals_rot90():
     image = torch.arange(16.0).reshape(1, 1, 4, 4)
     torch.testing.assert_close(rotated(image, torch.tensor([90.0]))[0, 0], image[0, 0].rot90(1), atol=1e-4, rtol=0)
     torch.testing.assert_close(rotated(image, torch.tensor([0.0])), image, atol=1e-5, rtol=0)
 
 
-def test_a_defect_is_what_the_mask_says_and_nothing_else_changes():
+def test_only_pixels_inside_the_mask_change():
     torch.manual_seed(0)
     made = detector(clean_probability=0.0, rotation_probability=0.0, noise_threshold=(0.2, 0.3))
     pixels = structured_images(16, 64, 0)
@@ -188,7 +188,7 @@ def test_every_augmenter_keeps_shape_and_type(index):
     assert varied(texture).dtype == torch.uint8
 
 
-def test_a_directory_of_textures_is_read_in_sorted_order_with_all_below_it(tmp_path):
+def test_a_directory_of_textures_is_read_in_sorted_order_with_its_subdirectories(tmp_path):
     for name, colour in (("b/two.png", 200), ("a/one.png", 10), ("c.txt", 0)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         if name.endswith("png"):
@@ -211,7 +211,7 @@ def test_a_directory_of_textures_is_read_in_sorted_order_with_all_below_it(tmp_p
         made.fit(images, FitContext(0, CPU, textures=tmp_path / "empty"))
 
 
-def test_which_textures_were_pasted_is_on_the_row_also_after_loading():
+def test_a_badge_names_the_textures_also_after_loading():
     made = detector()
     made.fit(FakeImages(images=structured_images(6, 64, 0)), FitContext(0, CPU))
     other = detector()
@@ -222,16 +222,16 @@ def test_which_textures_were_pasted_is_on_the_row_also_after_loading():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image_size": 80}, "not a multiple of 32"),
-        ({"image_size": 32}, "from 64 on"),
-        ({"clean_probability": 2.0}, "no probability"),
+        ({"image_size": 80}, "must be a multiple of 32"),
+        ({"image_size": 32}, "at least 64"),
+        ({"clean_probability": 2.0}, "not a probability"),
         ({"procedural_count": 0}, "at least 1"),
-        ({"score_window": 65}, "lie in the image"),
+        ({"score_window": 65}, "no larger than the image"),
         ({"score_window": 4}, "must be odd"),
         ({"original_weight": (0.5,)}, "original_weight"),
         ({"noise_threshold": (0.8, 0.2)}, "the smaller first"),
     ],
 )
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)

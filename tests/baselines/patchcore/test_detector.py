@@ -34,7 +34,7 @@ def fitted(images: int = 5, seed: int = 0, **changes) -> PatchCore:
 
 
 def literal_patches(features: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """In the official order: cut, interpolate each of the C * 9 elements, pool to 20, concatenate, pool to 16."""
+    """Features in the official order: cut, interpolate each of C * 9 elements, pool to 20, concatenate, pool to 16."""
     layers = []
     for tap in features:
         B, C, H, W = tap.shape
@@ -93,7 +93,7 @@ def test_reweighting_survives_distances_that_overflow_an_exponential():
     assert torch.isfinite(detector.predict(Batch(far)).image_scores).all()
 
 
-def test_bank_size_by_fraction_by_absolute_size_and_under_the_ceilings():
+def test_the_bank_has_the_configured_fraction_or_size_up_to_the_ceilings():
     assert len(fitted(coreset_fraction=0.25).bank) == 20
     assert len(fitted(coreset_size=7).bank) == 7
     assert len(fitted(bank_ceiling=9).bank) == 9
@@ -130,7 +130,7 @@ def test_the_coreset_equals_a_literal_greedy_selection(candidates, rows, monkeyp
 
 
 def test_blocks_of_choices_stop_where_another_point_may_be_farther():
-    """Clusters: the farthest candidates lie together, and the first choice makes all of them near."""
+    """With clusters, the farthest candidates are close to each other, and the first choice makes all of them near."""
     generator = torch.Generator().manual_seed(3)
     centres = 50 * torch.randn(30, 6, dtype=torch.float64, generator=generator)
     features = (centres[:, None] + torch.randn(30, 100, 6, dtype=torch.float64, generator=generator)).reshape(-1, 6)
@@ -145,7 +145,7 @@ def test_no_point_is_chosen_twice_even_among_equal_ones():
 
 
 def test_the_coreset_needs_no_matrix_of_all_pairs():
-    """20,000 points: all pairs would be 1.6 GB."""
+    """The distances of all pairs of 20,000 points would take 1.6 GB."""
     features = torch.randn(20_000, 16, generator=torch.Generator().manual_seed(0))
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         greedy_coreset(features, 30, torch.Generator().manual_seed(0))
