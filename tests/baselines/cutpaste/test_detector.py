@@ -28,7 +28,7 @@ from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
 SMALL = CutPasteConfig(
-    **{**CutPaste.info.presets["quick"].config, "image_size": 32, "crop": 24, "width": 4, "steps": 2}
+    **{**CutPaste.info.presets["quick"].config, "image_size": 32, "crop": 24, "width": 8, "steps": 2}
 )
 
 
