@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from datasets.index.open_dataset import open_dataset
 from datasets.storage.processes import place
 from tests.support.miniature import write_miniature_folder
 
@@ -26,6 +28,15 @@ def _same_threads_everywhere():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(tmp_path_factory) -> Path:
+    """An empty ``data_dir`` in which the synthetic dataset was opened, once for all processes of pytest."""
+    of_this_process = tmp_path_factory.getbasetemp()
+    together = of_this_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_this_process
+    open_dataset("synthetic", together / "synthetic data")
+    return together / "synthetic data"
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ SHOWN_ON = {
     "uninformed_students": "linen",
 }
 """The category of the short test, by method: one on which the training adds much."""
-COMMITTED = Store(Path(__file__).resolve().parents[2] / "results" / "reference").records()
+REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 BASELINES = sorted(
     name
     for name, cls in known_detectors().items()
@@ -39,17 +39,22 @@ BASELINES = sorted(
 )
 
 
+@pytest.fixture(scope="module")
+def committed() -> list[RunRecord]:
+    return Store(REFERENCE).records()
+
+
 @pytest.fixture(scope="session")
-def data(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("synthetic")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
 
 
-def run_quick(method: str, categories: tuple[str, ...], data: Path, directory: Path) -> list[RunRecord]:
+def run_quick(method: str, categories: tuple[str, ...], data: Path, cache: Path, directory: Path) -> list[RunRecord]:
     options = Options(
         methods=(method,), settings=("separate",), seeds=(0,), categories=categories, threads=1,
-        data_dir=data, cache_dir=data / "cache", results_dir=directory, unchecked_counts=True, weights="random",
+        data_dir=data, cache_dir=cache, results_dir=directory, unchecked_counts=True, weights="random",
     )  # fmt: skip
-    records = [execute([run], Execution(directory, data / "cache"))[0] for run in make_plan(options)]
+    records = [execute([run], Execution(directory, cache))[0] for run in make_plan(options)]
     assert [record.failure for record in records] == [None] * len(categories)
     return records
 
@@ -65,12 +70,12 @@ def gain(record: RunRecord) -> tuple[float, float]:
 
 @pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed):
+def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed, committed):
     """Of runs of the same preset and the same version of the method: a new version needs new records."""
     info = known_detectors()[method].info
     gains = {
         record.categories[0]: gain(record)
-        for record in COMMITTED
+        for record in committed
         if (record.method.name, record.method.version, record.seed) == (method, info.version, seed)
         and (record.method.preset, record.method.overrides, record.setting) == ("quick", {}, "separate")
     }
@@ -81,8 +86,8 @@ def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
-def test_a_trained_detector_localises_better_than_its_untrained_self(method, data, tmp_path):
-    (record,) = run_quick(method, (SHOWN_ON[method],), data, tmp_path)
+def test_a_trained_detector_localises_better_than_its_untrained_self(method, synthetic_data, cache, tmp_path):
+    (record,) = run_quick(method, (SHOWN_ON[method],), synthetic_data, cache, tmp_path)
     assert record.budget is not None
     assert record.budget.steps >= 250
     before, after = gain(record)
@@ -92,7 +97,8 @@ def test_a_trained_detector_localises_better_than_its_untrained_self(method, dat
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", BASELINES)
-def test_it_does_so_on_at_least_four_categories(method, data, tmp_path):
-    gains = {record.categories[0]: gain(record) for record in run_quick(method, CATEGORIES, data, tmp_path)}
+def test_it_does_so_on_at_least_four_categories(method, synthetic_data, cache, tmp_path):
+    records = run_quick(method, CATEGORIES, synthetic_data, cache, tmp_path)
+    gains = {record.categories[0]: gain(record) for record in records}
     learned = [category for category, (before, after) in gains.items() if after > max(before, 0.75)]
     assert len(learned) >= 4, gains

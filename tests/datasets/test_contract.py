@@ -89,9 +89,10 @@ def test_the_description_is_complete(name):
         assert info.archive is not None or info.commands
 
 
-def test_a_missing_dataset_says_where_it_is_expected(name, tmp_path):
-    if DATASETS[name].synthesised:
-        assert open_dataset(name, tmp_path / "none", categories=("oak",)).categories == ("oak",)
+def test_a_missing_dataset_says_where_it_is_expected(name, tmp_path, request):
+    if DATASETS[name].synthesised:  # the fixture opened it where nothing was
+        made = request.getfixturevalue("synthetic_data")
+        assert open_dataset(name, made, categories=("oak",)).categories == ("oak",)
         return
     with pytest.raises(DatasetError, match=re.escape(str(tmp_path / "none"))):
         open_dataset(name, tmp_path / "none")

@@ -15,11 +15,11 @@ from methods.features.batch import layout_of
 
 
 @pytest.mark.slow
-def test_a_trained_quick_uniad_beats_its_untrained_self(tmp_path):
+def test_a_trained_quick_uniad_beats_its_untrained_self(tmp_path, synthetic_data):
     """Random ResNet-18 features, the synthetic dataset as the default benchmark has it, two categories of it."""
     options = Options(
         methods=("uniad",), settings=("unified",), seeds=(0,), categories=("oak", "twill"),
-        data_dir=tmp_path / "data", cache_dir=tmp_path / "cache", unchecked_counts=True,
+        data_dir=synthetic_data, cache_dir=tmp_path / "cache", unchecked_counts=True,
     )  # fmt: skip
     (run,) = make_plan(options)
     bank = run.open_bank()
