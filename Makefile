@@ -77,7 +77,7 @@ verify: setup ## Check DATASET: counts, masks, undecodable files
 	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(call options,DATA_DIR ROOT)
 
 test: setup ## The whole test suite
-	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=loadfile --durations=10 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=worksteal --durations=10 $(ARGS)
 
 test-long: setup ## Trainings that show every baseline learns (about half an hour on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 -m long --timeout=1800 --durations=0 $(ARGS)
