@@ -12,7 +12,7 @@ import pytest
 from bench.commands import data as data_commands
 from bench.commands.app import main
 from bench.commands.data import EXIT_PERSON, EXIT_PROBLEMS
-from bench.errors import EXIT_USER_ERROR
+from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from datasets import btad, dtd, mpdd, mvtec
 from datasets.download import fetch as fetch_module
 from datasets.download.fetch import fetch_file
@@ -21,7 +21,7 @@ from datasets.index.registry import find_dataset, register
 from tests.support.archives import member, write_tar, write_zip, zip_member
 from tests.support.command_line import invoke
 from tests.support.faulty_server import Faults, faulty_server
-from tests.support.miniature import write_miniature_folder
+from tests.support.miniature import write_miniature_folder, write_miniature_visa
 from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad
 
 MINIATURE = dict.fromkeys(("01", "02"), (TRAIN, GOOD_TEST, DEFECTIVE_TEST))
@@ -229,3 +229,11 @@ def test_the_tasks_of_cifar10_are_one_download():
 )
 def test_names_that_cant_be_downloaded(name, expected, where, capsys, monkeypatch):
     assert expected in stopped(capsys, monkeypatch, name, *where)
+
+
+def test_verify_lists_problems_and_says_so_in_its_exit_code(folder, tmp_path):
+    assert invoke("verify", "folder", "--root", str(folder)).exit_code == 0
+    broken = write_miniature_visa(tmp_path / "visa")
+    result = invoke("verify", "visa", "--root", str(broken))
+    assert result.exit_code == EXIT_FAILED_RUNS
+    assert "problems in" in result.output

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
-from bench.commands.app import main
+from bench.commands.app import app, main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from results.records.store import Store
-from tests.support.command_line import invoke
+from tests.support.command_line import arguments, invoke
 from tests.support.records import make_record, make_scores
 
 
@@ -41,3 +43,17 @@ def test_wrong_choices_are_told(args, message, monkeypatch, capsys):
         main()
     assert stop.value.code == EXIT_USER_ERROR
     assert message in capsys.readouterr().err
+
+
+def test_table_prints_every_format(folder, cache, tmp_path):
+    runs = tmp_path / "runs"
+    invoke(*arguments(folder, cache, runs))
+    where = ["--results-dir", str(runs), "--reference-dir", str(runs / "none")]
+    assert "PaDiM" in invoke("table", "--format", "md", *where).output
+    assert "PaDiM" in invoke("table", "--format", "csv", *where).output
+    assert "tabular" in invoke("table", "--format", "latex", *where).output
+    parquet = CliRunner().invoke(app, ["table", "--format", "parquet", *where]).stdout_bytes
+    (tmp_path / "tidy.parquet").write_bytes(parquet)
+    frame = pd.read_parquet(tmp_path / "tidy.parquet")
+    assert set(frame["category"]) == {"bolt", "cloth"}
+    assert {"I-AUROC", "PRO"} <= set(frame["metric"])

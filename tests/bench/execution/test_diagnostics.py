@@ -1,10 +1,13 @@
-"""Runs that share a fit, and what an observer notes during one."""
+"""Test metrics before and in the course of a training."""
 
 from __future__ import annotations
 
 import pytest
 
+from bench.execution.evaluation import evaluate_category, score_category
 from bench.plan.plan import make_plan
+from bench.plan.seeding import seed_everything
+from methods.uniad.detector import UniAD
 from tests.support.benchmarks import run_all
 
 
@@ -48,40 +51,24 @@ def test_a_record_without_a_curve_is_repeated_where_one_is_wanted(options):
     assert run_all(opts) == []
 
 
-def test_a_kept_state_without_a_curve_is_not_enough_for_one(options):
+def test_the_untrained_state_is_scored_and_leaves_no_trace(options, monkeypatch, tmp_path):
     opts = options(("uniad",), settings=("unified",))
-    run_all(opts, keep="all")
-    (record,) = run_all(opts, curves=1, keep="all")
-    assert record.learning_curve
+    (record,) = run_all(opts)
+    assert set(record.untrained) == {"bolt", "cloth"}
+    run = make_plan(opts)[0]
+    seed_everything(run.run_seed)
+    detector = UniAD(run.config, run.layout)
+    bank = run.open_bank()
+    for category, scores in record.untrained.items():
+        part = score_category(detector, bank.open(run.features, [category], "test"), run.index, category, run.protocol)
+        expected, _ = evaluate_category(part, run.index, run.protocol)
+        assert scores == {name: expected.metrics[name] for name in ("I-AUROC", "P-AUROC")}
+    monkeypatch.setattr("bench.execution.runner.untrained_scores", lambda *args: {})
+    (without,) = run_all(options(("uniad",), settings=("unified",), results_dir=tmp_path / "other"))
+    assert without.results == record.results
+    assert without.loss_curve == record.loss_curve
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_two_routings_are_fitted_once_and_recorded_twice(options, monkeypatch, jobs):
-    opts = options(("hvq_trans",))
-    records = {
-        (r.setting, *r.categories, r.method.score_config["routing"]): r for r in run_all(opts, jobs=jobs, curves=1)
-    }
-    assert len(records) == 2 * 3
-    for (*place, routing), record in records.items():
-        assert record.status == "ok", record.failure
-        assert record.learning_curve[-1].results[record.categories[0]]["PRO"] is not None
-        other = records[(*place, "given" if routing == "predicted" else "predicted")]
-        assert other.fit_id == record.fit_id
-        assert other.loss_curve == record.loss_curve
-        accuracies = [result.routing_accuracy for result in record.results.values()]
-        assert (None in accuracies) == (routing == "given")
-        assert record.method.class_aware == (routing == "given")
-    alone = records["separate", "bolt", "predicted"].results["bolt"]
-    assert alone.routing_accuracy == 1.0
-    given = records["separate", "bolt", "given"].results["bolt"]
-    assert alone.metrics == given.metrics
-
-
-def test_a_fit_that_fails_is_recorded_for_every_run_that_shares_it(options, monkeypatch):
-    def fail(*_):
-        raise RuntimeError("no luck")
-
-    monkeypatch.setattr("methods.hvq_trans.detector.HVQTrans.fit", fail)
-    records = run_all(options(("hvq_trans",), settings=("unified",)))
-    assert [record.failure.message for record in records] == ["no luck"] * 2
-    assert len({record.score_id for record in records}) == 2
+def test_a_detector_that_trains_nothing_has_no_untrained_state(options):
+    (record,) = run_all(options(("padim",), settings=("unified",)))
+    assert record.untrained == {}

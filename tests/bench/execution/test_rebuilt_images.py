@@ -1,4 +1,6 @@
-"""Pictures for the gallery: test images, and what reconstruction methods rebuild."""
+"""Images for the gallery that show what reconstruction methods rebuild."""
+
+from __future__ import annotations
 
 import io
 from dataclasses import replace
@@ -15,9 +17,7 @@ from bench.execution.thumbnails import keep_pictures
 from bench.plan.plan import make_plan
 from reports.build import build
 from results.records.store import Store
-from results.records.thumbnails import PICTURE_SIDE, read_pictures
 from tests.support.benchmarks import run_all
-from tests.support.miniature import write_miniature_folder
 
 METHODS = ("uniad", "hvq_trans", "padim")
 
@@ -25,40 +25,6 @@ METHODS = ("uniad", "hvq_trans", "padim")
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(bench.execution.rebuilt_images, "_STEPS", 10)
-
-
-def test_test_images_are_kept_once_per_category_and_anew_when_files_change(options, tmp_path):
-    root = write_miniature_folder(tmp_path / "data")
-    opts = options(root=root)
-    store = Store(opts.results_dir)
-    keep_pictures(make_plan(opts), store)
-    kept = read_pictures(store, "folder", "bolt")
-    (run,) = [run for run in make_plan(opts) if run.categories == ("bolt",)]
-    samples = run.index.split("test", "bolt")
-    assert kept.paths == tuple(sample.path for sample in samples)
-    assert kept.defects == tuple(sample.defect for sample in samples)
-    for picture, mask, sample in zip(kept.images, kept.masks, samples, strict=True):
-        assert max(Image.open(io.BytesIO(picture)).size) <= PICTURE_SIDE
-        assert mask.any() == bool(sample.masks)
-    file = opts.results_dir / "folder/pictures/bolt.npz"
-    before = file.stat().st_mtime_ns
-    keep_pictures(make_plan(opts), store)
-    assert file.stat().st_mtime_ns == before
-    Image.new("RGB", (64, 64), (9, 9, 9)).save(root / samples[0].path)
-    keep_pictures(make_plan(opts), store)
-    assert read_pictures(store, "folder", "bolt").images[0] != kept.images[0]
-    assert read_pictures(store, "folder", "bolt").images[1:] == kept.images[1:]
-
-
-def test_an_unreadable_image_costs_its_category_alone(options, tmp_path):
-    root = write_miniature_folder(tmp_path / "data")
-    opts = options(root=root)
-    plan = make_plan(opts)
-    broken = root / plan[0].index.split("test", "bolt")[0].path
-    broken.write_bytes(broken.read_bytes()[:40])
-    keep_pictures(make_plan(opts), Store(opts.results_dir))
-    assert read_pictures(Store(opts.results_dir), "folder", "bolt") is None
-    assert read_pictures(Store(opts.results_dir), "folder", "cloth") is not None
 
 
 def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(options, tmp_path):

@@ -1,11 +1,11 @@
+"""Presets, and the assignments that change them."""
+
 from __future__ import annotations
 
 import pytest
 
 from baselines.patchcore.detector import PatchCore
-from bench.errors import OptionError
 from bench.plan.configuration import configure, parse_overrides, split_config
-from bench.plan.options import parse_list, parse_seeds
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError
 from methods.uniad.detector import UniAD
@@ -76,18 +76,3 @@ def test_score_fields_are_apart_from_fit_fields():
     assert set(score) == {"reweighting", "smoothing"}
     assert "coreset_fraction" in fit
     assert fit["strides"] == [8, 16]
-
-
-def test_seeds_are_a_number_or_a_list():
-    assert parse_seeds("3") == (0, 1, 2)
-    assert parse_seeds("4,0,4") == (0, 4)
-    for wrong in ("0", "three", "1,x", "-1"):
-        with pytest.raises(OptionError):
-            parse_seeds(wrong)
-
-
-def test_lists_are_split_at_commas():
-    assert parse_list("a, b,a", "thing") == ("a", "b")
-    assert parse_list("", "thing") == ()
-    with pytest.raises(OptionError, match="names no thing"):
-        parse_list(",", "thing")

@@ -1,82 +1,12 @@
-from __future__ import annotations
+"""Options become runs, and wrong options are errors before anything runs."""
 
-import dataclasses
-import random
+from __future__ import annotations
 
 import pytest
 
-from bench.plan.configuration import configure
-from bench.plan.options import Options
 from bench.plan.plan import make_plan, missing_runs
-from bench.plan.resolve import resolve
-from bench.plan.runs import fits
-from bench.plan.seeding import run_seed
 from datasets.errors import DatasetError, UnknownNameError
-from methods.errors import BackboneError
-from methods.registry import known_detectors
 from results.records.store import Store
-from tests.support.miniature import write_miniature_folder
-
-CHANGES = {
-    "image_size": "160", "strides": "4,16", "width": "64", "heads": "2", "dropout": "0.2", "query": "first",
-    "neighbour_size": "5", "jitter_probability": "0.5", "position": "sine", "schedule": "constant",
-    "precision": "bfloat16", "coreset_fraction": "0.2", "patch": "5", "epsilon": "0.1",
-}  # fmt: skip
-"""Other values of fields that adding one would break."""
-TOGETHER = {
-    "rlr.strides": ("rlr.strides=8",),
-    "rlr.widths": ("rlr.widths=32",),
-    "rlr.windows": ("rlr.windows=5",),
-    "rlr.attention": ("rlr.attention=lca",),
-    "rlr.gates": ("rlr.gates=scalar",),
-    "rlr.reference_penalty": ("rlr.reference_length=2", "rlr.reference_penalty=0.1"),
-    "rlr.mask_probability": ("rlr.mask_probability=0.5",),
-    "rlr.update": ("rlr.update=per_level",),
-    "hvq_trans.levels": ("hvq_trans.levels=2",),
-    "hvq_trans.codebooks": ("hvq_trans.codebooks=shared",),
-    "hvq_trans.experts": ("hvq_trans.experts=shared",),
-    "hvq_trans.routing": ("hvq_trans.routing=predicted",),
-    "hvq_trans.width": ("hvq_trans.width=32",),
-    **{
-        assignment.partition("=")[0]: (assignment,)
-        for assignment in (
-            "draem.textures=dtd",
-            "draem.rotation_probability=0.5",
-            "draem.clean_probability=0.6",
-            "draem.original_weight=0.1,0.8",
-            "draem.noise_threshold=0.4,0.5",
-            "draem.score_window=7",
-            "mkd.strides=2,4,8,16",
-            "mkd.scored=2",
-            "mkd.localisation=guided",
-            "mkd.schedule=cosine",
-            "rd4ad.strides=2,4,8",
-            "rd4ad.block=bottleneck",
-            "rd4ad.layers=2,1,1,1",
-            "rd4ad.cosine=image",
-            "rd4ad.schedule=cosine",
-            "simplenet.schedule=cosine",
-            "fcdd.anomaly_probability=0.4",
-            "fcdd.coloured_rate=2e-5",
-            "fcdd.white_rate=2e-5",
-            "fcdd.confetti_sides=8,50",
-            "fcdd.confetti_kernel=27",
-            "cutpaste.task=scar",
-            "cutpaste.patch_area=0.03,0.15",
-            "cutpaste.patch_aspect=0.5",
-            "cutpaste.scar_width=2,7",
-            "cutpaste.scar_length=6,13",
-            "cutpaste.patch=20",
-            "patch_svdd.patch=24",
-            "patch_svdd.stride_small=2",
-            "patch_svdd.stride_large=8",
-            "patch_svdd.aggregation=sum",
-            "uninformed_students.receptive_fields=17",
-            "uninformed_students.teacher_stride=8",
-        )
-    },
-}
-"""Values of fields that need care, by method and field."""
 
 
 def test_the_plan_is_method_by_setting_by_category_by_seed(options):
@@ -86,83 +16,6 @@ def test_the_plan_is_method_by_setting_by_category_by_seed(options):
     unified = [run for run in plan if run.setting == "unified"]
     assert all(run.categories == ("bolt", "cloth") for run in unified)
     assert [run.seed for run in plan] == [0] * 6 + [1] * 6, "a partial table is an even one"
-
-
-def test_ids_are_stable_and_every_hyper_parameter_changes_them(options):
-    def ids(**changes):
-        return [(run.fit_id, run.score_id) for run in make_plan(options(("patchcore",), **changes))]
-
-    base = options(("patchcore",)).assignments
-    assert ids() == ids()
-    for assignment in ("patchcore.projection=64", "patchcore.coreset_fraction=0.2"):
-        for before, after in zip(ids(), ids(assignments=(*base, assignment)), strict=True):
-            assert before[0] != after[0]
-            assert before[1] != after[1]
-    for change in ({"bank_dtype": "float32"}, {"seeds": (1,)}):
-        assert all(a[0] != b[0] for a, b in zip(ids(), ids(**change), strict=True))
-
-
-def test_test_time_options_change_the_score_id_only(options):
-    base = options(("patchcore",)).assignments
-    plain = make_plan(options(("patchcore",)))
-    for other in (
-        make_plan(options(("patchcore",), assignments=(*base, "patchcore.reweighting=0"))),
-        make_plan(options(("patchcore",), map_size="native")),
-    ):
-        for a, b in zip(plain, other, strict=True):
-            assert a.fit_id == b.fit_id
-            assert a.score_id != b.score_id
-
-
-def test_changed_training_images_change_the_fit_and_changed_test_images_the_score(options, tmp_path):
-    root = write_miniature_folder(tmp_path / "set")
-    before = {run.categories: run for run in make_plan(options(root=root))}
-    image = next((root / "bolt" / "test" / "good").iterdir())
-    image.write_bytes((root / "cloth" / "test" / "good" / image.name).read_bytes())
-    after = {run.categories: run for run in make_plan(options(root=root))}
-    assert before["bolt",].fit_id == after["bolt",].fit_id
-    assert before["bolt",].score_id != after["bolt",].score_id
-    assert before["cloth",].score_id == after["cloth",].score_id
-    image = next((root / "bolt" / "train" / "good").iterdir())
-    image.write_bytes((root / "cloth" / "train" / "good" / image.name).read_bytes())
-    last = {run.categories: run for run in make_plan(options(root=root))}
-    assert last["bolt",].fit_id != after["bolt",].fit_id
-    assert last["cloth",].fit_id == after["cloth",].fit_id
-
-
-def test_ids_do_not_depend_on_where_the_data_lies(options, tmp_path):
-    ids = []
-    for place in ("one", "two"):
-        root = write_miniature_folder(tmp_path / place)
-        ids.append([run.score_id for run in make_plan(options(root=root))])
-    assert ids[0] == ids[1]
-
-
-def test_seeds_depend_on_names_alone_and_differ():
-    names = [("d", "unified", ("a", "b"), "m"), ("d", "separate", ("a",), "m"), ("d", "separate", ("b",), "m")]
-    seeds = {run_seed(seed, *name) for seed in range(50) for name in names}
-    assert len(seeds) == 150
-    shuffled = ["b", "a"]
-    random.shuffle(shuffled)
-    assert run_seed(0, "d", "unified", shuffled, "m") == run_seed(0, *names[0])
-
-
-def test_default_methods_depend_on_the_kind_of_dataset():
-    assert resolve(Options(dataset="synthetic")).methods == ("uniad", "padim", "patchcore")
-    real = resolve(Options(dataset="mvtec")).methods
-    assert real == ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
-    assert resolve(Options(methods=("all",))).methods == tuple(known_detectors())
-
-
-def test_both_routings_of_hvq_trans_share_a_fit(options):
-    plan = make_plan(options(("hvq_trans",), settings=("unified",)))
-    assert [run.config.routing for run in plan] == ["given", "predicted"]
-    assert [run.method.class_aware for run in plan] == [True, False]
-    assert len({run.fit_id for run in plan}) == 1
-    assert len({run.score_id for run in plan}) == 2
-    assert [len(group) for group in fits(plan)] == [2]
-    chosen = make_plan(options(("hvq_trans",), settings=("unified",), assignments=("hvq_trans.routing=predicted",)))
-    assert [run.config.routing for run in chosen] == ["predicted"]
 
 
 def test_wrong_names_say_what_is_right(options):
@@ -181,64 +34,6 @@ def test_wrong_names_say_what_is_right(options):
 def test_a_missing_dataset_says_what_is_expected_where(options, tmp_path):
     with pytest.raises(DatasetError, match="VisA"):
         make_plan(options(dataset="visa", root=None, data_dir=tmp_path))
-
-
-def test_missing_weights_stop_with_instructions(options, tmp_path):
-    with pytest.raises(BackboneError, match=r"resnet18\.safetensors: no such weights file"):
-        make_plan(options(weights="", weights_dir=tmp_path))
-
-
-def test_pretrained_weights_that_cannot_be_fetched_stop_with_instructions(options, monkeypatch):
-    import timm
-
-    from methods.backbones.backbone import load_backbone
-
-    load_backbone.cache_clear()
-    original = timm.create_model
-
-    def offline(name, pretrained=False, **rest):
-        if pretrained:
-            raise OSError("no route to host")
-        return original(name, pretrained=pretrained, **rest)
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(BackboneError, match=r"WEIGHTS_DIR=<directory>; or.*WEIGHTS=random"):
-        make_plan(options(weights=""))
-
-
-def test_a_transformer_backbone_is_refused_with_a_reason(options):
-    with pytest.raises(BackboneError, match="several feature maps of one stride"):
-        make_plan(options(backbone="vit_tiny_patch16_224"))
-
-
-def test_a_backbone_other_than_the_presets_is_a_badge(options):
-    own, other = make_plan(options())[0], make_plan(options(backbone="resnet34"))[0]
-    assert own.method.badges == ()
-    assert other.method.badges == ("backbone is not the preset's (resnet18)",)
-
-
-@pytest.mark.parametrize("name", sorted(known_detectors()))
-def test_every_field_of_every_detector_changes_an_id(options, folder, name):
-    def ids(assignments=()):
-        plan = make_plan(options((name,), settings=("unified",), assignments=assignments, textures_dir=folder))
-        run = plan[0]
-        return run.fit_id, run.score_id
-
-    base = ids()
-    config, _ = configure(known_detectors()[name], "quick", {})
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        after = ids(_changed(name, field.name, value))
-        assert after[1] != base[1], field.name
-        assert (after[0] == base[0]) == bool(field.metadata.get("score")), field.name
-
-
-def _changed(name: str, field: str, value: object) -> tuple[str, ...]:
-    """Assignments that change a field, and others with it where it does not go alone."""
-    if f"{name}.{field}" in TOGETHER:
-        return TOGETHER[f"{name}.{field}"]
-    changed = CHANGES.get(field) or str(not value if isinstance(value, bool) else value + 1)  # type: ignore[operator]
-    return (f"{name}.{field}={changed.lower()}",)
 
 
 def test_only_some_separate_detectors_stay_in_the_table_of_all(options):

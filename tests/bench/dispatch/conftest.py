@@ -1,0 +1,15 @@
+"""A holder of claims that has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.dispatch.claims import Holder
+
+
+@pytest.fixture
+def dead(dead_process) -> Holder:
+    """A process of this machine that has ended."""
+    return replace(Holder.here("theirs"), process=dead_process)

@@ -1,0 +1,48 @@
+"""Options whose defaults depend on the dataset, the machine or other options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.plan.options import Options
+from bench.plan.resolve import resolve
+from methods.backbones.shipped import FORMULA
+from methods.registry import known_detectors
+
+
+def test_with_several_gpus_there_is_a_job_for_each(options, monkeypatch):
+    monkeypatch.setattr("bench.plan.resolve.gpu_count", lambda device: 3 if device == "cuda" else 0)
+    assert resolve(options(device="cuda", jobs=0)).jobs == 3
+    assert resolve(options(device="cuda", jobs=1)).jobs == 1
+
+
+def test_default_methods_depend_on_the_kind_of_dataset():
+    assert resolve(Options(dataset="synthetic")).methods == ("uniad", "padim", "patchcore")
+    real = resolve(Options(dataset="mvtec")).methods
+    assert real == ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
+    assert resolve(Options(methods=("all",))).methods == tuple(known_detectors())
+
+
+SOMEWHERE = Path("weights")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words", "backbone", "weights"),
+    [
+        ("synthetic", {}, FORMULA, "shipped"),
+        ("synthetic", {"weights": "shipped"}, FORMULA, "shipped"),
+        ("synthetic", {"weights": "random"}, "resnet18", "random"),
+        ("synthetic", {"weights": "pretrained"}, "resnet18", "pretrained"),
+        ("synthetic", {"weights_dir": SOMEWHERE}, "resnet18", "file"),
+        ("synthetic", {"backbone": "resnet34"}, "resnet34", "random"),
+        ("folder", {}, "", "pretrained"),
+        ("folder", {"backbone": FORMULA}, FORMULA, "shipped"),
+        ("folder", {"weights": "random"}, "", "random"),
+        ("folder", {"weights_dir": SOMEWHERE, "backbone": "resnet34"}, "resnet34", "file"),
+    ],
+)
+def test_backbone_and_weights_of_words(dataset, words, backbone, weights):
+    resolved = resolve(Options(dataset=dataset, **words))
+    assert (resolved.backbone, resolved.weights) == (backbone, weights)

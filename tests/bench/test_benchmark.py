@@ -1,0 +1,114 @@
+"""Whole benchmarks: every kind of dataset, killed ones, and the next call after failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.commands.app import app, main
+from results.records.store import Store
+from tests.support.command_line import arguments, invoke
+from tests.support.miniature import write_miniature_cifar10, write_miniature_visa
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_native_visa_runs_end_to_end_with_its_counts_unchecked(cache, tmp_path):
+    data = tmp_path / "data"
+    write_miniature_visa(data / "visa")
+    common = ["run", "--dataset", "visa", "--data-dir", str(data), "--methods", "padim", "--seeds", "1", "--preset",
+              "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache), "--jobs", "1",
+              "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"), "--site",
+              str(tmp_path / "site"), "--set", "padim.image_size=64", "--set", "padim.channels=12"]  # fmt: skip
+    refused = CliRunner().invoke(app, common)
+    assert "900" in str(refused.exception), "the count check names what it expects"
+    dry = invoke(*common, "--unchecked-counts", "--dry-run")
+    assert "hours" in dry.output
+    result = invoke(*common, "--unchecked-counts")
+    assert result.exit_code == 0
+    records = Store(tmp_path / "runs").records()
+    assert len(records) == 13
+    assert {record.status for record in records} == {"ok"}
+    assert len(next(r for r in records if r.setting == "unified").results) == 12
+
+
+def test_cifar10_stands_for_its_four_tasks_and_has_no_separate_setting(cache, tmp_path):
+    write_miniature_cifar10(tmp_path / "data" / "cifar10")
+    result = invoke(
+        "run", "--dataset", "cifar10", "--data-dir", str(tmp_path / "data"), "--methods", "padim", "--seeds", "1",
+        "--preset", "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache),
+        "--jobs", "1", "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"),
+        "--site", str(tmp_path / "site"), "--set", "padim.image_size=64,padim.channels=12", "--unchecked-counts",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "has no separate setting" in result.output
+    records = Store(tmp_path / "runs").records()
+    assert [record.dataset.name for record in records] == [
+        "cifar10-01234", "cifar10-02468", "cifar10-13579", "cifar10-56789"
+    ]  # fmt: skip
+    for record in records:
+        (result_,) = record.results.values()
+        assert result_.metrics["I-AUROC"] is not None
+        assert result_.metrics["P-AUROC"] is None
+
+
+def process_environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def test_a_benchmark_killed_between_runs_repeats_nothing_that_was_recorded(folder, cache, tmp_path):
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "bench", *arguments(folder, cache, runs, "--seeds", "4")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=process_environment()) as process:
+        deadline = time.monotonic() + 200
+        while len(list(runs.rglob("seed*.json"))) < 2 and time.monotonic() < deadline:
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    store = Store(runs)
+    kept = {path: path.read_bytes() for path, _ in store.items()}
+    assert store.problems == []
+    assert 2 <= len(kept) < 12
+    result = invoke(*arguments(folder, cache, runs, "--seeds", "4"))
+    assert f"12 runs, {len(kept)} recorded already, {12 - len(kept)} to do" in result.output
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert len(Store(runs).records()) == 12
+
+
+def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):
+    runs = tmp_path / "runs"
+    invoke(*arguments(folder, cache, runs))
+    for path in runs.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"a record holds {name}"))
+
+
+def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "file"
+    runs.write_text("not a directory")
+    monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, cache, runs)])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"{runs}" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_recorded_failures_are_named_on_the_next_call(folder, cache, tmp_path, monkeypatch):
+    def broken(self, train, context):
+        raise RuntimeError("no luck")
+
+    runs = tmp_path / "runs"
+    with monkeypatch.context() as patch:
+        patch.setattr("baselines.padim.PaDiM.fit", broken)
+        CliRunner().invoke(app, arguments(folder, cache, runs))
+    assert (
+        "3 of the recorded ones failed: repeat them with --retry-failed"
+        in invoke(*arguments(folder, cache, runs)).output
+    )
+    assert invoke(*arguments(folder, cache, runs, "--retry-failed")).exit_code == 0
