@@ -1,1 +1,1 @@
-"""Detectors for the unified setting, and the rooms that all detectors share."""
+"""Detectors for the unified setting, and the packages that all detectors use."""

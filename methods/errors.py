@@ -1,4 +1,4 @@
-"""Errors of detectors, written for the person at the keyboard."""
+"""Errors of detectors. Their messages are written for the user."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from datasets.errors import UniBoardError
 
 
 class ConfigError(UniBoardError):
-    """A hyper-parameter is unknown, of the wrong type, or makes no detector."""
+    """A hyper-parameter is unknown, has the wrong type, or has a value with which no detector can be built."""
 
 
 class BackboneError(UniBoardError):
-    """A backbone or its weights can't be had. The message says how to get them."""
+    """A backbone or its weights are not available or can't be used. The message says what to do."""
 
 
 class FitError(UniBoardError):
-    """Training can't go on (e.g. a loss that is not a number). The message says when it happened."""
+    """Training can't continue (e.g. a loss is not a number). The message says when it happened."""
 
 
 class CheckpointError(UniBoardError):
-    """A file of a fitted detector can't be read, or does not fit what is asked of it. The message names the file."""
+    """A file of a fitted detector can't be read, or does not match the request. The message names the file."""

@@ -1,4 +1,4 @@
-"""What a detector reads of an image: frozen features, the image itself, or both; and in which shapes it gets them."""
+"""The input that a detector asks for (frozen features, images, or both) and the shapes in which it gets them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ Resampling = Literal["native", "average_pool_3", "bilinear_align_corners"]
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Taps of a frozen backbone, by stride, and whether the images themselves are wanted too.
+    """The input of a detector: taps of a frozen backbone, by stride, and whether it also reads the images.
 
     Attributes:
         image_size: Side of the square input image in pixels; images are resized, aspect ratio not kept, no crop.
-        strides: Strides of the taps, shallow first; the backbone's last stage output at each stride. Empty where only
-            images are wanted.
-        resampling: ``native`` gives each tap on its own grid. ``average_pool_3`` too, after a mean over 3x3 places
-            (stride 1, zeros around the border counted). ``bilinear_align_corners`` resizes all taps to ``grid`` x
-            ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
-        grid: Side of the common grid; 0 where each tap keeps its own.
-        images: Batches carry the images, as uint8.
-        normalisation: Of the pixels that the backbone gets.
-        run_strides: Strides at which the detector taps ``FeatureLayout.backbone`` itself, past the bank.
-        textures: The detector pastes images of a directory of textures (``FitContext.textures``) while it trains.
+        strides: Strides of the taps, shallow first. A tap is the output of the backbone's last stage of that stride.
+            Empty if the detector reads only images.
+        resampling: ``native`` gives each tap on its own grid. ``average_pool_3`` does so after a mean over 3x3
+            positions (stride 1, zeros around the border counted). ``bilinear_align_corners`` resizes all taps to
+            ``grid`` x ``grid`` (no anti-alias filter) and concatenates them along channels, shallow first.
+        grid: Side of the common grid; 0 if each tap keeps its own.
+        images: Whether batches contain the images, as uint8.
+        normalisation: Normalisation of the backbone's input pixels.
+        run_strides: Strides of the taps for which the detector runs ``FeatureLayout.backbone`` itself, without the
+            feature bank.
+        textures: Whether the detector pastes images of a directory of textures (``FitContext.textures``) in training.
     """
 
     image_size: int
@@ -49,7 +50,7 @@ class FeatureSpec:
 
     @property
     def deepest(self) -> int:
-        """The largest stride that the backbone must reach; 0 where none is needed."""
+        """The largest stride that the backbone must reach; 0 if no backbone is needed."""
         return max((*self.strides, *self.run_strides), default=0)
 
 
@@ -61,10 +62,10 @@ class FeatureLayout:
         image_size: Side of the input image in pixels.
         channels: Channels of each tap.
         grids: Side of each tap's grid, after resampling.
-        categories: Categories trained on, sorted: for detectors that use category labels.
+        categories: Categories of the training images, sorted, for detectors that use category labels.
         backbone: The frozen backbone, for detectors that run it themselves: on images that they have changed, or to
-            follow its gradient down to the pixels. Whoever trains a part of it trains a copy. None for detectors
-            without a backbone.
+            follow its gradient down to the pixels. A detector that trains a part of it must train a copy. None for
+            detectors without a backbone.
     """
 
     image_size: int

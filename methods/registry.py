@@ -1,7 +1,8 @@
-"""The registry of detectors: every class in ``methods/`` or ``baselines/`` that is decorated by ``@register``.
+"""The registry of detectors: every class in ``methods/`` or ``baselines/`` that is decorated with ``@register``.
 
-A detector is defined in a module at the top of either package, or in ``detector.py`` (``detectors.py`` if there are
-several) of a folder there. ``card_of`` turns the description of a detector into the card that the page shows.
+A detector is defined in a module at the top of one of these packages, or in a folder there, in the module
+``detector.py`` (``detectors.py`` if there are several). ``card_of`` turns the description of a detector into the card
+that the page shows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DetectorClass = TypeVar("DetectorClass", bound=type[Detector])
 
 
 def register(cls: DetectorClass) -> DetectorClass:
-    """Class decorator: make a detector known under ``cls.info.name``.
+    """Class decorator that registers a detector under ``cls.info.name``.
 
     Raises:
         ValueError: If the name is taken, or the class lacks a required preset.
@@ -41,7 +42,7 @@ def known_detectors(packages: tuple[str, ...] = ("methods", "baselines")) -> dic
     """All detectors by name, sorted.
 
     Args:
-        packages: Packages in which detectors are looked for.
+        packages: Packages to search for detectors.
     """
     for package_name in packages:
         _import_detectors(package_name)
@@ -52,7 +53,7 @@ def find_detector(name: str) -> type[Detector]:
     """The detector of that name.
 
     Raises:
-        UnknownNameError: With the nearest right names.
+        UnknownNameError: If there is none. The message has the most similar names.
     """
     detectors = known_detectors()
     if name not in detectors:
@@ -61,7 +62,7 @@ def find_detector(name: str) -> type[Detector]:
 
 
 def _import_detectors(package_name: str) -> None:
-    """Import the modules at the top of a package, and of its folders those that are named as ones of detectors."""
+    """Import the modules at the top of a package, and in its folders those of ``_MODULES_OF_DETECTORS``."""
     package = importlib.import_module(package_name)
     for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
         if not module.ispkg:

@@ -1,4 +1,4 @@
-"""What a detector's class says of the checkpoints that the method's authors publish: names, and sizes by the shapes."""
+"""The form of checkpoints that a method's authors publish: names of tensors, and sizes derived from their shapes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor
 
 
 class Shapes:
-    """Looks sizes up in a file's tensors; what is missing is the given default, and loading will name it.
+    """Looks up sizes in the tensors of a file.
+
+    If a tensor is missing, its size is the given default; the loading of the state later reports its name.
 
     Args:
-        file: Named in errors.
+        file: The file, which errors name.
         state: Tensors under the names of the detector's own state.
     """
 
@@ -29,15 +31,15 @@ class Shapes:
         return shape[axis] if -len(shape) <= axis < len(shape) and shape[axis] else default
 
     def count(self, prefix: str, default: int) -> int:
-        """Number of items of the list ``prefix``: its highest index + 1."""
+        """Number of items of the list ``prefix``, which is its highest index + 1."""
         pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
         found = [int(match[1]) for name in self.shapes if (match := pattern.match(name))]
         return max(found) + 1 if found else default
 
 
 SizesOf = Callable[[Shapes, Mapping[str, Any]], tuple[dict[str, Any], tuple[int, ...]]]
-"""From shapes and the configuration's fields that the user gives: the fields that the shapes tell, and the channels of
-the features.
+"""A function that derives sizes from the shapes and from the fields of the configuration that the user gives. It
+returns the fields that follow from the shapes, and the channels of the features.
 
 Raises:
     CheckpointError: If the shapes belong to no configuration.
@@ -49,13 +51,13 @@ class ReleasedForm:
     """The form of a method's published checkpoints.
 
     Attributes:
-        sizes_of: Reads the sizes of the detector from the shapes of its tensors.
+        sizes_of: Function that derives the sizes of the detector from the shapes of its tensors.
         part: Prefix of the detector's tensors in the file.
         backbone: Prefixes of the frozen backbone's tensors, which are not read.
-        own: Prefixes of the parts of the detector's state that no published file has; they stay as they are made.
+        own: Prefixes of the parts of the detector's state that no published file has; they keep their initial values.
         categories: Prefix of a list that has an item for each category, for class-aware detectors.
-        per_level: The file has a list of dicts, one for each level, instead of one dict.
-        native_padding: The authors' EfficientNet pads as TensorFlow's does.
+        per_level: Whether the file has a list of dicts, one for each level, instead of one dict.
+        native_padding: Whether the authors' EfficientNet pads as TensorFlow does.
     """
 
     sizes_of: SizesOf

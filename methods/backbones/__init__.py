@@ -1,1 +1,1 @@
-"""Frozen backbones: which networks, which weights, which padding."""
+"""Frozen backbones: their networks, weights and padding."""

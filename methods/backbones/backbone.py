@@ -1,9 +1,7 @@
-"""Frozen backbones: timm models cut after the stage in use, with weights that are named and hashed.
+"""Frozen backbones: timm models that are cut after the last stage in use, with named and hashed weights.
 
-``choice.py`` holds the choice of a backbone, ``timm_network.py`` builds its network. The padding is timm's or
-``native``, see ``native_padding.py``.
-
-Detectors that read images alone have ``NoBackbone``.
+``choice.py`` describes the choice of a backbone, ``timm_network.py`` builds its network. The padding is timm's or
+``native`` (see ``native_padding.py``). Detectors that read only images have ``NoBackbone``.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from methods.errors import BackboneError
 
 
 class NoBackbone(nn.Module):
-    """Stands where a backbone would, for detectors that read images alone: it has no taps."""
+    """A placeholder without taps, for detectors that read only images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,11 +34,11 @@ class NoBackbone(nn.Module):
         self.channels: dict[int, int] = {}
 
     def forward(self, images: Tensor, normalisation: Normalisation = "backbone") -> dict[int, Tensor]:
-        """No features of any images."""
+        """An empty dict for any images."""
         return {}
 
     def identity(self) -> dict[str, Any]:
-        """For ids: nothing changes features that are not there."""
+        """The part of ids: the name ``none`` and an empty hash, since there are no features."""
         return {"backbone": self.name, "weights": self.sha256}
 
 
@@ -48,10 +46,10 @@ class Backbone(nn.Module):
     """A frozen feature extractor: (B, 3, H, W) uint8 images to one map per stride.
 
     Attributes:
-        sha256: Of the weights file, or of the weights in use where there is no file.
-        channels: By stride.
-        mean: (1, 3, 1, 1) of the pixels that the weights were trained on, from 0 to 255.
-        std: As ``mean``.
+        sha256: Hash of the weights file, or of the weights in use if there is no file.
+        channels: Channels of each tap, by stride.
+        mean: (1, 3, 1, 1) mean of the pixels that the weights were trained on, from 0 to 255.
+        std: (1, 3, 1, 1) standard deviation of these pixels.
     """
 
     mean: Tensor
@@ -67,8 +65,8 @@ class Backbone(nn.Module):
         strides = strides_of(choice.architecture)
         if choice.weights == "shipped" and choice.deepest > STRIDES[-1]:
             raise BackboneError(
-                f"The {FORMULA} backbone has features up to stride {STRIDES[-1]}; this configuration wants stride "
-                f"{choice.deepest}. Choose another BACKBONE, with weights of its own."
+                f"The {FORMULA} backbone has features up to stride {STRIDES[-1]}; this configuration needs stride "
+                f"{choice.deepest}. Choose another BACKBONE, and WEIGHTS for it."
             )
         usable = [index for index, stride in enumerate(strides) if stride <= choice.deepest]
         if len({strides[index] for index in usable}) != len(usable):
@@ -91,18 +89,18 @@ class Backbone(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in eval mode: batch norm and drop-connect of a frozen backbone never train."""
+        """Stay in eval mode, so that batch norm and drop-connect of the frozen backbone never train."""
         return super().train(False)
 
     def between(self, shallow: int, deep: int) -> nn.Sequential:
         """A trainable copy of the part of the network from one tap to another.
 
         Args:
-            shallow: Stride of the tap whose features it takes.
-            deep: Stride of the tap whose features it gives.
+            shallow: Stride of the tap that is the input of the part.
+            deep: Stride of the tap that is the output of the part.
 
         Raises:
-            BackboneError: If the network has no such part in one piece, as architectures that are no plain sequence.
+            BackboneError: If the network is not a plain sequence of stages, so that it has no such part.
         """
         taps = dict(zip(self.channels, self.model.feature_info.module_name(), strict=True))
         names = list(dict(self.model.named_children()))
@@ -122,18 +120,18 @@ class Backbone(nn.Module):
 
         Args:
             images: (B, 3, H, W) uint8, RGB.
-            normalisation: Of the pixels.
+            normalisation: Normalisation of the pixels.
 
         Returns:
             (B, C, H / stride, W / stride) float32 by stride.
 
         Raises:
-            BackboneError: For native padding and a side that a stride does not divide.
+            BackboneError: If the padding is native and a side is not divisible by the largest stride.
         """
         return self.maps(self.normalise(images, normalisation))
 
     def normalise(self, images: Tensor, normalisation: Normalisation = "backbone") -> Tensor:
-        """(B, 3, H, W) pixels from 0 to 255, of any number type, to the float32 that the model takes."""
+        """Pixels (B, 3, H, W) from 0 to 255, of any number type, as the normalised float32 input of the model."""
         if normalisation == "unit":
             return images.float() / 255.0
         return (images.float() - self.mean) / self.std
@@ -142,14 +140,14 @@ class Backbone(nn.Module):
         """Features by stride of normalised pixels (B, 3, H, W); gradients flow to the pixels, never to the weights."""
         if self.choice.padding == "native" and any(side % max(self.channels) for side in pixels.shape[2:]):
             raise BackboneError(
-                f"backbone_padding=native takes images whose side {max(self.channels)} divides, not "
+                f"backbone_padding=native needs images whose side is divisible by {max(self.channels)}, not "
                 f"{pixels.shape[2]}x{pixels.shape[3]} pixels. Choose another image_size, or BACKBONE_PADDING=timm."
             )
         maps = self.model(pixels.contiguous(memory_format=torch.channels_last))
         return {stride: m.contiguous() for stride, m in zip(self.channels, maps, strict=True)}
 
     def identity(self) -> dict[str, Any]:
-        """What changes features: goes into the feature bank's keys. timm's padding goes without saying."""
+        """Everything that changes the features; part of the feature bank's keys. timm's padding is left out."""
         return {
             "backbone": self.choice.name,
             "weights": self.sha256,
@@ -163,15 +161,15 @@ AnyBackbone = Backbone | NoBackbone
 
 
 def make_backbone(choice: BackboneChoice) -> AnyBackbone:
-    """The backbone of a choice.
+    """Build the backbone of a choice.
 
     Raises:
-        BackboneError: If it, or its weights, can't be had.
+        BackboneError: If it or its weights are not available or can't be used.
     """
     return NoBackbone() if choice.weights == "none" else Backbone(choice)
 
 
 @lru_cache(maxsize=4)
 def load_backbone(choice: BackboneChoice) -> AnyBackbone:
-    """The backbone, built once per process."""
+    """The backbone of a choice, built once per process."""
     return make_backbone(choice)

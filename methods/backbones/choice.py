@@ -1,14 +1,14 @@
-"""Which frozen backbone with which weights, and where they come from.
+"""The choice of a frozen backbone, its weights and its padding.
 
-Weights come from timm (``pretrained``), from a directory of the user's (``WEIGHTS_DIR``: the file
-``<timm name>.safetensors``, never the network), are those in the box (``shipped``: the backbone ``formula``, see
-``methods/formula_backbone/``), or are random on explicit request (flagged on every row).
+There are four kinds of weights: timm's (``pretrained``); those of a user's directory ``WEIGHTS_DIR`` (``file``: the
+file is ``<timm name>.safetensors``, and nothing is downloaded); those of this repository (``shipped``, of the backbone
+``formula``, see ``methods/formula_backbone/``); and random ones on explicit request (``random``, flagged on every row).
 
-timm has several sets of weights for one model, told apart by a tag (``tf_efficientnet_b4.ns_jft_in1k``), and its own
-choice is not the papers'. ``pretrained`` under a name without a tag loads the one that the papers use (``PAPER_TAGS``):
-AutoAugment for UniAD's and RLR's EfficientNets, torchvision's for the ResNets of PaDiM and PatchCore. RLR's
-alternative is ``wide_resnet50_2.racm_in1k``, to be named with its tag. The name in records is the one that was given;
-the hash tells which weights they were.
+timm has several sets of weights for one model and distinguishes them by a tag (``tf_efficientnet_b4.ns_jft_in1k``).
+Its default is not the papers' choice. ``pretrained`` under a name without a tag loads the set that the papers use
+(``PAPER_TAGS``): AutoAugment for UniAD's and RLR's EfficientNets, torchvision's for the ResNets of PaDiM and PatchCore.
+RLR's alternative is ``wide_resnet50_2.racm_in1k``, which must be named with its tag. Records have the name as the user
+gave it; their hash identifies the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from results.records.weights import WeightsKind
 
 Padding = Literal["timm", "native"]
 FROM_FILE = ("file", "shipped")
-"""Kinds of weights that lie in a file, whose hash is theirs."""
+"""Kinds of weights that are stored in a file; the hash of the file is the hash of the weights."""
 PAPER_TAGS = {
     "tf_efficientnet_b4": "aa_in1k",
     "tf_efficientnet_b6": "aa_in1k",
@@ -31,20 +31,20 @@ PAPER_TAGS = {
     "vgg16": "tv_in1k",
     "wide_resnet50_2": "tv_in1k",
 }
-"""Tags of the pretrained weights that the methods' papers use, where timm's own choice is another."""
+"""Tags of the pretrained weights that the methods' papers use, for models where timm's default is different."""
 
 
 @dataclass(frozen=True)
 class BackboneChoice:
-    """Which backbone with which weights; small and picklable, so that worker processes can build it.
+    """A backbone and its weights. The object is small and picklable, so that worker processes can build the backbone.
 
     Attributes:
         name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``; or ``formula``.
-        weights: ``pretrained``, ``file`` or ``random``; ``shipped`` of ``formula``; ``none`` of detectors without a
+        weights: ``pretrained``, ``file`` or ``random``; ``shipped`` for ``formula``; ``none`` for detectors without a
             backbone.
-        weights_dir: Directory of ``<name>.safetensors`` for ``file``.
-        padding: ``timm``, or ``native`` as the published EfficientNets have it.
-        deepest: Largest stride that is built; a weights file may lack what lies behind it.
+        weights_dir: Directory that has ``<name>.safetensors``, for ``file``.
+        padding: ``timm``, or ``native`` for that of the published EfficientNets.
+        deepest: Largest stride that is built; a weights file may lack the later stages.
     """
 
     name: str
@@ -65,18 +65,18 @@ class BackboneChoice:
 
     @property
     def timm_name(self) -> str:
-        """What timm is asked for: with the papers' tag where its pretrained weights are wanted without one."""
+        """The name under which timm builds the network; for ``pretrained`` without a tag, with the papers' tag."""
         return with_paper_tag(self.name) if self.weights == "pretrained" else self.architecture
 
 
 NO_BACKBONE = BackboneChoice("none", "none")
-"""The choice of detectors that read images alone."""
+"""The choice of detectors that read only images."""
 
 
 def with_paper_tag(name: str) -> str:
-    """A timm name with the tag of the papers' weights, where it has none and there is one."""
+    """A timm name with the tag of the papers' weights, if it has no tag and ``PAPER_TAGS`` has one for it."""
     return f"{name}.{PAPER_TAGS[name]}" if name in PAPER_TAGS else name
 
 
 Normalisation = Literal["backbone", "unit"]
-"""How pixels reach the backbone: by the mean and standard deviation of its own training, or merely scaled to [0, 1]."""
+"""Normalisation of a backbone's input: by mean and standard deviation of its training, or only scaling to [0, 1]."""

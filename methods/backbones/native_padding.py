@@ -1,9 +1,9 @@
 """The padding of the EfficientNets that UniAD and HVQ-Trans were published with.
 
 Their library (EfficientNet-PyTorch) computes TensorFlow's "same" padding once, for the side of the images that the
-network was trained on, and keeps it for every other side; timm computes it anew for each image. At 224 pixels the
-two differ at one convolution of EfficientNet-b4's first four stages: the 5x5 one of stride 2 that starts stage 3 sees
-(2, 2) zeros before and after instead of (1, 2), which shifts its output by one sample of its input.
+network was trained on, and keeps it for every other side; timm computes it for each image. At 224 pixels the two
+differ at one convolution of EfficientNet-b4's first four stages: the 5x5 convolution of stride 2 that starts stage 3
+gets (2, 2) zeros before and after instead of (1, 2), which shifts its output by one sample of its input.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FixedPaddingConv2d(nn.Conv2d):
     """A convolution with its own number of zeros before and after.
 
     Args:
-        convolution: Whose weights are taken over.
+        convolution: The convolution whose weights are used.
         before: Zeros above and left of the image.
         after: Zeros below and right of it.
     """
@@ -45,13 +45,13 @@ class FixedPaddingConv2d(nn.Conv2d):
             convolution.stride,  # type: ignore[arg-type]
             groups=convolution.groups,
             bias=convolution.bias is not None,
-            device="meta",  # the weights come from the other one: draw none
+            device="meta",  # the weights come from ``convolution``, so none are drawn
         )
         self.weight, self.bias = convolution.weight, convolution.bias
         self.before, self.after = before, after
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H / stride, W / stride) for even H and W."""
+        """Convolve (B, C, H, W) to (B, C', H / stride, W / stride), for even H and W."""
         return super().forward(F.pad(x, (self.before, self.after, self.before, self.after)))
 
 
@@ -61,14 +61,14 @@ def has_native_padding(name: str) -> bool:
 
 
 def pad_natively(model: nn.Module, name: str) -> None:
-    """Give every convolution with timm's "same" padding the padding for the model's native side instead.
+    """Replace timm's "same" padding in every convolution by the padding for the model's native side.
 
     Args:
-        model: A timm model; changed in place. Names and values of its weights stay.
+        model: A timm model, which is changed in place. Names and values of its weights do not change.
         name: Its timm name.
 
     Raises:
-        BackboneError: If the model is none of ``NATIVE_SIDES``.
+        BackboneError: If the model is not in ``NATIVE_SIDES``.
     """
     if not has_native_padding(name):
         raise BackboneError(
@@ -76,7 +76,7 @@ def pad_natively(model: nn.Module, name: str) -> None:
             f"'{name}' has none. Use BACKBONE_PADDING=timm."
         )
     side = NATIVE_SIDES[name.partition(".")[0]]
-    for path, module in list(model.named_modules()):  # in the order of the data: the model is one chain
+    for path, module in list(model.named_modules()):  # the model is one chain, so this is the order of computation
         if isinstance(module, Conv2dSame):
             before, after = same_padding(side, module.kernel_size[0], module.stride[0])
             parent, _, own = path.rpartition(".")
@@ -85,6 +85,6 @@ def pad_natively(model: nn.Module, name: str) -> None:
 
 
 def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros (before, after) that make the output's side that of the input divided by the stride, rounded up."""
+    """Zeros (before, after) with which the output's side is the input's side divided by the stride, rounded up."""
     total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     return total // 2, total - total // 2

@@ -1,4 +1,4 @@
-"""The backbone in the box: which file, which architecture, by what name it is asked for."""
+"""The backbone that is part of this repository: its name, architecture and file of weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ FORMULA = "formula"
 ARCHITECTURE = "resnet10t"
 """timm's name of its network."""
 STRIDES = (4, 8, 16)
-"""Of the features that it was trained for; the file has no later stage."""
+"""Strides of the features that it was trained for; the file has no later stage."""
 FILE = Path(__file__).parents[1] / "formula_backbone" / "weights" / f"{ARCHITECTURE}.safetensors"
-"""Weights that ``make backbone`` made, float16; the card beside it says how, on what, and what they are worth."""
+"""float16 weights made by ``make backbone``. The card next to the file describes their training and their quality."""

@@ -1,4 +1,4 @@
-"""timm's networks cut after the stage in use, filled with the weights of a choice."""
+"""timm networks that are cut after the last stage in use and have the weights of a ``BackboneChoice``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from methods.backbones.choice import FROM_FILE, BackboneChoice
 from methods.errors import BackboneError
 
 RANDOM_SEED = 0
-"""Of random weights: the same for every run, for the feature bank is shared."""
+"""Seed of random weights; the same for every run, because the runs share the feature bank."""
 
 
 def require_known_tag(name: str) -> None:
@@ -45,14 +45,14 @@ def strides_of(name: str) -> tuple[int, ...]:
 
 
 def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
-    """The network with its weights, cut after the last of the stages.
+    """Build the network with its weights, cut after the last stage in use.
 
     Args:
-        choice: What to make.
-        out_indices: Numbers of the feature maps that it gives, of ``strides_of``.
+        choice: The backbone to build.
+        out_indices: Indices into ``strides_of`` of the feature maps that the network returns.
 
     Raises:
-        BackboneError: If the weights can't be had or do not fit, or the network gives no feature maps.
+        BackboneError: If the weights are not available or do not fit, or the network returns no feature maps.
     """
     options: dict[str, Any] = {"features_only": True, "out_indices": out_indices}
     if choice.weights == "pretrained":
@@ -61,8 +61,9 @@ def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
         except Exception as error:  # every hub client has its own error types
             raise BackboneError(
                 f"The pretrained weights of '{choice.name}' can't be fetched ({type(error).__name__}). With network "
-                f"timm downloads them once. Without: put {choice.name}.safetensors (timm's key names) into a directory "
-                "and give WEIGHTS_DIR=<directory>; or, to try the machinery only, WEIGHTS=random (flagged on its rows)."
+                f"access, timm downloads them once. Without it, put {choice.name}.safetensors (timm's key names) into "
+                "a directory and give WEIGHTS_DIR=<directory>; or give WEIGHTS=random only to try the program (rows of "
+                "random weights are flagged)."
             ) from error
         return _cut(choice.name, model)
     state = torch.random.get_rng_state()
@@ -76,19 +77,19 @@ def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
 
 
 def _cut(name: str, model: Any) -> Any:
-    """Drop the blocks behind the last stage in use: timm keeps, and computes, them for some architectures.
+    """Drop the blocks after the last stage in use, which timm keeps and computes for some architectures.
 
-    A weight that gets no gradient from the features does not act on them.
+    Weights that get no gradient from the features have no influence on them; their blocks are dropped.
 
     Raises:
-        BackboneError: If the model takes only images of its own size, or gives something other than (B, C, h, w).
+        BackboneError: If the model accepts only images of its own size, or returns maps that are not (B, C, h, w).
     """
     model.eval()
     channels = model.feature_info.channels()
     try:
         features = model(torch.zeros(1, 3, 64, 64))
     except (RuntimeError, AssertionError) as error:
-        raise BackboneError(f"Backbone '{name}' does not take images of any size ({error}). Choose another.") from error
+        raise BackboneError(f"Backbone '{name}' does not accept any image size ({error}). Choose another.") from error
     if [feature.shape[1] for feature in features] != channels:
         raise BackboneError(f"Backbone '{name}' does not give maps of shape (B, C, h, w). Choose another.")
     sum(feature.float().sum() for feature in features).backward()
@@ -101,13 +102,13 @@ def _cut(name: str, model: Any) -> Any:
 
 
 def _load(model: nn.Module, file: Path) -> None:
-    """Fill the model from a file; keys outside the stages in use are ignored, a missing one inside is an error."""
+    """Load the weights from a file. Keys outside the stages in use are ignored; a missing key inside is an error."""
     if not file.is_file():
         present = sorted(p.name for p in file.parent.glob("*.safetensors")) if file.parent.is_dir() else []
         raise BackboneError(
             f"{file}: no such weights file. "
             + (
-                f"The directory has {', '.join(present)}; choose with BACKBONE=..."
+                f"The directory has {', '.join(present)}; choose one with BACKBONE=..."
                 if present
                 else "The directory has none."
             )
@@ -117,7 +118,7 @@ def _load(model: nn.Module, file: Path) -> None:
     except SafetensorError as error:
         raise BackboneError(f"{file}: not a safetensors file ({error}).") from error
     wanted = model.state_dict()
-    # A counter of training batches: no weight, and many files leave it out.
+    # ``num_batches_tracked`` counts training batches; it is not a weight, and many files leave it out.
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
     if missing:
         raise BackboneError(
@@ -126,13 +127,13 @@ def _load(model: nn.Module, file: Path) -> None:
     for key, tensor in wanted.items():
         if key in weights and weights[key].shape != tensor.shape:
             raise BackboneError(
-                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, the model wants {tuple(tensor.shape)}."
+                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, but the model needs {tuple(tensor.shape)}."
             )
     model.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)
 
 
 def weights_hash(choice: BackboneChoice, model: nn.Module) -> str:
-    """SHA-256 of the weights' file, or of names, shapes and values where there is none."""
+    """SHA-256 of the file of weights, or of the weights' names, shapes and values if there is no file."""
     if choice.weights in FROM_FILE:
         return file_digest(choice.file).hex()
     digest = hashlib.sha256()

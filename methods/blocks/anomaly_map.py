@@ -1,7 +1,4 @@
-"""From token scores to an anomaly map and an image score, as UniAD does it (You et al. 2022; official code).
-
-Gaussian smoothing of anomaly maps.
-"""
+"""Anomaly maps and image scores from token scores, as in UniAD (You et al. 2022; official code); Gaussian smoothing."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ def prediction_from_error(rebuilt: Tensor, features: Tensor, image_size: int, sc
 
     Args:
         rebuilt: (B, C, h, w) reconstruction.
-        features: (B, C, h, w) what was to be reconstructed.
+        features: (B, C, h, w) target of the reconstruction.
         image_size: See ``prediction_from_tokens``.
         score_window: See ``prediction_from_tokens``.
 
@@ -28,10 +25,10 @@ def prediction_from_error(rebuilt: Tensor, features: Tensor, image_size: int, sc
 
 
 def prediction_from_tokens(tokens: Tensor, image_size: int, score_window: int) -> Prediction:
-    """Upsample token scores; the image score is the highest local mean of the map.
+    """Upsample token scores to maps; the image score is the highest local mean of the map.
 
     Args:
-        tokens: (B, h, w) score of each token, higher is more anomalous.
+        tokens: (B, h, w) score of each token; higher means more anomalous.
         image_size: Side of the map in pixels; the upsampling is bilinear with aligned corners.
         score_window: Side in pixels of the mean filter (stride 1, no padding) before the maximum.
 
@@ -44,7 +41,7 @@ def prediction_from_tokens(tokens: Tensor, image_size: int, score_window: int) -
 
 
 def gaussian_smooth(maps: Tensor, sigma: float, truncate: float = 4.0) -> Tensor:
-    """Smooth maps (B, H, W) as ``scipy.ndimage.gaussian_filter`` does: separable, reflected border.
+    """Smooth maps as ``scipy.ndimage.gaussian_filter`` does: separable, with a reflected border.
 
     Args:
         maps: (B, H, W).
@@ -55,8 +52,8 @@ def gaussian_smooth(maps: Tensor, sigma: float, truncate: float = 4.0) -> Tensor
         (B, H, W).
     """
     radius = int(truncate * sigma + 0.5)
-    place = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
-    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    offset = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
     kernel = kernel / kernel.sum()
     x = _reflect(maps[:, None], radius, dim=-1)
     x = F.conv2d(x, kernel.view(1, 1, 1, -1))
@@ -65,7 +62,7 @@ def gaussian_smooth(maps: Tensor, sigma: float, truncate: float = 4.0) -> Tensor
 
 
 def _reflect(x: Tensor, radius: int, dim: int) -> Tensor:
-    """Pad one axis by reflection that repeats the edge (d c b a | a b c d | d c b a), however long the radius."""
+    """Pad one axis by reflection that repeats the edge (d c b a | a b c d | d c b a), for a radius of any length."""
     length = x.shape[dim]
-    place = torch.arange(-radius, length + radius, device=x.device) % (2 * length)
-    return x.index_select(dim, torch.where(place < length, place, 2 * length - 1 - place))
+    position = torch.arange(-radius, length + radius, device=x.device) % (2 * length)
+    return x.index_select(dim, torch.where(position < length, position, 2 * length - 1 - position))

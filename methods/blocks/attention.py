@@ -1,10 +1,10 @@
-"""Multi-head attention with an additive mask, written for CPUs too.
+"""Multi-head attention with an additive mask that is fast on CPUs too.
 
-Parameters carry the names of ``torch.nn.MultiheadAttention`` (``in_proj_weight``, ``in_proj_bias``,
-``out_proj``), so that published checkpoints fit. Three things are written for speed: what is the same for every
-image of the batch (a query, keys, values) is projected once; under dropout the weights are passed over as few times as
-can be; and attention to a local window can be computed in bands of rows (a quarter of the time on a CPU for a window
-of 7 on 32x32 tokens).
+Parameters have the names of ``torch.nn.MultiheadAttention`` (``in_proj_weight``, ``in_proj_bias``, ``out_proj``), so
+that published checkpoints fit. There are three optimisations. Queries, keys and values that are the same for every
+image of the batch are projected once. With dropout, the number of passes over the attention weights is as small as
+possible. Attention to a local window can be computed in bands of rows (a quarter of the time on a CPU for a window of 7
+on 32x32 tokens).
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from methods.blocks.dropout import Dropout, DropoutSource, kept
 from methods.blocks.linear import Linear, linear
 
 Bands = tuple[tuple[slice, slice], ...]
-"""(query tokens, the keys that they may see) for one band of rows after the other."""
+"""For each band of rows in order: (slice of the query tokens, slice of the keys that they may see)."""
 _CACHED_BYTES = 1 << 20
 
 
 class _DroppedAttention(torch.autograd.Function):
-    """softmax(q k^T + mask), some weights dropped, times v; for a CPU, whose time goes into passes over the weights.
+    """softmax(q k^T + mask) with dropout, times v; for a CPU, where passes over the attention weights take the time.
 
-    Matrices of weights are worked on a few at a time, so that they stay in the cache from one step to the next. The
-    scale of what dropout keeps multiplies v, which is smaller. Kept for the backward pass are the weights and the mask.
+    A few matrices of weights are processed at a time, so that they stay in the cache from one step to the next. The
+    scale of dropout is applied to v, which is smaller than the weights. The backward pass uses the stored weights and
+    dropout mask.
     """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, keep: Tensor, scale: float) -> Tensor:
-        """(G, N, d), (G, M, d) twice, (N, M) or None, ``DropoutSource.keep`` of (G, N, M) to (G, N, d)."""
+        """Attend: q (G, N, d), k and v (G, M, d), mask (N, M) or None, keep of shape (G, N, M), to (G, N, d).
+
+        ``keep`` comes from ``DropoutSource.keep``.
+        """
         v = v * scale
         weights, attended = torch.empty(keep.shape, dtype=q.dtype), torch.empty_like(q)
         for few in _few_at_a_time(weights):
@@ -63,20 +67,20 @@ class _DroppedAttention(torch.autograd.Function):
 
 
 def _few_at_a_time(weights: Tensor) -> Iterator[slice]:
-    """Slices of (G, N, M) of a megabyte each, or one matrix."""
+    """Slices of the first axis of (G, N, M) weights. Each has at most one MiB, but at least one matrix."""
     number = max(1, _CACHED_BYTES // (weights[0].numel() * weights.element_size()))
     for start in range(0, len(weights), number):
         yield slice(start, start + number)
 
 
 class Attention(nn.Module):
-    """Multi-head attention: q from one input, k and v from two others.
+    """Multi-head attention with q, k and v from three inputs.
 
     Args:
         width: D, divisible by ``heads``.
         heads: Number of heads.
         dropout: Probability of dropping an attention weight.
-        source: Random bits of the dropout.
+        source: Source of the dropout's random bits.
 
     Raises:
         ValueError: If ``heads`` does not divide ``width``.
@@ -97,12 +101,12 @@ class Attention(nn.Module):
         """Attend.
 
         Args:
-            query: (B, N, D), or (1, N, D) where every image asks the same.
-            key: (B, M, D), or (1, M, D) where the keys are the same for every image.
-            value: (B, M, D), or (1, M, D).
-            mask: (N, M) float, added to the attention logits: 0 or -inf; None lets every token see every key.
-            bands: Of ``window_bands``, where the mask is the ``window_mask`` of the same window: same result, faster
-                on a CPU. Elsewhere, and under dropout, all keys are looked at.
+            query: (B, N, D), or (1, N, D) if the queries are the same for every image.
+            key: (B, M, D), or (1, M, D) if the keys are the same for every image.
+            value: (B, M, D), or (1, M, D) if the values are the same for every image.
+            mask: (N, M) float, 0 or -inf, added to the attention logits; None lets every token see every key.
+            bands: Result of ``window_bands`` if the mask is the ``window_mask`` of the same window; faster on a CPU,
+                with the same result. They are not used on other devices and with dropout.
 
         Returns:
             (B, N, D).
@@ -120,7 +124,7 @@ class Attention(nn.Module):
         drops = self.dropout.drops
         if drops or mask is None or not bands or q.device.type != "cpu":
             bands = ((slice(None), slice(None)),)
-        # Fused attention of torch's CPU kernels takes twice as long as its parts in bfloat16 on small grids.
+        # In bfloat16 on small grids, torch's fused attention takes twice as long on a CPU as the separate operations.
         in_parts = drops or (q.dtype == torch.bfloat16 and q.device.type == "cpu")
         attend = self._attend_in_parts if in_parts else _attend
         pieces = []
@@ -131,10 +135,10 @@ class Attention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).reshape(B, -1, D))
 
     def _attend_in_parts(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d), with dropout on the weights."""
+        """Attend in separate operations, with dropout on the weights; shapes as in ``_attend``."""
         B, heads, N, d = q.shape
         flat = (B * heads, -1, d)
-        # Autocast would turn the softmax and all after it back to float32; q, k, v are already narrow.
+        # Autocast would compute the softmax and all that follows in float32; q, k, v are already narrow.
         with torch.autocast(q.device.type, enabled=False):
             q, k, v = q.reshape(flat), k.reshape(flat), v.to(q.dtype).reshape(flat)
             mask = None if mask is None else mask.to(q.dtype)
@@ -147,12 +151,12 @@ class Attention(nn.Module):
             return torch.bmm(self.dropout(logits.softmax(dim=-1)), v).view(B, heads, N, d)
 
     def _split(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, heads, N, D / heads)."""
+        """Split (B, N, D) into (B, heads, N, D / heads)."""
         return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, heads, N, d), (B, heads, M, d) twice to (B, heads, N, d)."""
+    """Attend: q (B, heads, N, d), k and v (B, heads, M, d) to (B, heads, N, d)."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
 
 
@@ -181,7 +185,7 @@ def neighbour_mask(grid: int | tuple[int, int], size: int) -> Tensor:
 
 
 def window_mask(grid: int, size: int) -> Tensor:
-    """Mask that lets each token see its own neighbourhood only, itself included: the contrary of ``neighbour_mask``.
+    """Mask that lets each token see only its own neighbourhood, itself included: the opposite of ``neighbour_mask``.
 
     Args:
         grid: Side of the token grid.
@@ -195,7 +199,7 @@ def window_mask(grid: int, size: int) -> Tensor:
 
 
 def window_bands(grid: int, size: int) -> Bands:
-    """Four bands of rows (fewer on tiny grids) with the rows of keys that ``window_mask(grid, size)`` shows to them."""
+    """Four bands of rows (fewer on tiny grids), each with the rows of keys that ``window_mask(grid, size)`` shows."""
     height, reach = -(-grid // 4), size // 2
     bands = []
     for top in range(0, grid, height):
@@ -206,7 +210,7 @@ def window_bands(grid: int, size: int) -> Bands:
 
 
 def _near(rows: int, columns: int, size: int) -> Tensor:
-    """(N, N) bool, N = rows * columns: whether a token is within size // 2 rows and columns of another."""
+    """(N, N) bool with N = rows * columns, true where two tokens are within size // 2 rows and columns."""
     row, column = torch.arange(rows), torch.arange(columns)
     same_rows = (row[:, None] - row).abs() <= size // 2
     same_columns = (column[:, None] - column).abs() <= size // 2

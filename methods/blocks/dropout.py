@@ -1,8 +1,8 @@
-"""Dropout whose random bits do not cost more than the maths.
+"""Dropout that is fast on a CPU.
 
-Masks come from 16 random bits an element of a vectorised generator: torch's serial Bernoulli takes 40 % of a UniAD
-step on a CPU. They have the form in which dropping is one pass: whole words of zeros or ones for 16-bit floats, which
-processors multiply slowly, and bytes for others.
+A vectorised generator makes the masks from 16 random bits per element; torch's serial Bernoulli generator takes 40 % of
+a UniAD step on a CPU. The masks have a form with which dropout is one pass over the tensor: words of only zeros or only
+ones for 16-bit floats, which processors multiply slowly, and bytes for other types.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from torch import Tensor, nn
 
 
 class DropoutSource:
-    """Random bits for the dropout masks of one model; its state belongs into mid-training checkpoints."""
+    """Source of the random bits for one model's dropout masks. Mid-training checkpoints must store its state."""
 
     def __init__(self, seed: int = 0) -> None:
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
-        """Start the stream of ``seed``."""
+        """Start the stream of random bits that belongs to ``seed``."""
         self.generator = np.random.Generator(np.random.SFC64(seed))
 
     def keep(self, shape: torch.Size, probability: float, dtype: torch.dtype = torch.float32) -> Tensor:
-        """What to keep of a tensor, for ``kept``; an element is dropped with ``probability``, to within 2**-17 of it.
+        """Draw the mask of the elements that ``kept`` keeps. An element is dropped with ``probability``, within 2**-17.
 
         Args:
-            shape: Of the tensor.
-            probability: In [0, 1].
-            dtype: Of the tensor.
+            shape: Shape of the tensor.
+            probability: Probability of dropping an element, in [0, 1].
+            dtype: Number type of the tensor.
 
         Returns:
-            For 16-bit floats int16: -1 (all bits) where an element is kept, else 0. For others bool.
+            The mask. For 16-bit floats it is int16: -1 (all bits) where an element is kept, else 0. For other types it
+            is bool.
         """
         count = shape.numel()
         words = self.generator.integers(0, 2**64, -(-count // 4), dtype=np.uint64).view(np.int16)[:count]
-        least = round(probability * 65536) - 32768  # the smallest word that is kept; 32768 where none is
+        least = round(probability * 65536) - 32768  # the smallest word that is kept; 32768 if none is kept
         if dtype.itemsize == 2 and -32768 < least < 32768:
             np.clip(words, least - 1, least, out=words)
             return torch.from_numpy(np.subtract(least - 1, words, out=words)).view(shape)
@@ -56,7 +57,7 @@ class DropoutSource:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` gave."""
+        """Continue from a state that ``state`` returned."""
         self.generator.bit_generator.state = {
             "bit_generator": "SFC64",
             "state": {"state": np.array(state["state"], dtype=np.uint64)},
@@ -66,15 +67,20 @@ class DropoutSource:
 
 
 def kept(x: Tensor, keep: Tensor) -> Tensor:
-    """X where ``DropoutSource.keep`` of its shape and dtype says so, else 0."""
+    """The elements of ``x`` that the mask keeps, and 0 for the others.
+
+    Args:
+        x: The tensor.
+        keep: The mask, which ``DropoutSource.keep`` made for the shape and dtype of ``x``.
+    """
     if keep.dtype == torch.int16:
         return (x.view(torch.int16) & keep).view(x.dtype)
-    # As bytes: torch converts uint8 to floats ten times faster than bool.
+    # The mask is read as bytes, because torch converts uint8 to floats ten times faster than bool.
     return keep.view(torch.uint8).to(x.dtype).mul_(x)
 
 
 class _MaskedScale(torch.autograd.Function):
-    """What is kept of x, times a scale, remembering only the mask for the backward pass."""
+    """The kept elements of x times a scale. Only the mask is stored for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, keep: Tensor, scale: float) -> Tensor:
@@ -89,7 +95,7 @@ class _MaskedScale(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """Dropout with probability ``p``; on a CPU its bits come from ``source``, elsewhere from torch."""
+    """Dropout with probability ``p``. Its random bits come from ``source`` on a CPU and from torch elsewhere."""
 
     def __init__(self, p: float, source: DropoutSource) -> None:
         super().__init__()
@@ -98,12 +104,12 @@ class Dropout(nn.Module):
 
     @property
     def drops(self) -> bool:
-        """Whether anything is dropped: in training only."""
+        """Whether elements are dropped, which happens only in training."""
         return self.training and self.p > 0
 
     @property
     def scale(self) -> float:
-        """Of what is kept: 1 / (1 - p)."""
+        """The factor of the kept elements, 1 / (1 - p)."""
         return 1 / (1 - self.p)
 
     def forward(self, x: Tensor) -> Tensor:

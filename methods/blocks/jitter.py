@@ -1,4 +1,4 @@
-"""Feature jitter: noise on frozen features that a reconstruction network learns to take away (UniAD, section 3.4)."""
+"""Feature jitter: noise on frozen features, which a reconstruction network learns to remove (UniAD, section 3.4)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
-    """UniAD's feature jitter: one draw per call decides; noise is independent per token and channel.
+    """UniAD's feature jitter. One draw decides whether the call adds noise, which is independent per token and channel.
 
     Args:
         features: (B, C, h, w).
         scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
-        probability: Of jittering at all.
+        probability: Probability that noise is added.
 
     Returns:
         (B, C, h, w).
@@ -23,14 +23,14 @@ def jitter(features: Tensor, scale: float, probability: float) -> Tensor:
 
 
 def jitter_tokens(features: Tensor, scale: float, probability: float) -> Tensor:
-    """RLR's feature jitter: as UniAD's, but every token is drawn for itself.
+    """RLR's feature jitter. It is UniAD's, but one draw per token decides whether this token gets noise.
 
-    At the published probability of 1 that is the official code's, which below 1 jitters an exact share of the tokens.
+    At the published probability of 1 it equals the official code, which jitters an exact share of the tokens below 1.
 
     Args:
         features: (B, C, h, w).
         scale: alpha; the noise of a token f has standard deviation alpha * |f| / C.
-        probability: Of jittering a token.
+        probability: Probability that a token is jittered.
 
     Returns:
         (B, C, h, w).

@@ -1,9 +1,9 @@
-"""Products of float32 matrices on a CPU, by the library that is faster on its processor.
+"""Linear layers whose float32 matrix products on a CPU use the library that is faster on the processor.
 
-torch leaves them to MKL, which uses half of the vector width of AMD's processors with AVX-512, and convolutions to
-oneDNN, which uses all of it: on a Zen 5 a core reaches 108 and 240 GFLOP/s. So products go to oneDNN there; on other
-processors, in other types, under autocast and on a GPU all is torch's.
-The choice depends on the machine alone, never on a measurement: runs of one machine stay reproducible.
+torch computes matrix products by MKL and convolutions by oneDNN. On AMD's processors with AVX-512, MKL uses half of the
+vector width and oneDNN all of it: one core of a Zen 5 reaches 108 and 240 GFLOP/s. Products use oneDNN there. On other
+processors, in other number types, under autocast and on a GPU they are torch's. The choice depends only on the machine,
+never on a measurement, so that the runs of one machine are reproducible.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from methods.blocks.processor import processor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weight.T + bias``.
+    """Compute ``x @ weight.T + bias``.
 
     Args:
         x: (..., C).
@@ -37,15 +37,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """torch's linear layer, with ``linear`` as its product."""
+    """torch's linear layer, computed by ``linear``."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., C) to (..., D)."""
+        """Map (..., C) to (..., D)."""
         return linear(input, self.weight, self.bias)
 
 
 class _Linear(torch.autograd.Function):
-    """``linear`` by oneDNN, in both directions."""
+    """``linear`` by oneDNN, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -62,7 +62,7 @@ class _Linear(torch.autograd.Function):
         rows = gradient.reshape(-1, gradient.shape[-1])
         if needs_weight:
             inputs = x.reshape(-1, x.shape[-1])
-            # oneDNN is faster where the result has more columns than rows.
+            # oneDNN is faster if the result has more columns than rows.
             wide = weight.shape[0] > weight.shape[1]
             of_weight = _product(inputs.T, rows.T).T if wide else _product(rows.T, inputs.T)
         if needs_bias:

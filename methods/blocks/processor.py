@@ -1,4 +1,4 @@
-"""What the system says of its processor."""
+"""Properties of the processor, as the operating system reports them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @cache
 def processor(field: str) -> str:
-    """A field of the first processor in Linux' list, ``model name`` or ``vendor_id``; elsewhere what Python knows.
+    """A field (``model name`` or ``vendor_id``) of the first processor in Linux's list.
 
-    Windows tells all in one, as "AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD". Empty where nothing is known.
+    On other systems it is Python's ``platform.processor()``. Windows reports everything in one string, such as "AMD64
+    Family 26 Model 2 Stepping 1, AuthenticAMD". The text is empty if nothing is known.
     """
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -1,1 +1,1 @@
-"""Frozen features: computed once, stored in a bank, read in batches."""
+"""Frozen features, which are computed once, stored in a bank and read in batches."""

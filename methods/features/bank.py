@@ -1,12 +1,12 @@
-"""The feature bank: frozen features of a dataset, computed once, shared by every run and every process.
+"""The feature bank: frozen features of a dataset, computed once and shared by all runs and processes.
 
-One unit of the bank is one tap of one category's split: an ``.npy`` file (n, C, h, w), memory-mapped when read.
-Its key hashes all that changes the features: the files' fingerprint, image size and resize filter, backbone,
-weights, normalisation, stride, resampling rule, grid, number format and device type. How it lies on disk, and how
-damage is noticed, is in ``methods.features.bank_file``; a unit that is damaged is computed anew.
+One unit of the bank is one tap of one category's split: an ``.npy`` file (n, C, h, w), memory-mapped when read. Its key
+contains all that changes the features: the files' fingerprint, image size and resize filter, backbone, weights,
+normalisation, stride, resampling rule, grid, number format and device type. ``methods.features.bank_file`` describes
+the storage of a unit and the detection of damage; a damaged unit is computed again.
 
-Detectors that read images get them from the same bank: decoded and resized once, uint8 (n, 3, H, W), under a key
-that no backbone enters.
+Detectors that read images get them from the same bank. They are decoded and resized once, as uint8 (n, 3, H, W), under
+a key that does not depend on the backbone.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ BankProgress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class BankSettings:
-    """Where and how the bank is kept.
+    """Storage settings of the bank.
 
     Attributes:
         directory: Root of the bank.
-        dtype: ``float16`` or ``float32``.
+        dtype: Number format, ``float16`` or ``float32``.
         device: Device of the backbone pass.
-        limit_bytes: Categories whose units would exceed this are streamed: computed anew at every reading.
+        limit_bytes: Categories whose units would exceed this size are streamed: computed again at every reading.
     """
 
     directory: Path
@@ -60,9 +60,9 @@ class FeatureBank:
 
     Args:
         index: The dataset.
-        backbone: Makes the backbone when it is first needed: a full bank needs none.
-        identity: ``identity()`` of the backbone, known without it.
-        settings: Where and how.
+        backbone: Function that builds the backbone. It is called at the first need; a complete bank needs no backbone.
+        identity: ``identity()`` of the backbone, which must be known without building it.
+        settings: Storage settings.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class FeatureBank:
         split: Split,
         progress: BankProgress | None = None,
     ) -> float:
-        """Compute what is absent, in one pass per category and image size.
+        """Compute the missing units, in one pass per category and image size.
 
         Returns:
-            Seconds spent.
+            The time that this took in seconds.
         """
         started = time.perf_counter()
         for category in categories:
@@ -106,7 +106,7 @@ class FeatureBank:
                 absent = self._absent(same_size, category, split)
                 if absent:
                     with locked(self._lock([category, split, size, normalisation, self.identity])):
-                        absent = self._absent(same_size, category, split)  # another process may have been faster
+                        absent = self._absent(same_size, category, split)  # another process may have computed them
                         if absent:
                             self._pass(absent, category, split, progress)
         return time.perf_counter() - started
@@ -114,11 +114,11 @@ class FeatureBank:
     def open(
         self, spec: FeatureSpec, categories: Sequence[str], split: Split, *, with_categories: bool = False
     ) -> FeatureSet:
-        """The features of these categories, computing what is absent.
+        """The features of these categories. Missing units are computed first.
 
         Args:
             spec: Taps and image size.
-            categories: Whose images, in this order.
+            categories: Categories of the images, which come in this order.
             split: ``train`` or ``test``.
             with_categories: Whether batches carry category names (class-aware detectors only).
         """
@@ -138,7 +138,7 @@ class FeatureBank:
         return FeatureSet(spec, units, with_categories, seconds, self.compute_row)
 
     def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
-        """One image's taps straight from the backbone, each (C, h, w) float32: the streaming path."""
+        """One image's taps, each (C, h, w) float32, computed by the backbone without storing them (streaming)."""
         samples = self.index.split(split, category)[row : row + 1]
         taps = resample(self._run(load_images(self.index.root, samples, spec.image_size), spec), spec)
         return [tap[0].to(getattr(torch, self.settings.dtype)).float().cpu() for tap in taps]
@@ -154,7 +154,7 @@ class FeatureBank:
         if file.is_sound():
             return
         with locked(self._lock(["images", category, split, size, self.index.fingerprint(category, split)])):
-            if file.is_sound():  # another process was faster
+            if file.is_sound():  # another process has made it
                 return
             started = time.perf_counter()
             samples, threads = self.index.split(split, category), torch.get_num_threads()
@@ -174,7 +174,7 @@ class FeatureBank:
     def _streamed(self, spec: FeatureSpec, length: int) -> bool:
         layout = layout_of(spec, self.backbone) if self._backbone else None
         if layout is None:
-            return False  # the manifests tell: a unit that was banked once stays banked
+            return False  # the backbone is not built, because all units are stored; stored units are never streamed
         width = np.dtype(self.settings.dtype).itemsize
         size = sum(c * g * g for c, g in zip(layout.channels, layout.grids, strict=True)) * length * width
         return size > self.settings.limit_bytes
@@ -204,7 +204,7 @@ class FeatureBank:
         return BankFile(self.settings.directory, key | extra)
 
     def _pass(self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None) -> None:
-        """One pass of the backbone over a category's split, writing every absent unit of the specs."""
+        """Run the backbone once over a category's split and write every missing unit of the specs."""
         samples = self.index.split(split, category)
         started = time.perf_counter()
         absent: dict[str, tuple[BankFile, tuple[int, ...]]] = {}

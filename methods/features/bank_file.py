@@ -1,11 +1,11 @@
-"""One array of the feature bank on disk: written in order, sealed by a manifest, checked before it is used.
+"""One array of the feature bank on disk. It is written in order, sealed by a manifest and checked before use.
 
-The manifest is written last, so that it says that the array is complete; it holds the key that the array was made
-under and a checksum. The checksum is the sum of the 64-bit words of every page of 4 KiB, and a hash of these sums:
-no flipped bit, no lost and no swapped page escapes it, and it runs at 11.6 GiB/s on one core, where CRC-32 runs at
-2.3, SHA-256 at 1.6 and BLAKE2b at 1.0. A bank of 3 GiB is checked in 0.3 s, once per process, when it is opened.
+The manifest is written last, so its presence means that the array is complete. It has the key of the array and a
+checksum. The checksum is a hash of the sums of the 64-bit words of every page of 4 KiB. It detects every flipped bit
+and every lost or swapped page. It runs at 11.6 GiB/s on one core, where CRC-32 runs at 2.3, SHA-256 at 1.6 and BLAKE2b
+at 1.0. The check of a bank of 3 GiB takes 0.3 s, once per process, when the bank is opened.
 
-Arrays are written as an ordinary stream. Written through a memory map, a disk that runs full kills the process.
+Arrays are written as an ordinary stream: with a memory map, a full disk would kill the process.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from results.ids import canonical_json, short_id
 
 _PAGE = 4096
 _CURE = (
-    "Free some space there, or choose another directory with CACHE_DIR=..., and start again: what is recorded stays."
+    "Free some space there, or choose another directory with CACHE_DIR=..., and start again; recorded runs are kept."
 )
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock between processes.
+    """Hold a lock that excludes other processes.
 
     Raises:
-        StorageError: If its file can't be written.
+        StorageError: If the lock's file can't be written.
     """
     lock = FileLock(path)
     try:
@@ -67,7 +67,7 @@ class BankFile:
 
     @property
     def stem(self) -> str:
-        """Name of the files, without an ending."""
+        """Name of the files, without extension."""
         return short_id(self.key)
 
     @property
@@ -77,13 +77,13 @@ class BankFile:
 
     @property
     def manifest(self) -> Path:
-        """What seals it."""
+        """The manifest, a ``.json`` file."""
         return self.array.with_suffix(".json")
 
     def is_sound(self) -> bool:
-        """Whether it is there, complete, made under this very key, and as it was written.
+        """Whether the array exists, is complete, was made under this key, and is undamaged.
 
-        What is there and is not sound is told in a warning; the caller makes it anew.
+        A file that exists but is not sound causes a warning; the caller makes it again.
         """
         try:
             sealed = json.loads(self.manifest.read_bytes())
@@ -91,17 +91,17 @@ class BankFile:
             shape, images, checksum = tuple(sealed["shape"]), sealed["images"], sealed["checksum"]
             stale = canonical_json(sealed["key"]) != canonical_json(self.key)
         except OSError:
-            return False  # not made yet
+            return False  # the file does not exist yet
         except (ValueError, KeyError, TypeError) as error:
             fault = f"its manifest is damaged: {error}"
         else:
             fault = (
-                "made for something else"
+                "made under another key"
                 if stale or shape[0] != images
                 else _fault(self.array, stat.st_size, stat.st_mtime_ns, shape, checksum)
             )
         if fault:
-            warnings.warn(f"{self.array}: {fault}. It is computed anew.", stacklevel=2)
+            warnings.warn(f"{self.array}: {fault}. It is computed again.", stacklevel=2)
         return not fault
 
     def load(self) -> NDArray[Any]:
@@ -110,15 +110,15 @@ class BankFile:
         return array
 
     def seconds(self) -> float:
-        """Duration of the pass that made it."""
+        """Duration of the pass that made the array, in seconds."""
         return float(json.loads(self.manifest.read_bytes())["seconds"])
 
     @contextmanager
     def writing(self, shape: tuple[int, ...], dtype: str) -> Iterator[BinaryIO]:
-        """A stream that takes the rows in order; the array is in place when the block ends, but not sealed.
+        """A stream to which the rows are written in order. When the block ends, the array is in place but not sealed.
 
         Raises:
-            StorageError: If it can't be written.
+            StorageError: If the array can't be written.
         """
         with written(self.array, _CURE) as partial, partial.open("wb") as stream:
             header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
@@ -132,7 +132,7 @@ class BankFile:
             seconds: Duration of the pass that made the array.
 
         Raises:
-            StorageError: If it can't be written.
+            StorageError: If the manifest can't be written.
         """
         shape = list(self.load().shape)
         sealed = {"images": shape[0], "seconds": seconds, "shape": shape, "key": self.key}
@@ -141,7 +141,7 @@ class BankFile:
 
 
 def page_checksum(path: Path) -> str:
-    """Checksum of a file that is not empty, see above."""
+    """Checksum of a non-empty file, as described in the module's docstring."""
     content = np.memmap(path, dtype=np.uint8, mode="r")
     whole = len(content) // _PAGE * _PAGE
     words = content[:whole].view(np.uint64).reshape(-1, _PAGE // 8)
@@ -151,7 +151,7 @@ def page_checksum(path: Path) -> str:
 
 @lru_cache(maxsize=100_000)
 def _fault(path: Path, _size: int, _mtime_ns: int, shape: tuple[int, ...], checksum: str) -> str:
-    """What is wrong with an array; empty if nothing. An unchanged file is read once per process."""
+    """Description of the damage of an array; empty if there is none. An unchanged file is read once per process."""
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except Exception as error:  # a damaged header makes numpy raise nearly anything

@@ -1,4 +1,4 @@
-"""From a backbone's maps to what a detector reads: taps resampled to a grid, batches, and their shapes."""
+"""Conversion of a backbone's maps to a detector's input: resampled taps, batches, and their shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from methods.feature_spec import FeatureLayout, FeatureSpec
 
 
 def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
-    """The taps of ``spec``, each (B, C, h, w), resampled by its rule but not yet concatenated."""
+    """The taps of ``spec``, each (B, C, h, w), resampled by the rule of ``spec`` and not concatenated."""
     taps = [maps[stride] for stride in spec.strides]
     if spec.resampling == "native":
         return taps
@@ -28,13 +28,13 @@ def resample(maps: dict[int, Tensor], spec: FeatureSpec) -> list[Tensor]:
 def to_batch(
     taps: Sequence[Tensor], spec: FeatureSpec, categories: tuple[str, ...] | None, images: Tensor | None = None
 ) -> Batch:
-    """A detector's batch from resampled taps: concatenated along channels where the spec names a grid.
+    """A detector's batch from resampled taps, which are concatenated along channels if the spec has a common grid.
 
     Args:
-        taps: (B, C, h, w) each.
-        spec: What the detector reads.
-        categories: Names, for detectors that are told them.
-        images: (B, 3, H, W) uint8; handed on where the spec wants images.
+        taps: Taps, each (B, C, h, w).
+        spec: The input that the detector asks for.
+        categories: Category name of each image, for detectors that get them; else None.
+        images: (B, 3, H, W) uint8; part of the batch if the spec asks for images.
     """
     features = (torch.cat(list(taps), dim=1),) if spec.grid else tuple(taps)
     return Batch(features, categories, images if spec.images else None)
@@ -43,13 +43,13 @@ def to_batch(
 def batch_from_images(
     images: Tensor, backbone: AnyBackbone, spec: FeatureSpec, categories: tuple[str, ...] | None = None
 ) -> Batch:
-    """A detector's batch straight from images, past the bank.
+    """A detector's batch, computed from images without the feature bank.
 
     Args:
         images: (B, 3, H, W) uint8 on the backbone's device.
-        backbone: The backbone, or ``NoBackbone`` for detectors that read images alone.
-        spec: What the detector reads.
-        categories: Names, for detectors that are told them.
+        backbone: The backbone, or ``NoBackbone`` for detectors that read only images.
+        spec: The input that the detector asks for.
+        categories: Category name of each image, for detectors that get them; else None.
     """
     taps = resample(backbone(images, spec.normalisation), spec) if spec.strides else []
     return to_batch(taps, spec, categories, images)
@@ -61,7 +61,7 @@ def layout_of(spec: FeatureSpec, backbone: AnyBackbone, categories: tuple[str, .
     Args:
         spec: Taps and image size.
         backbone: The backbone.
-        categories: That a detector will be trained on.
+        categories: Categories on which the detector will be trained.
 
     Raises:
         BackboneError: If the backbone has no feature map at one of the strides.

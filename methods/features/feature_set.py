@@ -1,4 +1,4 @@
-"""Features of some categories' images by position: what detectors are trained and scored on."""
+"""Sets of features, accessed by image position, on which detectors are trained and scored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ ComputeRow = Callable[[FeatureSpec, str, Split, int], list[Tensor]]
 
 @dataclass
 class Unit:
-    """One (category, split) of a feature set: mapped arrays, or None where it is streamed; images where wanted."""
+    """One category's split in a feature set.
+
+    Attributes:
+        category: Name of the category.
+        split: ``train`` or ``test``.
+        length: Number of images.
+        arrays: Memory-mapped taps, each (n, C, h, w); None if the features are streamed.
+        images: (n, 3, H, W) images, if the detector reads them.
+    """
 
     category: str
     split: Split
@@ -31,14 +39,14 @@ class Unit:
 
 @dataclass
 class FeatureSet:
-    """The features of some categories' split: a ``TrainingSet``, and the same for test images.
+    """The features of one split of some categories: a ``TrainingSet``, or the corresponding set of test images.
 
     Attributes:
-        spec: What a detector reads of an image.
-        units: Where the features lie, category by category.
-        with_categories: Whether batches carry category names.
-        seconds: Duration of the backbone passes that computed these features, whenever that was.
-        compute_row: Computes one image's taps, (C, h, w) float32 each, of a unit that is streamed.
+        spec: The input that the detector asks for.
+        units: The stored features, one unit per category.
+        with_categories: Whether batches contain category names.
+        seconds: Duration of the backbone passes that computed these features, in this process or earlier.
+        compute_row: Function that computes one image's taps, each (C, h, w) float32, for a streamed unit.
     """
 
     spec: FeatureSpec
@@ -55,16 +63,16 @@ class FeatureSet:
         return int(self._offsets[-1])
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """Features of the images at these positions, as float32 on the CPU."""
+        """The batch of the images at these positions, with float32 features on the CPU."""
         rows = np.asarray(indices, dtype=np.int64)
         owners = np.searchsorted(self._offsets, rows, side="right") - 1
         pieces: list[list[Tensor]] = []
         pixels: list[Tensor] = []
         for owner, row in zip(owners, rows, strict=True):
-            unit, place = self.units[owner], int(row - self._offsets[owner])
-            pieces.append(self._row(unit, place))
+            unit, position = self.units[owner], int(row - self._offsets[owner])
+            pieces.append(self._row(unit, position))
             if unit.images is not None:
-                pixels.append(torch.from_numpy(np.array(unit.images[place])))
+                pixels.append(torch.from_numpy(np.array(unit.images[position])))
         taps = [torch.stack(tap) for tap in zip(*pieces, strict=True)]
         names = tuple(self.units[owner].category for owner in owners) if self.with_categories else None
         return to_batch(taps, self.spec, names, torch.stack(pixels) if pixels else None)
@@ -76,7 +84,7 @@ class FeatureSet:
 
 
 class TrainingView:
-    """What ``fit`` gets of a feature set: its length and its batches, and no way to other splits or labels."""
+    """The view of a feature set that ``fit`` gets: length and batches, without access to other splits or labels."""
 
     def __init__(self, features: FeatureSet) -> None:
         def batch(indices: Sequence[int]) -> Batch:

@@ -71,7 +71,7 @@ def test_damage_is_told_and_the_unit_computed_anew(filled, index, backbone, part
     else:
         content[{"first": 0, "header": 70, "middle": len(content) // 2, "last": -1}[damage]] ^= 4
         file.write_bytes(content)
-    with pytest.warns(UserWarning, match=rf"{file}: .*computed anew"):
+    with pytest.warns(UserWarning, match=rf"{file}: .*computed again"):
         again, _ = read(index, backbone, directory)
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
     with warnings.catch_warnings():
@@ -86,7 +86,7 @@ def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, back
     first, second = (file for file, told in sealed.items() if "stride" in told["key"])
     for ending in (".json", ".npy"):
         shutil.copy(first.with_suffix(ending), second.with_suffix(ending))
-    with pytest.warns(UserWarning, match="made for something else. It is computed anew"):
+    with pytest.warns(UserWarning, match="made under another key. It is computed again"):
         again, _ = read(index, backbone, directory)
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
