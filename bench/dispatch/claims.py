@@ -1,18 +1,21 @@
-"""Claims: which process carries out which fit, said by files, so that no two of them do the same work.
+"""Claims: files that say which process executes which fit, so that no two processes do the same work.
 
-A claim is a file ``.claims/<fit id>.<number>`` in the directory of records, written under another name and then linked
-to this one, which fails where it exists: so one process alone makes it, and nobody ever sees half of it. Where there
-are no links it is made by exclusive creation; a process that is killed before it writes leaves an empty one, which
-counts for 20 seconds. Not a lock of the operating system: on network directories ``flock`` is, by server and mount,
+A claim is a file ``.claims/<fit id>.<number>`` in the directory of records. It is written under another name and then
+hard-linked to its own name. Linking fails if that name exists, so only one process can make the claim, and no process
+ever sees half of it. On file systems without links a claim is made by exclusive creation; a process that is killed
+before it writes leaves an empty claim, which counts for 20 seconds.
+
+A claim is not a lock of the operating system: on network directories ``flock`` is, depending on server and mount,
 local to one machine, refused, or kept after its holder is gone, while links and exclusive creation are atomic on all
-of them (on NFS since version 3). What a lock would give for free, a claim does by itself: it ends with its
-holder. On the holder's own machine a claim is dead when the process is; elsewhere when the file has not been touched
-for three minutes, which a living holder does every quarter of a minute. Ages are differences of two times that the
-file server wrote: no clocks need to agree.
+of them (on NFS since version 3). A lock ends with its holder; a claim does so by two rules. On the holder's own machine
+a claim is dead when the process is dead. Elsewhere it is dead when its file has not been touched for three minutes; a
+living holder touches it every 15 seconds. Ages are differences of two times that the file server wrote, so no clocks
+need to agree.
 
-A dead claim is taken over by creating the next number, which one process alone can do, and only the highest number
-counts. Whoever claims looks afterwards whether the run was recorded meanwhile. The worst that a wrong guess could do
-(a machine that slept for minutes) is that a run is carried out twice, to the same record: nothing is damaged.
+A dead claim is taken over by creating the file with the next number, which only one process can do, and only the
+highest number counts. After claiming, a process checks whether the run was recorded in the meantime. The worst effect
+of a wrong guess (about a machine that slept for minutes) is that two processes execute a run and write the same
+record: nothing is damaged.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ EMPTY_SECONDS = 20.0
 _DIRECTORY = ".claims"
 _TRIES = 20
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
-"""What file systems say that can't link."""
+"""Errors of file systems that have no hard links."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class Holder:
 
     Attributes:
         machine: Name of its machine.
-        place: What process numbers belong to: one boot of one machine, or one container.
-        process: Its number.
-        born: When it started, as the kernel counts: numbers are used again.
-        session: The call of the benchmark that it works for.
-        deaths: How many processes of that session died over this fit before.
+        place: The boot of a machine, or the container, within which process numbers are unique.
+        process: Number of the process.
+        born: Start time of the process as the kernel counts it; needed because process numbers are used again.
+        session: Id of the call of the benchmark that the process works for.
+        deaths: Number of processes of that session that died over this fit before.
     """
 
     machine: str = "another machine"
@@ -69,21 +72,21 @@ class Holder:
 
     @property
     def is_local(self) -> bool:
-        """Whether this process can tell by itself if the holder lives."""
+        """Whether the holder belongs to this place, so that this process can check if it is running."""
         return bool(self.place) and self.place == processes.place()
 
     @property
     def is_running(self) -> bool:
-        """Whether a local holder lives."""
+        """Whether a local holder is running."""
         return processes.is_running(self.process, self.born)
 
     def describe(self) -> str:
-        """For people: ``process 4711 on gpu-3``."""
+        """Text for messages: ``process 4711 on gpu-3``."""
         return f"process {self.process} on {self.machine}" if self.process else self.machine
 
 
 class Claim:
-    """A fit that this process carries out; a context manager that keeps the claim fresh and gives it up in the end.
+    """A fit that this process executes; a context manager that keeps the claim fresh and gives it up in the end.
 
     Attributes:
         holder: This process.
@@ -106,7 +109,7 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Give the claim up; the last one takes the directory with it."""
+        """Give the claim up. The directory is removed with its last claim."""
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
             self._file.parent.rmdir()
@@ -122,7 +125,7 @@ class Claims:
 
     Args:
         results_dir: Directory of records.
-        session: Of the calling process, see ``Holder``.
+        session: Id of the call of the benchmark that the calling process works for.
     """
 
     def __init__(self, results_dir: Path, session: str) -> None:
@@ -133,7 +136,7 @@ class Claims:
         """Claim a fit.
 
         Returns:
-            The claim, or who holds it.
+            The claim, or the process that holds it.
 
         Raises:
             StorageError: If the directory can't be written.
@@ -149,7 +152,7 @@ class Claims:
             if not self._create(file, mine):
                 continue  # another process was faster
             if self._newest(fit_id)[0] != number + 1:
-                file.unlink(missing_ok=True)  # this one looked before another took over, and created after it
+                file.unlink(missing_ok=True)  # another process took over after this one looked for the newest claim
                 continue
             for lower in range(1, number + 1):
                 self._file(fit_id, lower).unlink(missing_ok=True)
@@ -157,21 +160,21 @@ class Claims:
         return Holder()
 
     def living(self) -> dict[str, Holder]:
-        """Who carries out which fit at present."""
+        """The living holder of each claimed fit, by fit id."""
         return {fit_id: holder for fit_id, (holder, lives) in self._all().items() if lives}
 
-    def bereft(self) -> set[str]:
-        """Fits over which a process of this session died."""
+    def orphaned(self) -> set[str]:
+        """Ids of the fits whose claim belongs to a dead process of this session."""
         return {fit for fit, (holder, lives) in self._all().items() if not lives and holder.session == self.session}
 
     def sweep(self) -> None:
-        """Remove what dead processes left. A store that can't be written stays as it is."""
+        """Remove the claims of dead processes. A store that can't be written stays as it is."""
         with contextlib.suppress(OSError, StorageError):
             for fit_id, (_, lives) in self._all().items():
                 claim = None if lives else self.take(fit_id)
                 if isinstance(claim, Claim):
                     claim.release()
-            sweep([self.directory], STALE_SECONDS)  # no claim takes longer to be written
+            sweep([self.directory], STALE_SECONDS)  # writing a claim never takes longer
             self.directory.rmdir()
 
     def _all(self) -> dict[str, tuple[Holder, bool]]:
@@ -183,7 +186,7 @@ class Claims:
         return found
 
     def _newest(self, fit_id: str) -> tuple[int, Holder | None]:
-        """Number and holder of the claim that counts; 0 and None without one."""
+        """Number and holder of the claim that counts; 0 and None if there is no claim."""
         numbers = [int(n) for name in self._names() for fit, _, n in [name.partition(".")] if fit == fit_id]
         if not numbers:
             return 0, None
@@ -191,7 +194,7 @@ class Claims:
             return max(numbers), Holder(**json.loads(self._file(fit_id, max(numbers)).read_bytes()))
         except FileNotFoundError:  # given up at this moment
             return 0, None
-        except (OSError, ValueError, TypeError):  # cut short, see above
+        except (OSError, ValueError, TypeError):  # empty or cut short: its writer was killed
             return max(numbers), Holder()
 
     def _names(self) -> list[str]:
@@ -205,21 +208,21 @@ class Claims:
         return self.directory / f"{fit_id}.{number}"
 
     def _create(self, file: Path, holder: Holder) -> bool:
-        """Make a claim that is complete from its first moment; False if another process was faster."""
+        """Make a claim that is complete as soon as it exists; False if another process was faster."""
         content = json.dumps(asdict(holder)).encode()
         for _ in range(_TRIES):
-            aside = unfinished(file)
+            temporary = unfinished(file)
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                aside.write_bytes(content)
-                return _named(aside, file, content)
-            except FileNotFoundError:  # the last claim of another process took the directory with it
+                temporary.write_bytes(content)
+                return _link(temporary, file, content)
+            except FileNotFoundError:  # another process gave up the last claim and removed the directory
                 continue
             except OSError as error:
                 raise unwritable(file, error) from error
             finally:
                 with contextlib.suppress(OSError):
-                    aside.unlink()
+                    temporary.unlink()
         raise unwritable(file, OSError("its directory vanishes again and again"))
 
     def _lives(self, file: Path, holder: Holder) -> bool:
@@ -233,21 +236,22 @@ class Claims:
         return server_time(self.directory) - status.st_mtime < patience
 
 
-def _named(aside: Path, file: Path, content: bytes) -> bool:
-    """Give a complete claim its name, which one process alone can do; False for the others."""
+def _link(temporary: Path, file: Path, content: bytes) -> bool:
+    """Link a complete claim to its name, which only one process can do; False for the others."""
     try:
-        file.hardlink_to(aside)
+        file.hardlink_to(temporary)
     except FileExistsError:
-        return aside.stat().st_nlink > 1  # its own: the answer of a network was lost, and the question asked again
+        # With two links the name is this claim's: a network repeated the request because the answer was lost.
+        return temporary.stat().st_nlink > 1
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        return _created(file, content)
+        return _create_exclusively(file, content)
     return True
 
 
-def _created(file: Path, content: bytes) -> bool:
-    """As ``_named``, where the file system has no links: for a moment the claim is empty."""
+def _create_exclusively(file: Path, content: bytes) -> bool:
+    """Create a claim on a file system without links; it is empty for a moment. False if it exists already."""
     try:
         stream = file.open("xb", buffering=0)
     except FileExistsError:

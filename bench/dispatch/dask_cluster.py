@@ -1,4 +1,4 @@
-"""Runs on the workers of a Dask cluster, through joblib's Dask backend. ``docs/cluster.md`` says how to start one."""
+"""Executes jobs on a Dask cluster, through joblib's Dask backend. ``docs/cluster.md`` says how to start a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from joblib._dask import DaskDistributedBackend  # public only by the name "dask", which can't be taught what follows
+from joblib._dask import DaskDistributedBackend  # its public name, "dask", does not allow to extend the class
 
 from bench.dispatch.jobs import Job, Outcome, WorkersDiedError, do_job
 from bench.execution.provenance import ROOT
@@ -24,7 +24,7 @@ _one_run_at_a_time = threading.Lock()
 
 
 class ClusterError(UniBoardError):
-    """The cluster can't be used. The message says what to do."""
+    """A cluster can't be used. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,21 @@ class Cluster:
     """A Dask cluster with at least one worker.
 
     Attributes:
-        client: Its ``distributed.Client``.
-        slots: Runs that it carries out at the same time.
+        client: The ``distributed.Client`` of the cluster.
+        slots: Number of runs that the cluster executes at the same time.
     """
 
     client: Any
     slots: int
 
     def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Let the workers take the jobs. The scheduler hands those of a worker that dies to another one.
+        """Execute jobs on the workers. If a worker dies, the scheduler gives its jobs to another one.
 
         Args:
-            jobs: In the order in which to start them.
+            jobs: The jobs, in the order in which to start them.
 
         Yields:
-            Outcomes, in the order in which they come.
+            Outcomes, as the jobs finish.
 
         Raises:
             WorkersDiedError: If the scheduler gave a job up because several workers died over it.
@@ -54,9 +54,9 @@ class Cluster:
         """
 
         def unwrapped(content: bytes) -> Outcome:
-            # The scheduler reads what travels through it, and knows neither bench nor torch: this function, local and
-            # so sent by value, and bytes are all that it sees. (Bytes also stay out of joblib's cache of large
-            # arguments, which lies on one worker and would die with it.)
+            # The scheduler unpickles what is sent through it, and has neither bench nor torch. It sees only this
+            # function, which is local and therefore sent by value, and bytes. (Bytes also stay out of joblib's cache
+            # of large arguments, which is kept by one worker and would die with it.)
             import pickle
 
             function, job = pickle.loads(content)  # noqa: S301  from the process that the cluster works for
@@ -64,21 +64,21 @@ class Cluster:
             return outcome
 
         with joblib.parallel_config(backend=_Backend(client=self.client)):
-            # All at once, for workers that join later; one by one, for workers that die.
+            # All jobs are submitted at once, for workers that join later, and each by itself, for workers that die.
             parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
         yield from parallel(joblib.delayed(unwrapped)(pickle.dumps((_on_worker, job))) for job in jobs)
 
 
 @contextmanager
 def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
-    """Connect to a cluster, wait for its first worker, make all of them, present and future, ready.
+    """Connect to a cluster, prepare all its present and future workers, and wait for the first one.
 
     Args:
-        address: Of the scheduler, as ``tcp://host:8786``; or the file that it was told to write its address to.
-        say: Takes a line for the user.
+        address: Address of the scheduler, as ``tcp://host:8786``, or the file that it writes its address to.
+        say: Prints a line for the user.
 
     Raises:
-        ClusterError: If there is no Dask, no scheduler, or no worker that could carry out runs.
+        ClusterError: If Dask is not installed, no scheduler answers, or a worker can't execute runs.
     """
     try:
         import distributed
@@ -87,7 +87,7 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
             "CLUSTER needs Dask, which `make setup` does not install. Install it into this environment, "
             "here and on every machine of the cluster: .venv/bin/python -m pip install distributed"
         ) from error
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is told in our words
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is reported by ClusterError
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -99,14 +99,14 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
     try:
         _prepare(client, distributed.WorkerPlugin)
         if not client.nthreads():
-            say(f"The cluster at {address} has no worker yet: waiting for the first.")
+            say(f"The cluster at {address} has no worker yet. Waiting for the first one.")
         client.wait_for_workers(1)
         threads = client.nthreads()
         for worker, count in threads.items():
             if count > 1:
                 raise ClusterError(
                     f"Worker {worker} has {count} threads, but runs in one process would share their random numbers. "
-                    "Start workers with --nthreads 1, as many of them as runs shall go on at the same time."
+                    "Start workers with --nthreads 1, one for each run that is to be executed at the same time."
                 )
         yield Cluster(client, len(threads))
     finally:
@@ -114,10 +114,10 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
 
 
 def _prepare(client: Any, plugin_class: type) -> None:
-    """Give every worker the repository's root first on its path, and let ``bench`` look whose ``datasets`` it finds."""
+    """Put the repository's root first on every worker's path; importing ``bench`` checks that ``datasets`` is ours."""
     root = str(ROOT)
 
-    class Preparation(plugin_class):  # local: it travels by value, before bench can be imported
+    class Preparation(plugin_class):  # a local class is sent by value, so a worker needs no bench to receive it
         name = "uniboard"
 
         def setup(self, worker: Any) -> None:
@@ -130,14 +130,15 @@ def _prepare(client: Any, plugin_class: type) -> None:
 
     try:
         client.register_plugin(Preparation())
-    except Exception as error:  # whatever happened on the worker comes as it is
+    except Exception as error:  # an error of the worker, of any type, is raised here
         raise ClusterError(
-            f"A worker of the cluster can't use UniBoard: {error} It must find it in {root}, with the same packages."
+            f"A worker of the cluster can't use UniBoard: {error} Every worker needs the repository in {root}, and "
+            "the same packages."
         ) from error
 
 
 def _on_worker(job: Job) -> Outcome:
-    with _one_run_at_a_time, joblib.parallel_config(backend="sequential"):  # what a run calls must not fan out
+    with _one_run_at_a_time, joblib.parallel_config(backend="sequential"):  # a run starts no processes of its own
         return do_job(job)
 
 
@@ -147,7 +148,7 @@ class _Lost:
 
 
 class _Backend(DaskDistributedBackend):
-    """joblib's, which waits forever for a task that Dask itself gives up: here that is an error."""
+    """joblib's backend, which waits forever for a task that Dask gives up; this one raises an error instead."""
 
     def submit(self, func: Any, callback: Any = None) -> Any:
         future = super().submit(func, callback)
@@ -164,12 +165,12 @@ class _Backend(DaskDistributedBackend):
         if isinstance(out, _Lost):
             if type(out.error).__name__ == "KilledWorker":
                 raise WorkersDiedError(str(out.error))
-            raise ClusterError(f"The cluster did not carry out a run: {type(out.error).__name__}: {out.error}")
+            raise ClusterError(f"The cluster could not execute a run: {type(out.error).__name__}: {out.error}")
         try:
             found = super().retrieve_result_callback(out)
-        except CancelledError as error:  # what Dask raises for tasks whose scheduler is gone
+        except CancelledError as error:  # Dask raises it for tasks whose scheduler is gone
             raise _cluster_lost(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
-        if not isinstance(found, list):  # what Dask says of cancelled tasks
+        if not isinstance(found, list):  # Dask's result of a cancelled task
             raise _cluster_lost(repr(found))
         return found
 

@@ -1,4 +1,4 @@
-"""How long runs will take: from records of like runs, else from a short measurement on this machine."""
+"""Estimates how long runs will take: from records of similar runs, else from a short measurement on this machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from results.records.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8
 _FEW, _MORE, _SLOW_MORE = 1, 9, 3
-"""Steps of a short and a longer fit: what a fit costs once does not grow with its steps."""
+"""Steps of a short fit, of a longer fit, and of the longer fit of a slow method. Their difference is the cost of steps
+alone; the cost that every fit has once does not grow with its steps."""
 _SLOW = 1.0
-"""Seconds of a short fit from which on the longer one is spared most of its steps."""
+"""Seconds of the short fit above which a method is slow."""
 _ROUGH = "a short measurement (rough)"
 _LIKE = "another configuration (rough)"
 _PRICED = ("batch_size", "crops", "image_size", "pairs", "precision", "strides", "width", "widths")
-"""Fields that a step's price hangs on; configurations that differ in none of them are taken for equally fast."""
+"""Fields that the time of a step depends on; configurations that agree in all of them are taken for equally fast."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Rates:
     """Seconds per unit of work of one method on one machine.
 
     Attributes:
-        feature: Per image of the backbone pass.
-        step: Per optimiser step.
-        fit: Per training image, for methods without steps.
-        once: Per fit with steps, whatever their number.
-        score: Per test image, metrics included.
-        source: Where the rates come from, in words.
+        feature: Seconds of the backbone pass per image.
+        step: Seconds per optimiser step.
+        fit: Seconds of the fit per training image, for methods without steps.
+        once: Seconds of a fit with steps that do not depend on their number.
+        score: Seconds per test image, metrics included.
+        source: Where the rates come from, as text.
     """
 
     feature: float
@@ -50,7 +51,7 @@ class Rates:
 
 
 class _ProbeImages:
-    """Random features and images of the right shapes."""
+    """Random features and images in the shapes of a run."""
 
     def __init__(self, run: Run, count: int) -> None:
         layout = run.layout
@@ -74,12 +75,12 @@ class _ProbeImages:
 
 
 class Estimator:
-    """Expected seconds of runs; learns from every run that finishes.
+    """Estimates the duration of runs, and learns from every run that finishes.
 
     Args:
-        records: Of earlier runs.
-        probe: Whether to measure what no record tells (takes seconds); otherwise such runs count as unknown.
-        curves: Test images are scored every so many epochs of a training too; 0 for never.
+        records: Records of earlier runs.
+        probe: Whether to measure methods that have no record (takes seconds); otherwise their duration is unknown.
+        curves: Number of epochs between two scorings of the test images during a training; 0 for no such scorings.
     """
 
     def __init__(self, records: Iterable[RunRecord], *, probe: bool, curves: int = 0) -> None:
@@ -96,7 +97,7 @@ class Estimator:
             self._rates[key] = _rates_of(alike)
 
     def seconds(self, run: Run) -> float | None:
-        """Expected seconds of fit and scoring (features apart); None if unknown."""
+        """Expected seconds of fit and scoring, without the features; None if unknown."""
         finished = self._seen.get(_exact_key(run))
         if finished:
             return sum(finished) / len(finished)
@@ -105,7 +106,7 @@ class Estimator:
             return None
         train = 0 if run.checkpoint else sum(len(run.index.split("train", c)) for c in run.categories)
         test = sum(len(run.index.split("test", c)) for c in run.categories)
-        # Before the training, at its end, and at every point of its learning curve.
+        # Test images are scored before the training, after it, and at every point of the learning curve.
         scorings = 1 + bool(_steps(run, train)) + _points(run, train, self._curves)
         steps = _steps(run, train)
         return steps * rates.step + bool(steps) * rates.once + train * rates.fit + scorings * test * rates.score
@@ -138,12 +139,12 @@ class Estimator:
         if key not in self._rates and key not in self._unknown and self._probe:
             try:
                 self._rates[key] = _measure(run)
-            except Exception:  # an estimate must not stop what it estimates: the run itself will tell what is wrong
+            except Exception:  # an estimate must not stop the benchmark: the run itself will record the error
                 self._unknown.add(key)
         return self._rates.get(key)
 
     def _like_rates(self, key: tuple[str, ...]) -> Rates | None:
-        """Rates of the same method and preset with other overrides: a study would else measure every level."""
+        """Rates of a configuration that is equally fast; without them a study would measure every level."""
         return next((rates for other, rates in self._rates.items() if other[:-1] == key[:-1]), None)
 
 
@@ -160,14 +161,14 @@ def _record_key(record: RunRecord) -> tuple[str, ...]:
 
 
 def _key(method: MethodEntry, backbone: str, device: str) -> tuple[str, ...]:
-    """What tells rates apart; the last part, overrides that cost nothing, may differ between equally fast runs."""
+    """Key of the rates. Its last part holds the overrides that do not change the time of a step."""
     overrides = sorted(method.overrides.items())
     priced, free = (repr([(n, v) for n, v in overrides if (n in _PRICED) == wanted]) for wanted in (True, False))
     return method.name, method.preset, priced, backbone, device, free
 
 
 def _rates_of(records: Sequence[RunRecord]) -> Rates:
-    """Mean rates of records of one method and configuration."""
+    """Mean rates of the records of one method and configuration."""
     feature = fit = step = score = 0.0
     for record in records:
         if record.cost is None or record.budget is None:
@@ -183,7 +184,7 @@ def _rates_of(records: Sequence[RunRecord]) -> Rates:
 
 
 def _steps(run: Run, train_images: int) -> int:
-    """Optimiser steps of a run; 0 for methods without them, and for checkpoints."""
+    """Number of optimiser steps of a run; 0 for methods without steps, and for checkpoints."""
     config = run.config
     if run.checkpoint or not hasattr(config, "steps"):
         return 0
@@ -191,7 +192,7 @@ def _steps(run: Run, train_images: int) -> int:
 
 
 def _points(run: Run, train_images: int, curves: int) -> int:
-    """Points of a run's learning curve."""
+    """Number of points of a run's learning curve."""
     steps = _steps(run, train_images)
     if not curves or not steps:
         return 0
@@ -207,7 +208,7 @@ def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.devic
 
 
 def _best_fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:
-    """The shorter of two: other work on the machine only ever adds, and a difference of two times doubles its harm."""
+    """The shorter of two fits: other work on the machine only adds time, and a difference adds up two errors."""
     return min(_fit_seconds(run, config, train, device) for _ in range(2))
 
 
@@ -234,9 +235,9 @@ def _measure(run: Run) -> Rates:
         longer = _best_fit_seconds(run, _of_steps(config, more), train, device)
         step = max(0.0, longer - short) / (more - _FEW)
         once = max(0.0, short - _FEW * step)
-        # The probe has fewer images than a batch: work grows with the images shown.
+        # The probe has fewer images than a batch, and the work of a step grows with the images in it.
         step *= config.batch_size / min(config.batch_size, _PROBE_IMAGES)
-    else:  # the difference of two sizes: what a fit costs once does not grow with the images
+    else:  # fits on two numbers of images: the cost that every fit has once does not grow with the images
         longer = _fit_seconds(run, config, _ProbeImages(run, 2 * _PROBE_IMAGES), device)
         fit = max(0.0, longer - _fit_seconds(run, config, train, device)) / _PROBE_IMAGES
     detector = run.detector_class(config, run.layout)
@@ -246,9 +247,9 @@ def _measure(run: Run) -> Rates:
 
 
 def _of_steps(config: Any, steps: int) -> Any:
-    """A configuration with so many optimiser steps, in every stage of the training.
+    """The configuration with this number of optimiser steps in every stage of the training.
 
-    Two stages then count as one: the estimate takes an earlier one for as long as the last, as US' are.
+    The estimate then takes an earlier stage to be as long as the last, as the two stages of US are.
     """
     names = [field.name for field in dataclasses.fields(config) if field.name.endswith("steps")]
     return dataclasses.replace(config, **dict.fromkeys(names, steps))

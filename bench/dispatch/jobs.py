@@ -1,6 +1,8 @@
-"""One job: claimed, carried out unless it was recorded meanwhile, given up where it kills its processes.
+"""Runs jobs until every fit is recorded.
 
-Hands out jobs until every fit is recorded: comes back to what others carry out, sets apart what kills processes.
+A job is one fit with the runs that share it. The process that executes it claims it first; a fit that was recorded in
+the meantime is not executed again. Jobs that another process has claimed are polled. Jobs whose worker died are tried
+again alone, and recorded as failed after two deaths.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from results.records.record import RunRecord
 from results.records.store import Store, read_record
 
 DEATHS = 2
-"""So many processes may die over a fit: it is tried once more, then recorded as failed."""
+"""Number of processes that may die over a fit: after the first it is tried again, after the second it has failed."""
 Stamp = tuple[int, int] | None
 Stamps = Mapping[str, Stamp]
 
@@ -33,13 +35,13 @@ class WorkerError(UniBoardError):
 
 @dataclass(frozen=True)
 class Job:
-    """What is handed to the process that shall carry out a fit.
+    """A fit to execute, as it is sent to the process that executes it.
 
     Attributes:
         group: Runs that share the fit.
-        execution: How.
-        session: Of the call, see ``bench.dispatch.claims``.
-        before: Stamps of the runs' records when the plan was made.
+        execution: Where and how runs are stored.
+        session: Id of the call of the benchmark, see ``bench.dispatch.claims``.
+        before: Stamps of the runs' records when the plan was made, by score id.
     """
 
     group: tuple[Run, ...]
@@ -50,14 +52,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        group: The runs.
-        records: Of each; none where another process carries them out.
+        group: The job's runs.
+        records: The record of each run; empty if another process executes the fit.
         seconds: Duration.
-        holder: The other process.
-        others: Score ids of those that another process recorded since the plan was made.
+        holder: The process that executes the fit instead; None if this one did.
+        others: Score ids of the runs that another process has recorded since the plan was made.
     """
 
     group: tuple[Run, ...]
@@ -68,20 +70,20 @@ class Outcome:
 
 
 def stamps(store: Store, runs: Iterable[Run]) -> dict[str, Stamp]:
-    """Which state the records of some runs are in, by score id.
+    """Modification time and inode number of the runs' records, by score id; None for a run without a record.
 
-    Taken before the plan is compared with the store: a record whose stamp has changed was written by another process
-    in the meantime, also where a run is repeated on purpose.
+    They are taken before the plan is compared with the store: a record whose stamp has changed was written by another
+    process in the meantime, also if the run is repeated on purpose.
     """
     return {run.score_id: _stamp(store, run) for run in runs}
 
 
 def do_job(job: Job, progress: RunProgress = lambda done, total, what: None) -> Outcome:
-    """Carry out a fit and write its records, unless another process does so or did so.
+    """Execute a fit and write its records, unless another process is doing so or has done so.
 
     Args:
-        job: What to do.
-        progress: Told how far the fit is.
+        job: The fit to execute.
+        progress: Called with the progress of the fit.
 
     Raises:
         StorageError: If the store can't be written.
@@ -108,7 +110,7 @@ def do_job(job: Job, progress: RunProgress = lambda done, total, what: None) -> 
 
 def _too_many_deaths(deaths: int) -> WorkerError:
     return WorkerError(
-        f"{deaths} worker processes were killed in the course of this run, most likely for want of memory. "
+        f"{deaths} worker processes were killed in the course of this run, most likely for lack of memory. "
         "Repeat it with --retry-failed and fewer JOBS, or on a machine with more memory."
     )
 
@@ -132,33 +134,36 @@ def _recorded_since(before: Stamps, store: Store, run: Run) -> RunRecord | None:
 
 
 def _remove_leftovers(store: Store, run: Run) -> None:
-    """What killed processes, of any machine, left half-written of this run: no other one carries it out now."""
+    """Remove the half-written files of this run that killed processes of any machine left.
+
+    The caller holds the run's claim, so no other process is executing it.
+    """
     path = store.path_of(run)
     for leftover in path.parent.glob(f".{path.stem}.*.tmp"):
-        if is_abandoned(leftover, now=math.inf):  # a copy that `merge` takes over at this moment is not
+        if is_abandoned(leftover, now=math.inf):  # false for a file that `merge` is copying at this moment
             leftover.unlink(missing_ok=True)
 
 
 Engine = Callable[[Sequence[Job]], Iterator[Outcome]]
 POLL_SECONDS = 2.0
 _BREAKS = 4
-"""So many pools may break one after the other without a single outcome."""
+"""Number of process pools that may break one after the other without a single outcome."""
 
 
 def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[str], None]) -> Iterator[Outcome]:
-    """Have jobs taken until every fit is recorded, here or by another process.
+    """Run jobs until every fit is recorded, by this call or by another process.
 
     Args:
-        jobs: In the order in which to start them.
-        engine: Takes jobs and yields their outcomes; raises ``WorkersDiedError`` when its processes die.
-        claims: Of the store.
-        say: Takes a line for the user.
+        jobs: The jobs, in the order in which to start them.
+        engine: Executes jobs and yields their outcomes; raises ``WorkersDiedError`` when its processes die.
+        claims: Claims of the store.
+        say: Prints a line for the user.
 
     Yields:
-        Outcomes with records, in the order in which they come.
+        Outcomes with records, as the jobs finish.
 
     Raises:
-        WorkerError: If worker processes die before they begin anything.
+        WorkerError: If several process pools break one after the other without an outcome.
     """
     waiting = {job.group[0].fit_id: job for job in jobs}
     alone: set[str] = set()
@@ -172,7 +177,7 @@ def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[
             holders = {held[fit_id] for fit_id in waiting if fit_id in held}
             if not holders <= waited_for:
                 names = ", ".join(sorted({holder.describe() for holder in holders}))
-                say(f"Waiting for what others carry out: {names}.")
+                say(f"Waiting for runs of other processes: {names}.")
                 waited_for |= holders
             time.sleep(POLL_SECONDS)
             continue
@@ -187,25 +192,25 @@ def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[
             breaks += 1
             if breaks >= _BREAKS:
                 raise WorkerError(
-                    f"Worker processes are killed again and again, most likely for want of memory ({error}). "
-                    "What is recorded stays; start again with fewer JOBS, the rest will be run."
+                    f"Worker processes are killed again and again, most likely for lack of memory ({error}). "
+                    "What is recorded stays; start again with fewer JOBS to run the rest."
                 ) from error
-            alone |= claims.bereft()
-            say("A worker process was killed, most likely for want of memory. What it left is tried once more, alone.")
+            alone |= claims.orphaned()
+            say("A worker process was killed, most likely for lack of memory. Its runs are tried once more, alone.")
 
 
 @contextmanager
 def _closing(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
-    """End an engine with its block, also when that is left by Ctrl-C: its processes must not go on."""
+    """Close an engine when the block ends, also by Ctrl-C: its processes must not continue."""
     try:
         yield outcomes
     finally:
         close = getattr(outcomes, "close", None)
         if close is not None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib warns of the tasks that are dropped: that is what is wanted
+                warnings.simplefilter("ignore")  # joblib warns of dropped tasks, which are dropped on purpose here
                 close()
 
 
 class WorkersDiedError(Exception):
-    """A worker process was killed, and with it the pool: what it left undone has to be handed out again."""
+    """A worker process was killed, which ended its pool. The jobs without an outcome have to be started again."""

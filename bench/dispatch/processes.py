@@ -1,4 +1,4 @@
-"""Runs in several processes of this machine at a time (joblib); each starts afresh and finds our ``datasets`` first."""
+"""Executes jobs in several new processes of this machine (joblib); each of them finds our ``datasets`` first."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _doing_a_job = threading.Lock()
 
 
 def in_processes(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
-    """Let worker processes take the jobs.
+    """Execute jobs in worker processes.
 
     Args:
-        jobs: In the order in which to start them.
-        processes: Processes at a time.
+        jobs: The jobs, in the order in which to start them.
+        processes: Number of processes.
 
     Yields:
-        Outcomes, in the order in which they come.
+        Outcomes, as the jobs finish.
 
     Raises:
-        WorkersDiedError: If one of the processes is killed. All of them have ended then.
+        WorkersDiedError: If one of the processes is killed. All of them have ended by then.
     """
     gpus = visible_gpus(gpu_count(jobs[0].group[0].device), os.environ)
     with importable_workers():
         start = {"initializer": _start_worker, "initargs": (os.getpid(),)}
-        # Two at least: joblib would take a single job's jobs in this process, and they may be what kills it.
+        # At least two: with one, joblib would execute the jobs in this process, and a job may kill its process.
         parallel = joblib.Parallel(max(2, processes), return_as="generator_unordered", batch_size=1, **start)
         try:
             yield from parallel(joblib.delayed(_in_worker)(job, gpus) for job in jobs)
@@ -47,15 +47,15 @@ def in_processes(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
 
 
 def _start_worker(parent: int) -> None:
-    # Ctrl-C reaches every process of a terminal: the workers leave it to their parent, which ends them.
+    # Ctrl-C reaches every process of a terminal. Workers ignore it, because their parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
 
 def _end_after(parent: int) -> None:
-    """End this process once its parent is dead and what it has begun is recorded.
+    """End this process as soon as its parent is dead and the job that it has begun is recorded.
 
-    joblib's workers wait five minutes for more work, with all of torch in memory.
+    joblib's workers would wait five minutes for more work, with all of torch in memory.
     """
     while os.getppid() == parent:
         time.sleep(_LOOK_SECONDS)
@@ -71,7 +71,7 @@ def _in_worker(job: Job, gpus: tuple[str, ...]) -> Outcome:
 
 @contextmanager
 def importable_workers() -> Iterator[None]:
-    """Worker processes start with the repository's root first on their path: another ``datasets`` must not win."""
+    """Put the repository's root first on the path of new processes, before any other package ``datasets``."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
     if str(ROOT) not in sys.path:

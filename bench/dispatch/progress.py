@@ -1,4 +1,4 @@
-"""Carries out a plan: features first, then run after run or several at a time, with progress all the while."""
+"""Shows the progress of a plan: what is done, what is running, and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from results.records.record import RunRecord
 
 
 def duration(seconds: float) -> str:
-    """``75`` is ``1 min 15 s``; hours from 90 minutes on."""
+    """A duration as text: ``1 min 40 s`` for 100, seconds below 90 s, hours from 90 minutes on."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -23,7 +23,14 @@ def duration(seconds: float) -> str:
 
 
 class Reporter:
-    """Shows what is done and what is left: a live bar on a terminal, a line per event elsewhere."""
+    """Shows what is done and what is left: a live bar on a terminal, one line per event elsewhere.
+
+    Args:
+        console: Where to print.
+        runs: All runs of the plan that are not recorded yet.
+        estimator: Estimates the time that is left.
+        processes: Number of runs that are executed at the same time.
+    """
 
     def __init__(self, console: Console, runs: Sequence[Run], estimator: Estimator, processes: int) -> None:
         self.console = console
@@ -45,7 +52,7 @@ class Reporter:
         self.inner: TaskID = self.progress.add_task("", total=1, note="")
         self._last_line = time.monotonic()
         self._stage: tuple[str, float, int] | None = None
-        """What is going on now, since when, and how much of it was done then."""
+        """The present activity, when it began, and how much of it was done then."""
 
     def remaining(self) -> str:
         """Expected time of the runs that are left, as text."""
@@ -57,24 +64,31 @@ class Reporter:
         return f"about {duration(guess / self.processes)} left"
 
     def stage(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Progress inside the present run or pass, with the time that is left of it at the pace so far."""
+        """Show the progress of the present run or pass, and the time left for it at the pace so far."""
         now = time.monotonic()
         if self._stage is None or self._stage[0] != what or done < self._stage[2]:
             self._stage = (what, now, done)
         _, begun, already = self._stage
         if already < done < total:
-            note += f", {duration((now - begun) / (done - already) * (total - done))} left of it"
+            note += f", {duration((now - begun) / (done - already) * (total - done))} left for it"
         self.progress.update(self.inner, description=what, completed=done, total=total, note=note)
         if not self.console.is_terminal and now - self._last_line > 20:
             self.line(f"  {what}: {done}/{total} {note}")
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         self._last_line = time.monotonic()
         self.console.print(text, highlight=False, markup=False)
 
     def finished(self, run: Run, record: RunRecord, seconds: float, *, by_others: bool = False) -> None:
-        """A run is recorded."""
+        """Show that a run is recorded.
+
+        Args:
+            run: The run.
+            record: The record of the run.
+            seconds: Duration.
+            by_others: Whether another process recorded it; its duration is then not known.
+        """
         self.left.remove(run)
         if record.status == "ok" and not by_others:
             self.estimator.observe(run, seconds)

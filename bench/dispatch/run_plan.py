@@ -1,4 +1,4 @@
-"""Carries out a plan: features first, then run after run or several at a time, with progress all the while."""
+"""Executes a plan: computes the features, then executes one or several runs at a time, and shows progress."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from results.records.record import RunRecord
 from results.records.store import Store
 
 _CACHED = ("features", "states", "checkpoints", "looks")
-"""What is written below the cache."""
+"""Folders of the cache that are written to."""
 
 
 def fill_bank(runs: Sequence[Run], reporter: Reporter) -> None:
-    """Compute the features that the runs will read, one pass per category and input size.
+    """Compute the features that the runs will read, in one pass per category and input size.
 
-    A category whose images can't be read costs its own runs only: they fail with the same message.
+    If the images of a category can't be read, only the runs on it fail, with the same message.
 
     Raises:
         StorageError: If the features can't be kept, or the data is gone.
@@ -68,21 +68,21 @@ def run_plan(
     console: Console,
     before: Stamps | None = None,
 ) -> list[RunRecord]:
-    """Carry out the runs and write their records; what other processes record meanwhile is not done again.
+    """Execute runs and write their records. Runs that other processes record in the meantime are not executed again.
 
     Args:
-        runs: In the order in which to start them.
-        execution: How.
-        estimator: For the time that is left.
-        console: Where progress is shown.
-        before: Stamps of their records, taken before the plan was compared with the store; None for now.
+        runs: The runs, in the order in which to start them.
+        execution: Where and how runs are stored.
+        estimator: Estimates the time that is left.
+        console: Where to show progress.
+        before: Stamps of the runs' records, taken before the plan was compared with the store; None takes them now.
 
     Returns:
         The records, in the order in which the runs finished.
     """
     before = stamps(Store(execution.results_dir), runs) if before is None else before
     places = [execution.results_dir, *(execution.cache_dir / name for name in _CACHED)]
-    sweep(places)  # before anything is written: what killed processes left may be what fills the disk
+    sweep(places)  # before anything is written: half-written files of killed processes may fill the disk
     claims = Claims(execution.results_dir, uuid.uuid4().hex)
     reporter = Reporter(console, runs, estimator, execution.jobs)
     records: list[RunRecord] = []
@@ -90,7 +90,7 @@ def run_plan(
         with reporter.progress, _engine(execution, reporter) as (engine, processes):
             reporter.processes = processes
             execution = replace(execution, jobs=processes)
-            if runs and not execution.cluster:  # which computes features where they are needed
+            if runs and not execution.cluster:  # a cluster computes features on the workers that need them
                 fill_bank(runs, reporter)
             jobs = [
                 Job(group, execution, claims.session, {run.score_id: before.get(run.score_id) for run in group})
@@ -108,7 +108,7 @@ def run_plan(
 
 @contextmanager
 def _engine(execution: Execution, reporter: Reporter) -> Iterator[tuple[Engine, int]]:
-    """Who takes the jobs, and how many at a time."""
+    """The function that executes jobs, and the number of jobs that it executes at the same time."""
     if execution.cluster:
         with open_cluster(execution.cluster, reporter.line) as cluster:
             reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only

@@ -178,7 +178,7 @@ def test_sweeping_removes_claims_that_were_never_made_and_spares_those_being_mad
 def test_deaths_within_a_call_are_counted_and_sweeping_removes_what_the_dead_left(tmp_path, dead):
     claims = Claims(tmp_path, "mine")
     write_claim(claims, replace(dead, session="mine", deaths=1))
-    assert claims.bereft() == {FIT}
+    assert claims.orphaned() == {FIT}
     assert claims.take(FIT).holder.deaths == 2
     write_claim(claims, dead, number=3)
     claims.sweep()

@@ -94,7 +94,7 @@ def test_what_others_hold_is_come_back_to(tmp_path, monkeypatch):
     jobs = [Job(Group(name), None, "mine", {}) for name in (FIT, "free")]
     assert [outcome.group.fit_id for outcome in do_jobs(jobs, engine, claims, say)] == ["free", FIT]
     assert handed_out == ["free", FIT]
-    assert said == ["Waiting for what others carry out: process 4711 on gpu-3."]
+    assert said == ["Waiting for runs of other processes: process 4711 on gpu-3."]
 
 
 def test_after_a_death_the_suspect_is_tried_alone_and_endless_deaths_are_told(tmp_path, dead):

@@ -20,6 +20,6 @@ def test_progress_says_what_is_left_of_a_training(options, monkeypatch):
         reporter.stage("UniAD | unified", done, 40, "step, loss 0.5")
     lines = console.file.getvalue().splitlines()
     assert lines[0].endswith("10/40 step, loss 0.5"), "no pace is known yet"
-    assert lines[1].endswith("left of it")
+    assert lines[1].endswith("left for it")
     assert "40/40" in lines[-1]
-    assert not lines[-1].endswith("left of it")
+    assert not lines[-1].endswith("left for it")
