@@ -146,7 +146,7 @@ def test_native_padding_is_part_of_the_identity_and_timms_goes_without_saying(pa
 def test_native_padding_that_is_not_there_is_told(paddings):
     with pytest.raises(BackboneError, match="'resnet18' has none"):
         Backbone(BackboneChoice("resnet18", "random", padding="native"))
-    with pytest.raises(BackboneError, match="whose side 16 divides, not 40x40"):
+    with pytest.raises(BackboneError, match="whose side is divisible by 16, not 40x40"):
         paddings["native"](torch.zeros(1, 3, 40, 40, dtype=torch.uint8))
 
 
