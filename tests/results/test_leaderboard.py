@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from results.leaderboard import leaderboard, leaderboard_of
 from results.records.store import Store
 from results.studies.study import shipped_studies
@@ -54,3 +56,27 @@ def test_rows_are_parted_into_tables_and_keep_their_labels():
     assert [len(table.left_out) for table in tables] == [0, 1]
     assert [board.label(row) for row in board.rows] == [table.label(row) for table in tables for row in table.rows]
     assert "width=256" in board.label(board.rows[-1])
+
+
+def test_records_of_an_older_version_are_stale_and_never_averaged():
+    old = make_row(version=1, value=0.1)
+    board = leaderboard(old + make_row(version=2, value=0.9))
+    assert len(board.rows) == 1
+    assert board.rows[0].cell("unified", "I-AUROC").mean == pytest.approx(0.9)
+    assert len(board.left_out) == len(old)
+    assert all("version 1" in reason for _, reason in board.left_out)
+
+
+def test_records_of_data_that_changed_are_left_out():
+    before = make_record(seed=0, value=0.1, fingerprint="a" * 64, finished_utc="2025-01-01T00:00:00Z")
+    after = make_record(seed=1, value=0.9, fingerprint="b" * 64, finished_utc="2025-02-01T00:00:00Z")
+    board = leaderboard([after, before])
+    assert [row.seeds for row in board.rows] == [(1,)]
+    assert [record.seed for record, _ in board.left_out] == [0]
+
+
+def test_grouping_does_not_depend_on_the_order_of_the_records():
+    records = make_row() + make_row(method="other", value=0.8) + make_row(version=0)
+    forwards, backwards = leaderboard(records), leaderboard(records[::-1])
+    assert forwards.left_out == backwards.left_out
+    assert [(r.row_id, r.records) for r in forwards.rows] == [(r.row_id, r.records) for r in backwards.rows]

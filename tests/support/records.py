@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from results.ids import short_id
+from results.leaderboard import leaderboard
 from results.metrics.catalogue import RECORDED_METRICS
 from results.records.record import (
     BackboneEntry,
@@ -25,6 +26,7 @@ from results.records.record import (
     Setting,
 )
 from results.records.store import Scores
+from results.rows.row import Row
 
 CATEGORIES = ("bolt", "cloth", "pipe")
 
@@ -117,6 +119,12 @@ def make_row(seeds: Sequence[int] = (0, 1, 2), **fields: Any) -> list[RunRecord]
         for seed in seeds
         for category in categories
     ]
+
+
+def one_row(records: Iterable[RunRecord]) -> Row:
+    """The only row that these records make."""
+    (row,) = leaderboard(records).rows
+    return row
 
 
 def make_scores(record: RunRecord, images: int = 20, shift: float = 1.5, offset: float = 0.0) -> Scores:

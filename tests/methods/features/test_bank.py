@@ -1,4 +1,4 @@
-"""TODO."""
+"""The feature bank: what it keeps, under which key, and how exactly."""
 
 from __future__ import annotations
 

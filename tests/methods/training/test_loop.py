@@ -1,4 +1,4 @@
-"""TODO."""
+"""The training loop."""
 
 from __future__ import annotations
 

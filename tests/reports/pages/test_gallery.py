@@ -78,13 +78,6 @@ def test_single_file_holds_gallery_and_protocol_and_its_links_stay_inside(tmp_pa
     assert "data:image" not in build_single(store, tmp_path / "two.html", images=False).read_text(encoding="utf-8")
 
 
-def test_protocol_page_names_what_every_spread_resamples(site):
-    text = (site / "protocol.html").read_text(encoding="utf-8")
-    for what in ("trainings", "test images", "categories", "paired by seed", "|r ∩ {map ≥ t}|"):
-        assert what in text
-    assert 'href="protocol.html"' in (site / "index.html").read_text(encoding="utf-8")
-
-
 def test_same_store_same_bytes(tmp_path):
     store = fill(Store(tmp_path / "store"))
     first, second = (build(store, tmp_path / name).parent for name in "ab")

@@ -1,5 +1,7 @@
 """Which images a gallery shows, and the pictures and maps that it is drawn from."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,10 +9,8 @@ from hypothesis import strategies as st
 
 from results.analyses.gallery_cases import Witness, best_threshold, choose, witnesses
 from results.leaderboard import leaderboard
-from results.records.merge import merge
 from results.records.store import Store
-from results.records.thumbnails import Pictures, read_pictures, write_pictures
-from tests.support.records import make_record, make_row, make_scores
+from tests.support.records import make_row, make_scores
 
 
 def witness(scores, labels, maps=None, threshold=None):
@@ -19,14 +19,6 @@ def witness(scores, labels, maps=None, threshold=None):
         maps = np.zeros((len(scores), 64, 64), dtype=np.float16)
     found = best_threshold(scores, labels) if threshold is None else threshold
     return Witness(None, "unified", tuple(map(str, range(len(scores)))), labels, scores, maps, (), found)
-
-
-def pictures(paths, fingerprint="print"):
-    masks = np.zeros((len(paths), 128, 128), dtype=bool)
-    masks[1::2, 10:20, 30:50] = True
-    images = tuple(bytes([255, 216, k, 7]) * (k + 1) for k in range(len(paths)))
-    defects = tuple("good" if k % 2 == 0 else "crack" for k in range(len(paths)))
-    return Pictures(fingerprint, tuple(paths), defects, images, masks)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=25))
@@ -80,24 +72,6 @@ def test_no_image_stands_for_two_kinds_and_perfect_detectors_leave_no_failed_cas
     assert [c.kind for c in choose([witness([1.0], [1])])] == ["easy"]
 
 
-def test_pictures_come_back_as_they_were_and_damaged_ones_are_absent(tmp_path):
-    store = Store(tmp_path)
-    kept = pictures([f"a b/test/{k}.png" for k in range(5)])
-    write_pictures(store, "my set", "a b", kept)
-    found = read_pictures(Store(tmp_path / "other", (tmp_path,)), "my set", "a b")
-    assert (found.fingerprint, found.paths, found.defects, found.images) == (
-        kept.fingerprint,
-        kept.paths,
-        kept.defects,
-        kept.images,
-    )
-    assert np.array_equal(found.masks, kept.masks)
-    assert read_pictures(store, "my set", "other") is None
-    (file,) = tmp_path.rglob("*.npz")
-    file.write_bytes(file.read_bytes()[:300])
-    assert read_pictures(store, "my set", "a b") is None
-
-
 def test_witnesses_are_the_finished_runs_of_seed_0_whose_maps_are_kept(tmp_path):
     store = Store(tmp_path)
     for record in make_row(seeds=(0, 1)):
@@ -112,15 +86,3 @@ def test_witnesses_are_the_finished_runs_of_seed_0_whose_maps_are_kept(tmp_path)
     ]
     assert [w.setting for w in witnesses(store, [row], "bolt")] == ["unified"]
     assert witnesses(Store(tmp_path / "none"), [], "bolt") == []
-
-
-def test_merge_brings_the_pictures_that_are_missing(tmp_path):
-    theirs, mine = Store(tmp_path / "theirs"), Store(tmp_path / "mine")
-    record = make_record()
-    theirs.write(record, make_scores(record))
-    write_pictures(theirs, "toy", "bolt", pictures(["x"], "new"))
-    write_pictures(theirs, "toy", "cloth", pictures(["x"], "new"))
-    write_pictures(mine, "toy", "bolt", pictures(["x"], "own"))
-    merge(theirs.root, mine)
-    assert read_pictures(mine, "toy", "bolt").fingerprint == "own"
-    assert read_pictures(mine, "toy", "cloth").fingerprint == "new"

@@ -1,21 +1,15 @@
 """Learning curves of a row: which averages are taken, and which are refused."""
 
+from __future__ import annotations
+
 import statistics
 
 import pytest
 
 from results.analyses.learning_curves import learning_curves
-from results.analyses.row_remarks import routing
-from results.leaderboard import leaderboard
-from results.rows.labels import labels_among
-from tests.support.records import CATEGORIES, make_learning_curve, make_record
+from tests.support.records import CATEGORIES, make_learning_curve, make_record, one_row
 
 LOSSES = (0.8, 0.2, 0.1, 0.05)
-
-
-def one_row(records):
-    (row,) = leaderboard(records).rows
-    return row
 
 
 def curve_of(*records, setting="unified"):
@@ -106,32 +100,3 @@ def test_a_missing_separate_detector_blanks_the_seed():
     curve = curve_of(*[separate(category, (0.5, 0.8)) for category in CATEGORIES[:-1]], setting="separate")
     assert curve.seeds == ()
     assert curve.loss.reason == f"seed 0: {CATEGORIES[-1]} not run"
-
-
-def test_labels_side_by_side_leave_out_what_all_rows_share():
-    shared = {"steps": 100, "batch_size": 8}
-    records = [
-        make_record(method="mlp", title="MLP", overrides=shared),
-        make_record(method="uniad", title="UniAD", overrides=shared, fit_config={"query": "all"}),
-        make_record(method="uniad", title="UniAD", overrides=shared | {"query": "none"}),
-    ]
-    named, common = labels_among(leaderboard(records).rows)
-    assert sorted(named.values()) == ["MLP", "UniAD (query=all)", "UniAD (query=none)"]
-    assert common == ("batch_size=8", "steps=100")
-    alone, nothing = labels_among(leaderboard(records[:1]).rows)
-    assert list(alone.values()) == ["MLP (batch_size=8, steps=100)"]
-    assert nothing == ()
-
-
-def test_labels_side_by_side_name_presets_where_there_are_several():
-    rows = leaderboard([make_record(preset="quick"), make_record(preset="paper")]).rows
-    assert sorted(labels_among(rows)[0].values()) == ["Plain [paper]", "Plain [quick]"]
-
-
-def test_routing_is_the_mean_over_categories_and_seeds_with_the_lowest_category():
-    shares = [{"bolt": 1.0, "cloth": 0.9, "pipe": 0.8}, {"bolt": 1.0, "cloth": 0.7, "pipe": 1.0}]
-    found = routing(one_row([make_record(seed=seed, routing=share) for seed, share in enumerate(shares)]))
-    assert found.mean == pytest.approx(0.9)
-    assert (found.lowest, found.runs) == ("cloth", 2)
-    assert found.lowest_share == pytest.approx(0.8)
-    assert routing(one_row([make_record()])) is None

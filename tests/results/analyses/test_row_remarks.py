@@ -1,13 +1,15 @@
+"""Remarks on a row: a training that did not help, and how often the category was predicted correctly."""
+
+from __future__ import annotations
+
 import pytest
 
-from results.analyses.row_remarks import shortfalls
-from results.leaderboard import leaderboard
-from tests.support.records import CATEGORIES, make_record
+from results.analyses.row_remarks import routing, shortfalls
+from tests.support.records import CATEGORIES, make_record, one_row
 
 
 def row(*records):
-    (one,) = leaderboard(records).rows
-    return one
+    return one_row(records)
 
 
 def with_untrained(record, value, metric="P-AUROC", **others):
@@ -50,3 +52,12 @@ def test_nothing_is_said_where_nothing_is_known():
     assert shortfalls(row(make_record(value=0.1))) == ()
     assert shortfalls(row(with_untrained(make_record(value=0.1), None))) == ()
     assert shortfalls(row(with_untrained(make_record(failed=True), 0.9))) == ()
+
+
+def test_routing_is_the_mean_over_categories_and_seeds_with_the_lowest_category():
+    shares = [{"bolt": 1.0, "cloth": 0.9, "pipe": 0.8}, {"bolt": 1.0, "cloth": 0.7, "pipe": 1.0}]
+    found = routing(one_row([make_record(seed=seed, routing=share) for seed, share in enumerate(shares)]))
+    assert found.mean == pytest.approx(0.9)
+    assert (found.lowest, found.runs) == ("cloth", 2)
+    assert found.lowest_share == pytest.approx(0.8)
+    assert routing(one_row([make_record()])) is None
