@@ -1,7 +1,7 @@
-"""CutPaste's two corruptions, for a batch on its device: a patch of the image pasted elsewhere, and a thin turned one.
+"""CutPaste's two corruptions for a batch on its device: a patch pasted elsewhere in its image, and a thin rotated scar.
 
-Both move a rectangle of the image to another place of the same image, with a colour jitter of its own. A pixel of the
-result looks up where it comes from, so that a batch takes one gather however different its rectangles are; turned
+Both move a rectangle of the image to another place of the same image, with its own colour jitter. Every pixel of the
+result looks up the pixel that it comes from, so a batch needs one gather although its rectangles differ. Rotated
 rectangles take the nearest pixel. All random numbers are torch's, on the images' device.
 """
 
@@ -16,12 +16,12 @@ from baselines.blocks.colour_jitter import colour_jitter
 
 
 def cut_and_paste(images: Tensor, area: tuple[float, ...], aspect: float, jitter: float) -> tuple[Tensor, Tensor]:
-    """Paste a rectangle of each image at another place of it.
+    """Paste a rectangle of each image at another place of the same image.
 
     Args:
         images: (B, 3, H, H), values in [0, 1].
-        area: Least and largest area, as a fraction of the image's; drawn uniformly.
-        aspect: The ratio of the sides lies in (aspect, 1) or (1, 1 / aspect): a fair coin says which, then uniform.
+        area: Smallest and largest area, as a fraction of the image's; drawn uniformly.
+        aspect: The ratio of the sides is drawn uniformly from (aspect, 1) or (1, 1 / aspect), with equal probability.
         jitter: Strength of the patch's colour jitter.
 
     Returns:
@@ -39,13 +39,13 @@ def cut_and_paste(images: Tensor, area: tuple[float, ...], aspect: float, jitter
 def scar(
     images: Tensor, width: tuple[float, ...], length: tuple[float, ...], rotation: float, jitter: float
 ) -> tuple[Tensor, Tensor]:
-    """Paste a thin rectangle of each image, turned, at another place of it.
+    """Paste a thin rectangle of each image, rotated, at another place of the same image.
 
     Args:
         images: (B, 3, H, H), values in [0, 1].
-        width: Least and largest width in pixels; drawn uniformly.
-        length: Least and largest length in pixels; drawn uniformly.
-        rotation: Largest angle in degrees, either way.
+        width: Smallest and largest width in pixels; drawn uniformly.
+        length: Smallest and largest length in pixels; drawn uniformly.
+        rotation: Largest angle in degrees, in both directions.
         jitter: Strength of the scar's colour jitter.
 
     Returns:
@@ -63,7 +63,7 @@ def scar(
 
 
 def random_crops(images: Tensor, crop: int) -> Tensor:
-    """One ``crop`` x ``crop`` window of each image (B, 3, H, H), anywhere in it."""
+    """A random ``crop`` x ``crop`` window of each image (B, 3, H, H)."""
     corner = _corner(torch.full((len(images), 2), crop, device=images.device), images.shape[-1]).long()
     steps = torch.arange(crop, device=images.device)
     rows, columns = corner[:, :1] + steps, corner[:, 1:] + steps  # (B, crop) each
@@ -74,20 +74,20 @@ def random_crops(images: Tensor, crop: int) -> Tensor:
 def _paste(
     images: Tensor, source: Tensor, target: Tensor, sides: Tensor, angle: Tensor, jitter: float
 ) -> tuple[Tensor, Tensor]:
-    """Move the rectangle around ``source`` to ``target``, turned by ``angle``.
+    """Paste the rectangle around ``source`` at ``target``, rotated by ``angle``.
 
     Args:
         images: (B, 3, H, H).
-        source: (B, 2) centre in pixels (row, column), of an upright rectangle inside the image.
-        target: (B, 2) centre where it goes.
-        sides: (B, 2) height and width.
-        angle: (B,) in radians.
+        source: (B, 2) centres in pixels (row, column) of upright rectangles inside the images.
+        target: (B, 2) centres of the pasted rectangles.
+        sides: (B, 2) heights and widths.
+        angle: (B,) rotations in radians.
         jitter: Strength of the rectangle's colour jitter.
     """
     side = images.shape[-1]
-    place = torch.arange(side, device=images.device) + 0.5
-    down = place.view(1, side, 1) - target[:, 0].view(-1, 1, 1)  # (B, H, 1)
-    right = place.view(1, 1, side) - target[:, 1].view(-1, 1, 1)  # (B, 1, H)
+    pixels = torch.arange(side, device=images.device) + 0.5
+    down = pixels.view(1, side, 1) - target[:, 0].view(-1, 1, 1)  # (B, H, 1)
+    right = pixels.view(1, 1, side) - target[:, 1].view(-1, 1, 1)  # (B, 1, H)
     cosine, sine = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
     row, column = cosine * down + sine * right, cosine * right - sine * down  # in the rectangle's own frame
     half = sides / 2
@@ -103,10 +103,10 @@ def _paste(
 
 
 def _uniform(images: Tensor, amount: int, low: float, high: float) -> Tensor:
-    """(amount,) uniform numbers on the images' device."""
+    """Uniform numbers (amount,) on the images' device."""
     return low + (high - low) * torch.rand(amount, device=images.device)
 
 
 def _corner(sides: Tensor, side: int) -> Tensor:
-    """(B, 2) whole upper left corners at which rectangles (B, 2) lie inside an image; all equally likely."""
+    """Random integer upper left corners (B, 2), all equally likely, that keep rectangles (B, 2) inside the image."""
     return (torch.rand(sides.shape, device=sides.device) * (side - sides + 1)).floor().minimum(side - sides)

@@ -1,33 +1,34 @@
-"""CutPaste: a network learns to tell an image from corrupted copies of it; a Gaussian over its embeddings scores.
+"""CutPaste: a network classifies images and corrupted copies of them; a Gaussian over its embeddings gives the scores.
 
 Li, Sohn, Yoon, Pfister: "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization", CVPR 2021,
-https://arxiv.org/abs/2104.04015. There is no official code; what the paper leaves open follows the reimplementation
-Runinho/pytorch-cutpaste.
+https://arxiv.org/abs/2104.04015. There is no official code; what the paper does not specify follows the
+reimplementation Runinho/pytorch-cutpaste.
 
 Training: each normal image is colour-jittered and gives three versions: itself, one with a patch of it pasted
-elsewhere, one with a thin turned patch ("scar") pasted elsewhere. A ResNet-18 from scratch with an MLP head names the
-version (cross-entropy over 3 classes; ``task`` leaves one corruption out). Then the head is dropped and one Gaussian is
-fitted to the pooled embeddings of the uncorrupted training images; a score is a Mahalanobis distance.
+elsewhere, one with a thin rotated patch ("scar") pasted elsewhere. A ResNet-18 from scratch with an MLP head predicts
+the version (cross-entropy over 3 classes; ``task`` can leave one corruption out). Then the head is dropped and one
+Gaussian is fitted to the pooled embeddings of the uncorrupted training images; a score is a Mahalanobis distance.
 
-Two such networks are trained side by side. The image-level one sees whole images and gives the image score. The
+Two such networks are trained together. The image-level one sees whole images and gives the image score. The
 patch-level one sees random 64x64 crops and gives the map: every 32x32 patch at stride 4 is embedded, scored under one
-Gaussian over patches of all places, and spread over its pixels by a Gaussian
+Gaussian over the patches of all positions, and spread over its pixels by a Gaussian
 (``baselines/blocks/receptive_field_upsampling.py``).
 
 Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``baselines/cutpaste/network.py``).
-State: both networks; of both Gaussians the mean (D,) and the whitening matrix (D, D), D = 512.
+State: both networks, and of both Gaussians the mean (D,) and the whitening matrix (D, D), where D = 512.
 
 Presets: ``paper`` is the 3-way variant: 65,536 updates (the paper's 256 epochs are 256 updates each) of 32 images in
-three versions, the paper's batch of 96. ``quick`` has all of it at 96 px, with 32 px crops (three of an image, since
-batches are small), 16 px patches, a narrower encoder and scars and Gaussian in proportion.
+three versions, the paper's batch of 96. ``quick`` keeps all parts at 96 px, with 32 px crops (three of each image,
+since batches are small), 16 px patches, a narrower encoder, and scars and Gaussian in proportion.
 
-Choices and deviations: embeddings are scaled to length 1 and shrunken by Ledoit and Wolf, the head has one hidden
-layer, contrast of a pasted patch is about its own mean (all as Runinho). The paper's random translation, whose extent
-it does not print, is left out at the image level; the crops translate at the patch level. The aspect ratio of a patch
-comes from (0.3, 1) or (1, 3.3) with equal chance, uniform within. The paper prints no width of the map's Gaussian: 10
-px is FCDD's rule for fields of 20 px and more. A pixel gets the weighted mean of the patches around it, so that the map
-does not fade at the borders. The patch-level Gaussian is fitted to at most ``patch_ceiling`` patches, drawn uniformly
-over all training images. The last step counts. The ImageNet-pretrained EfficientNet variant is not offered.
+Choices and deviations: embeddings are scaled to length 1, the covariance is Ledoit and Wolf's shrunken one, the head
+has one hidden layer, and the contrast of a pasted patch changes about the patch's own mean (all as Runinho). The
+paper's random translation, whose extent is not given, is left out at the image level; at the patch level the crops
+translate. The aspect ratio of a patch comes from (0.3, 1) or (1, 3.3) with equal probability, uniformly within. The
+paper does not give the width of the map's Gaussian: 10 px is FCDD's rule for fields of 20 px and more. A pixel gets the
+weighted mean of the patches around it, so that the map does not fade at the borders. The patch-level Gaussian is fitted
+to at most ``patch_ceiling`` patches, drawn uniformly over all training images. The last step counts. The variant with
+an ImageNet-pretrained EfficientNet is not offered.
 """
 
 from __future__ import annotations
@@ -55,9 +56,11 @@ from methods.training.loop import Training, train_network
 from methods.training.schedule import ScheduleName
 
 _READ = 16
+"""Images read at a time."""
 _PATCHES_AT_A_TIME = 1024
+"""Patches embedded at a time."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels."""
+"""Mean and standard deviation of ImageNet's pixels."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +69,28 @@ class CutPasteConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        task: Versions of an image to tell apart: ``3way`` has the image, patch and scar; ``cutpaste`` and ``scar`` have
-            the image and one of them.
+        task: Versions of an image that are the classes: ``3way`` has the image, patch and scar; ``cutpaste`` has the
+            image and patch; ``scar`` has the image and scar.
         width: Channels of the encoder's first stage: 64 is ResNet-18; the embedding has eight times as many.
-        head_layers: Hidden layers of the head.
+        head_layers: Number of hidden layers of the head.
         normalise_embedding: Scale embeddings to length 1 before the Gaussian.
         crop: Side in pixels of the crops that the patch-level network is trained on.
-        crops: Crops of each image that it sees in a step.
-        patch: Side in pixels of the patches that it scores.
+        crops: Number of crops of each image that this network sees in a step.
+        patch: Side in pixels of the patches that this network scores.
         stride: Pixels between two scored patches.
-        patch_area: Least and largest area of a pasted patch, as a fraction of the image or crop.
-        patch_aspect: The ratio of a pasted patch's sides lies between this and its inverse.
-        scar_width: Least and largest width of a scar in pixels.
-        scar_length: Least and largest length of a scar in pixels.
-        scar_rotation: Largest angle of a scar in degrees, either way.
-        jitter: Strength of the colour jitter, of images and of what is pasted.
-        patch_ceiling: Most patches that the patch-level Gaussian is fitted to.
+        patch_area: Smallest and largest area of a pasted patch, as a fraction of the image or crop.
+        patch_aspect: The ratio of a pasted patch's sides is between this value and its inverse.
+        scar_width: Smallest and largest width of a scar in pixels.
+        scar_length: Smallest and largest length of a scar in pixels.
+        scar_rotation: Largest angle of a scar in degrees, in both directions.
+        jitter: Strength of the colour jitter of images and of pasted patches.
+        patch_ceiling: Largest number of patches that the patch-level Gaussian is fitted to.
         steps: Updates of each network; 0 counts epochs.
         batch_size: Images per step; each comes in all versions of the task.
-        learning_rate: Of SGD.
-        momentum: Of SGD.
-        weight_decay: Of SGD.
-        schedule: ``cosine`` goes down to 0 over the training.
+        learning_rate: Learning rate of SGD.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        schedule: Schedule of the learning rate; ``cosine`` lowers it to 0 over the training.
         sigma: Standard deviation in pixels of the Gaussian that spreads patch scores.
     """
 
@@ -118,12 +121,12 @@ class CutPasteConfig(TrainingConfig):
 
     @property
     def versions(self) -> int:
-        """Versions of an image: the classes of the task."""
+        """Number of versions of an image, which are the classes of the task."""
         return 3 if self.task == "3way" else 2
 
     @property
     def grid(self) -> int:
-        """Scored patches along a side."""
+        """Number of scored patches along a side."""
         return (self.image_size - self.patch) // self.stride + 1
 
 
@@ -160,9 +163,10 @@ class CutPaste(Detector):
             "quick": Preset(_QUICK, "", "this project: CPU minutes"),
             "paper": Preset({}, "", "the paper's 3-way variant, ResNet-18 from scratch"),
         },
-        deviations="No official code. Encoder from scratch, as in the paper's main table. No random translation at the "
-        "image level; the map's Gaussian (10 px) and the ceiling of patches it is fitted to are this project's; each "
-        "pixel of the map is a weighted mean, so that borders do not fade.",
+        deviations="There is no official code. The encoder is trained from scratch, as in the paper's main table. "
+        "There is no random translation at the image level. The width of the map's Gaussian (10 px) and the largest "
+        "number of patches that the patch-level density is fitted to are this project's choices. Each pixel of the map "
+        "is a weighted mean, so that the map does not fade at the borders.",
     )
     config_type = CutPasteConfig
     config: CutPasteConfig
@@ -181,7 +185,7 @@ class CutPaste(Detector):
 
     @classmethod
     def features(cls, config: CutPasteConfig) -> FeatureSpec:
-        """Images alone."""
+        """Images only."""
         return FeatureSpec(config.image_size, (), images=True)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
@@ -190,7 +194,7 @@ class CutPaste(Detector):
         self.network.to(device)
         stale = True
 
-        def refit() -> None:  # whoever looks in the middle of the training gets the Gaussians of that moment
+        def refit() -> None:  # predictions during the training use Gaussians of the networks at that step
             nonlocal stale
             if stale:
                 self._fit_densities(train, context)
@@ -225,13 +229,13 @@ class CutPaste(Detector):
         return torch.cat(found), classes
 
     def _classify(self, network: CutPasteNetwork, images: Tensor) -> Tensor:
-        """Cross-entropy of naming the versions of images (B, 3, H, H) in [0, 1]."""
+        """Cross-entropy of classifying the versions of images (B, 3, H, H) in [0, 1]."""
         versions, classes = self.versions_of(images)
         return F.cross_entropy(network(_normalise(versions)).float(), classes)
 
     @torch.no_grad()
     def _fit_densities(self, train: TrainingSet, context: FitContext) -> None:
-        """One Gaussian over all training images, one over patches of all their places, under the ceiling."""
+        """Fit one Gaussian to all training images and one to at most ``patch_ceiling`` of their patches."""
         config, generator = self.config, torch.Generator().manual_seed(context.seed)
         per_image = config.grid**2
         total = len(train) * per_image
@@ -247,18 +251,18 @@ class CutPaste(Detector):
         self.image_density = GaussianDensity.of(torch.cat(whole))
         self.patch_density = GaussianDensity.of(torch.cat(local))
 
-    def _embed_patches(self, images: Tensor, places: Tensor) -> Tensor:
-        """Embeddings (n, D) of the patches at ``places`` (n,) of normalised images (B, 3, H, H).
+    def _embed_patches(self, images: Tensor, positions: Tensor) -> Tensor:
+        """Embeddings (n, D) of the patches at ``positions`` (n,) of normalised images (B, 3, H, H).
 
-        Places count image by image and row by row: a chunk of patches is cut out at a time.
+        Positions are counted image by image and row by row. A limited number of patches is cut out at a time.
         """
         config = self.config
         windows = images.unfold(2, config.patch, config.stride).unfold(3, config.patch, config.stride)
         windows = windows.permute(0, 2, 3, 1, 4, 5)  # (B, grid, grid, 3, patch, patch), a view
         found = []
-        for some in places.split(_PATCHES_AT_A_TIME):
-            image, place = some // config.grid**2, some % config.grid**2
-            found.append(self.patch_network.embed(windows[image, place // config.grid, place % config.grid]))
+        for some in positions.split(_PATCHES_AT_A_TIME):
+            image, position = some // config.grid**2, some % config.grid**2
+            found.append(self.patch_network.embed(windows[image, position // config.grid, position % config.grid]))
         return torch.cat(found) if found else images.new_zeros(0, self.patch_network.width)
 
     @torch.inference_mode()
@@ -269,8 +273,8 @@ class CutPaste(Detector):
         config = self.config
         images = _normalise(batch.pixels.to(self.image_density.mean.device).float() / 255)
         scores = self.image_density.distance(self.image_network.embed(images))
-        places = torch.arange(len(images) * config.grid**2, device=images.device)
-        distances = self.patch_density.distance(self._embed_patches(images, places))
+        positions = torch.arange(len(images) * config.grid**2, device=images.device)
+        distances = self.patch_density.distance(self._embed_patches(images, positions))
         maps = receptive_field_upsample(
             distances.view(len(images), config.grid, config.grid),
             config.image_size,
@@ -290,7 +294,7 @@ class CutPaste(Detector):
         return found
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore networks and Gaussians."""
+        """Restore both networks and both Gaussians."""
         self.network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k[:8] == "network."})
         self.network.to(device).eval()
         self.image_density = GaussianDensity(state["image_mean"], state["image_whitening"]).to(device)
@@ -301,7 +305,7 @@ class CutPaste(Detector):
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
-        """Input, scored patches and embedding."""
+        """Sizes of the input, the scored patches and the embedding."""
         config = self.config
         return (
             f"{config.image_size} px, {config.grid}x{config.grid} patches of {config.patch} px, "
@@ -310,18 +314,18 @@ class CutPaste(Detector):
 
 
 def _normalise(images: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1], by ImageNet's mean and standard deviation."""
+    """Normalise images (B, 3, H, W) in [0, 1] by ImageNet's mean and standard deviation."""
     mean = images.new_tensor(_MEAN).view(1, 3, 1, 1)
     return (images - mean) / images.new_tensor(_STD).view(1, 3, 1, 1)
 
 
 def _check(config: CutPasteConfig) -> None:
-    """Raise a ``ConfigError`` for values that make no detector."""
+    """Raise a ``ConfigError`` if a value is invalid."""
     if not 1 <= config.patch <= config.image_size or not 1 <= config.crop <= config.image_size:
-        raise ConfigError(f"cutpaste: patch and crop must lie between 1 and the image's {config.image_size} px.")
+        raise ConfigError(f"cutpaste: patch and crop must be between 1 and the image's {config.image_size} px.")
     if config.stride < 1 or config.stride > config.patch:
         raise ConfigError(
-            f"cutpaste: stride={config.stride} leaves gaps; it must lie between 1 and patch={config.patch}."
+            f"cutpaste: stride={config.stride} must be between 1 and patch={config.patch}, else it leaves gaps."
         )
     for name in ("patch_area", "scar_width", "scar_length"):
         pair = getattr(config, name)
@@ -337,7 +341,7 @@ def _check(config: CutPasteConfig) -> None:
     longest = math.hypot(config.scar_width[1], config.scar_length[1])
     if longest > config.crop:
         raise ConfigError(
-            f"cutpaste: a turned scar may be {longest:.0f} px long, the crop has {config.crop}. Choose smaller "
+            f"cutpaste: a rotated scar may be {longest:.0f} px long, but the crop has {config.crop}. Choose smaller "
             "scar_width and scar_length."
         )
     config.require_step("cutpaste")

@@ -1,7 +1,8 @@
-"""One Gaussian over embeddings, with a shrunken covariance; the score is the Mahalanobis distance.
+"""A Gaussian over embeddings with a shrunken covariance; the score is the Mahalanobis distance.
 
-The covariance is Ledoit and Wolf's (2004; scikit-learn's ``LedoitWolf``): towards a multiple of the identity, by as
-much as the number of samples asks for. Distances are taken in the whitened space, where they are Euclidean.
+The covariance is Ledoit and Wolf's (2004; scikit-learn's ``LedoitWolf``). It is shrunken towards a multiple of the
+identity, by an amount that depends on the number of samples. Distances are computed in the whitened space, where they
+are Euclidean.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 _LEAST_VARIANCE = 1e-8
-"""Added to the variances: embeddings of equal images have none."""
+"""Value added to the variances, because embeddings of equal images have variance 0."""
 
 
 @dataclass
@@ -21,8 +22,8 @@ class GaussianDensity:
     """A Gaussian over D-dimensional embeddings.
 
     Attributes:
-        mean: (D,).
-        whitening: (D, D): ``(x - mean) @ whitening`` has unit covariance.
+        mean: Mean (D,).
+        whitening: Matrix (D, D) such that ``(x - mean) @ whitening`` has unit covariance.
     """
 
     mean: Tensor
@@ -30,12 +31,12 @@ class GaussianDensity:
 
     @classmethod
     def standard(cls, width: int) -> GaussianDensity:
-        """The standard normal distribution: stands where none has been fitted yet."""
+        """The standard normal distribution, which is used before a Gaussian is fitted."""
         return cls(torch.zeros(width), torch.eye(width))
 
     @classmethod
     def of(cls, embeddings: Tensor) -> GaussianDensity:
-        """The Gaussian of embeddings (n, D), on their device; computed in float64 on the CPU."""
+        """The Gaussian fitted to embeddings (n, D), on their device; computed in float64 on the CPU."""
         found = LedoitWolf().fit(embeddings.detach().cpu().double().numpy())
         covariance = torch.from_numpy(found.covariance_)
         covariance = covariance + _LEAST_VARIANCE * torch.eye(len(covariance), dtype=torch.float64)
@@ -45,9 +46,9 @@ class GaussianDensity:
         return cls(mean.to(embeddings), whitening.contiguous().to(embeddings))
 
     def distance(self, embeddings: Tensor) -> Tensor:
-        """Mahalanobis distance (n,) of embeddings (n, D)."""
+        """Mahalanobis distances (n,) of embeddings (n, D)."""
         return ((embeddings - self.mean) @ self.whitening).norm(dim=1)
 
     def to(self, device: torch.device) -> GaussianDensity:
-        """The same on another device."""
+        """The same Gaussian on another device."""
         return GaussianDensity(self.mean.to(device), self.whitening.to(device))

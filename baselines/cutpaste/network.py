@@ -1,6 +1,6 @@
-"""CutPaste's classifier: a ResNet-18 from scratch, and a head that is thrown away after the training.
+"""CutPaste's classifier: a ResNet-18 from scratch, and a head that is dropped after the training.
 
-At the published width (64) and three classes, by parameters:
+Numbers of parameters at the published width (64) and three classes:
 
 * encoder: ResNet-18 without its classifier: 11,176,512
 * head: 512-512 with batch normalisation and ReLU (512*512 + 512 + 2*512), 512-128 (512*128 + 128): 329,344
@@ -20,25 +20,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _BOTTLENECK = 128
+"""Width of the head's output."""
 _STEM = 64
-"""Channels of timm's stem, whatever the widths of its stages."""
+"""Channels of timm's stem, which do not depend on the widths of the stages."""
 
 
 class CutPasteNetwork(nn.Module):
-    """Classifies how an image was corrupted; its embedding is what is wanted.
+    """Classifies how an image was corrupted; after the training only its embedding is used.
 
     Args:
         width: Channels of the encoder's first stage; the embedding has eight times as many.
         head_layers: Hidden layers of the head, each as wide as the embedding.
-        classes: Kinds of images.
-        normalise: Embeddings are scaled to length 1.
+        classes: Number of classes.
+        normalise: Whether embeddings are scaled to length 1.
     """
 
     def __init__(self, width: int, head_layers: int, classes: int, *, normalise: bool) -> None:
         super().__init__()
         self.width = 8 * width
         self.normalise = normalise
-        # torchvision's start: residual branches are not silent at first.
+        # torchvision's initialisation, in which residual branches do not start at zero.
         self.encoder = timm.create_model(
             "resnet18",
             pretrained=False,
@@ -55,7 +56,7 @@ class CutPasteNetwork(nn.Module):
         self.classes = nn.Linear(_BOTTLENECK, classes)
 
     def _narrow_stem(self, width: int) -> None:
-        """Give the stem, and the block after it, the first stage's width, as ResNet-18 has it."""
+        """Give the stem and the block after it the width of the first stage, as in ResNet-18."""
         stem = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
         self.encoder.conv1 = stem

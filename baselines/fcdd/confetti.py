@@ -1,10 +1,11 @@
-"""Confetti noise: blurred coloured squares added to images, FCDD's stand-in for defects.
+"""Confetti noise: blurred coloured squares added to images, which FCDD trains on in axis of defects.
 
-Liznerski et al. 2021, appendix; sizes and rates as in the official code. Squares are drawn for an image of 240 px:
-coloured ones (one colour each) and white ones, of any whole side between two limits, turned by any angle up to a limit;
-every image gets at least one of each kind, and their number is otherwise that of independent pixels with a small chance
-each. A later square hides an earlier one of its kind; both kinds are added and blurred. At other image sizes sides and
-blur are scaled, and the rate so that the expected number of squares stays.
+Liznerski et al. 2021, appendix; sizes and rates as in the official code. Squares are drawn for an image of 240 px.
+There are coloured ones (one colour each) and white ones; a side is any integer between two limits, a rotation any angle
+up to a limit. Every image gets at least one square of each kind. Apart from that, their number is distributed as if
+every pixel independently had a small probability to be a centre. A later square hides an earlier one of its kind; the
+two kinds are added and blurred. At other image sizes the sides and the blur are scaled, and the rate is scaled so that
+the expected number of squares is the same.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 DRAWN_FOR = 240
-"""Side in pixels of the image that rates, sides and blur are meant for."""
+"""Side in pixels of the image for which rates, sides and blur are given."""
 _NEVER = 1e-12
-"""Numbers of squares whose chance is below this are not drawn."""
+"""Larger numbers of squares than the one with this tail probability are not drawn."""
 
 
 @dataclass(frozen=True)
 class Confetti:
-    """How confetti look; lengths in pixels of a 240 px image.
+    """Parameters of confetti noise; lengths are in pixels of a 240 px image.
 
     Attributes:
-        coloured_rate: Chance of a pixel to be the centre of a coloured square.
-        white_rate: Chance of a pixel to be the centre of a white square.
-        sides: Least and largest side of a square.
-        rotation: Largest angle in degrees, either way.
+        coloured_rate: Probability of a pixel to be the centre of a coloured square.
+        white_rate: Probability of a pixel to be the centre of a white square.
+        sides: Smallest and largest side of a square.
+        rotation: Largest rotation in degrees, in both directions.
         blur: Standard deviation of the Gaussian blur.
-        blur_kernel: Side of its kernel; odd.
+        blur_kernel: Side of the blur's kernel; odd.
     """
 
     coloured_rate: float
@@ -45,13 +46,13 @@ class Confetti:
 
 
 def add_confetti(images: Tensor, confetti: Confetti, invert_below: float) -> Tensor:
-    """Images with confetti noise.
+    """Add confetti noise to images.
 
-    Noise that hardly changes an image (white on white) is subtracted instead where that changes more.
+    Noise that hardly changes an image (white on white) is subtracted instead if that changes the image more.
 
     Args:
         images: (B, 3, H, H), values from 0 to 255.
-        confetti: What it looks like.
+        confetti: Parameters of the noise.
         invert_below: Mean change, in grey levels from 0 to 255, below which the noise is inverted.
 
     Returns:
@@ -68,29 +69,29 @@ def add_confetti(images: Tensor, confetti: Confetti, invert_below: float) -> Ten
 
 
 def confetti_noise(like: Tensor, confetti: Confetti) -> Tensor:
-    """Noise (B, 3, H, H), values from 0 to 510: coloured and white squares, blurred; for images (B, 3, H, H)."""
+    """Blurred coloured and white squares (B, 3, H, H), values from 0 to 510, for images (B, 3, H, H)."""
     noise = _squares(like, confetti, confetti.coloured_rate, coloured=True)
     noise += _squares(like, confetti, confetti.white_rate, coloured=False)
     scale = like.shape[-1] / DRAWN_FOR
-    # An odd kernel that reflection at the border can fill.
+    # The kernel is odd and small enough for the reflection at the border.
     reach = min(max(round(scale * (confetti.blur_kernel - 1) / 2), 1), like.shape[-1] - 1)
     sigma = scale * confetti.blur
     return gaussian_blur(noise, [2 * reach + 1, 2 * reach + 1], [sigma, sigma]) if sigma > 0 else noise
 
 
 def _squares(like: Tensor, confetti: Confetti, rate: float, *, coloured: bool) -> Tensor:
-    """(B, 3, H, H): turned squares of one kind, 0 elsewhere."""
+    """Rotated squares of one kind, and 0 elsewhere, (B, 3, H, H)."""
     amount, side, device = len(like), like.shape[-1], like.device
     count = _counts(rate, amount, device)
     noise = torch.zeros_like(like)
-    place = torch.arange(side, device=device, dtype=like.dtype)
+    axis = torch.arange(side, device=device, dtype=like.dtype)
     low, high = confetti.sides
     for number in range(int(count.max())):
         centre = torch.rand(2, amount, 1, 1, device=device) * side - 0.5
         half = torch.randint(low, high + 1, (amount, 1, 1), device=device) * side / DRAWN_FOR / 2
         angle = (torch.rand(amount, 1, 1, device=device) * 2 - 1) * math.radians(confetti.rotation)
         colour = torch.randint(0, 256, (amount, 3, 1, 1), device=device) if coloured else 255
-        down, right = place.view(1, -1, 1) - centre[0], place.view(1, 1, -1) - centre[1]
+        down, right = axis.view(1, -1, 1) - centre[0], axis.view(1, 1, -1) - centre[1]
         along = (angle.cos() * down + angle.sin() * right).abs() <= half
         across = (angle.cos() * right - angle.sin() * down).abs() <= half
         drawn = along & across & (count > number).view(-1, 1, 1)
@@ -99,11 +100,11 @@ def _squares(like: Tensor, confetti: Confetti, rate: float, *, coloured: bool) -
 
 
 def _counts(rate: float, amount: int, device: torch.device) -> Tensor:
-    """(amount,) numbers of squares: binomial over the pixels of a 240 px image, given that there is at least one."""
+    """Random numbers of squares (amount,): binomial over the pixels of a 240 px image, given at least one square."""
     if rate <= 0:
         return torch.zeros(amount, dtype=torch.long, device=device)
     pixels = DRAWN_FOR**2
     most = int(binom.isf(_NEVER, pixels, rate))
     none, upto = binom.pmf(0, pixels, rate), binom.cdf(range(1, max(most, 2)), pixels, rate)
-    chances = torch.tensor((upto - none) / (1 - none), dtype=torch.float64, device=device)
-    return 1 + torch.searchsorted(chances, torch.rand(amount, dtype=torch.float64, device=device), right=True)
+    probabilities = torch.tensor((upto - none) / (1 - none), dtype=torch.float64, device=device)
+    return 1 + torch.searchsorted(probabilities, torch.rand(amount, dtype=torch.float64, device=device), right=True)

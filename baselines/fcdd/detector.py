@@ -1,32 +1,34 @@
-"""FCDD: a fully convolutional network whose output is the anomaly map, trained to be 0 on what is normal.
+"""FCDD: a fully convolutional network whose output is the anomaly map, trained to be 0 on normal images.
 
 Liznerski, Ruff, Vandermeulen, Franks, Kloft, Mueller: "Explainable Deep One-Class Classification", ICLR 2021,
 https://arxiv.org/abs/2007.01760. Follows the official code (liznerski/fcdd) in its configuration for MVTec AD.
 
-A VGG-11 with batch normalisation, frozen up to its third pooling; the two convolutions behind it are trained, and a 1x1
-convolution makes one channel z of them, 28x28 cells at 224 px. A = sqrt(z^2 + 1) - 1 (pseudo-Huber) is the score of a
-cell. The loss of a normal image is the mean of A over its cells; half of the images get confetti noise
-(``baselines/fcdd/confetti.py``) instead, and their loss is -log(1 - exp(-mean A)). The map spreads each cell over its
-receptive field (``baselines/blocks/receptive_field_upsampling.py``); the image score is the mean of A.
+The network is a VGG-11 with batch normalisation, frozen up to its third pooling. The two convolutions after it are
+trained, and a 1x1 convolution reduces them to one channel z, 28x28 cells at 224 px. The score of a cell is
+A = sqrt(z^2 + 1) - 1 (pseudo-Huber). The loss of a normal image is the mean of A over its cells. Half of the images get
+confetti noise (``baselines/fcdd/confetti.py``), and their loss is -log(1 - exp(-mean A)) instead. The map spreads each
+cell over its receptive field (``baselines/blocks/receptive_field_upsampling.py``); the image score is the mean of A.
 
-Input: local contrast normalisation (per image: less its mean, divided by its mean absolute value, over all pixels and
-channels), then each channel to [0, 1] by its least and largest value over the training images. There is no ImageNet
-normalisation. Training images are, in this order: given confetti or not, cropped or resized from 240 to 224 px,
-colour-jittered (strong or weak, evenly), given noise of a tenth of their standard deviation (every other one).
+Input: local contrast normalisation (each image minus its mean, divided by its mean absolute value, over all pixels and
+channels), then each channel is scaled to [0, 1] by its least and largest value over the training images. There is no
+ImageNet normalisation. Training images are processed in this order: half of them get confetti; they are cropped or
+resized from 240 to 224 px; their colours are jittered (strongly or weakly, with equal probability); every other one
+gets noise of a tenth of its standard deviation.
 
 Trainable parameters at the paper's size: 3,542,529 = (9*256*512 + 512) + (9*512*512 + 512) + 2 * 2*512 + (512 + 1).
-State: weights of the trained part; the normalisation's least and largest value, (3,) each.
+State: weights of the trained part; the normalisation's least and largest values, (3,) each.
 
-Presets: ``paper`` is the released MVTec AD configuration. Its 200 epochs show each image ten times: 2000 passes here.
-``quick`` has a ResNet-18, of which the stage between strides 4 and 8 is trained, at 64 px with a
-Gaussian in proportion and a higher learning rate.
+Presets: ``paper`` is the released MVTec AD configuration. Its 200 epochs show each image ten times, which are 2000
+passes here. ``quick`` has a ResNet-18, whose stage between strides 4 and 8 is trained, at 64 px with a Gaussian in
+proportion and a higher learning rate.
 
-Deviations: batch normalisation of the frozen part stays as it was (the official code freezes its weights only, its
-running means go on moving). Images come at 224 px and are enlarged to 240 where the official code reads 240. Least and
-largest values are taken over all training images, of all categories in the unified setting, where the official code
-has them per category. Confetti are exact turned squares with a colour each (there turned by resampling, with a colour
-per size). An image with confetti counts as anomalous in a batch that has no other kind, too. The learning rate falls
-step by step, not once in an epoch. Kernels of even size are sampled between pixels. The last step counts.
+Deviations: the batch statistics of the frozen part are not updated (the official code freezes only its weights and
+updates its running means). Images are loaded at 224 px and enlarged to 240; the official code reads 240. Least and
+largest values are taken over all training images, which are those of all categories in the unified setting; the
+official code has them per category. Confetti are exact rotated squares with a colour each (the official code rotates
+them by resampling and has one colour per size). An image with confetti counts as anomalous also in a batch of only such
+images. The learning rate falls at every step, not once per epoch. Kernels of even size are sampled between pixels. The
+last step counts.
 """
 
 from __future__ import annotations
@@ -52,10 +54,13 @@ from methods.training.schedule import ScheduleName
 _FROZEN, _TRAINED = 4, 8
 """Strides of the taps between which the backbone is trained."""
 _STRONG, _WEAK = (0.04, 0.04, 0.04, 0.04), (0.005, 0.0005, 0.0005, 0.0005)
-"""Colour jitter: of brightness, contrast, saturation, hue."""
+"""Strengths of the colour jitter: brightness, contrast, saturation, hue."""
 _NOISE = 0.1
+"""Standard deviation of the noise, as a fraction of the image's."""
 _TINY = 1e-31
+"""Value added to the argument of the loss's logarithm, which may be 0."""
 _READ = 16
+"""Images read at a time."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +70,24 @@ class FCDDConfig(TrainingConfig):
     Attributes:
         image_size: Side of the input in pixels.
         enlargement: Training images are enlarged by this factor, then cropped or resized to the input's size.
-        anomaly_probability: Chance of a training image to get confetti noise.
-        coloured_rate: Chance of a pixel of a 240 px image to be the centre of a coloured square.
-        white_rate: Chance of a pixel of a 240 px image to be the centre of a white square.
-        confetti_sides: Least and largest side of a square, in pixels of a 240 px image.
-        confetti_rotation: Largest angle of a square in degrees, either way.
+        anomaly_probability: Probability of a training image to get confetti noise.
+        coloured_rate: Probability of a pixel of a 240 px image to be the centre of a coloured square.
+        white_rate: Probability of a pixel of a 240 px image to be the centre of a white square.
+        confetti_sides: Smallest and largest side of a square, in pixels of a 240 px image.
+        confetti_rotation: Largest rotation of a square in degrees, in both directions.
         confetti_blur: Standard deviation of the squares' blur, in pixels of a 240 px image.
         confetti_kernel: Side of the blur's kernel, in pixels of a 240 px image; odd.
         invert_below: Mean change in grey levels below which the noise is inverted.
         epochs: Passes over the training images: 200 epochs of ten repetitions. Used when ``steps`` is 0.
-        learning_rate: Of SGD.
-        momentum: Of SGD, Nesterov's.
-        weight_decay: Of SGD.
-        schedule: ``exponential`` falls by 0.985 in each 200th part of the training.
-        receptive_field: Side in pixels of what a cell sees: VGG-11's at stride 8. It bounds the map's Gaussian.
-        receptive_centre: Pixel in which the first cell's receptive field is centred: 3.5 where the three poolings take
-            2x2 pixels (VGG), 0 where all strides lie in padded odd kernels (ResNet).
+        learning_rate: Learning rate of SGD.
+        momentum: Nesterov momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        schedule: Schedule of the learning rate; ``exponential`` multiplies it by 0.985 in each 200th part of the
+            training.
+        receptive_field: Side in pixels of a cell's receptive field, which limits the map's Gaussian. The default is
+            that of VGG-11 at stride 8.
+        receptive_centre: Centre of the first cell's receptive field in pixels: 3.5 if the three poolings take 2x2
+            pixels (VGG), 0 if all strides are in padded odd kernels (ResNet).
         sigma: Standard deviation in pixels of the map's Gaussian.
     """
 
@@ -106,7 +113,7 @@ class FCDDConfig(TrainingConfig):
 
     @property
     def confetti(self) -> Confetti:
-        """How the noise looks."""
+        """Parameters of the confetti noise."""
         return Confetti(
             self.coloured_rate,
             self.white_rate,
@@ -147,9 +154,9 @@ class FCDD(Detector):
             "quick": Preset(_QUICK, "resnet18", "this project: CPU minutes"),
             "paper": Preset({}, "vgg11_bn", "the released configuration for MVTec AD, confetti noise"),
         },
-        deviations="Batch normalisation of the frozen part does not move; the input's range is taken over all training "
-        "images, not per category; images are enlarged from 224 to 240 px before cropping; the learning rate falls "
-        "step by step.",
+        deviations="The batch statistics of the frozen part are not updated; the input's range is taken over all "
+        "training images, not per category; images are enlarged from 224 to 240 px before cropping; the learning rate "
+        "falls at every step.",
     )
     config_type = FCDDConfig
     config: FCDDConfig
@@ -158,9 +165,7 @@ class FCDD(Detector):
         super().__init__(config, layout)
         _check(config)
         if layout.backbone is None:
-            raise BackboneError(
-                "fcdd trains a part of a backbone, so it can't do without. Choose one with BACKBONE=..."
-            )
+            raise BackboneError("fcdd trains a part of a backbone, so it needs one. Choose it with BACKBONE=...")
         self.backbone = layout.backbone
         self.network = nn.Sequential(
             self.backbone.between(_FROZEN, _TRAINED), nn.Conv2d(self.backbone.channels[_TRAINED], 1, 1)
@@ -169,11 +174,11 @@ class FCDD(Detector):
 
     @classmethod
     def features(cls, config: FCDDConfig) -> FeatureSpec:
-        """Images; the detector runs the backbone on images that it has changed."""
+        """Images; the detector runs the backbone on its augmented and normalised images."""
         return FeatureSpec(config.image_size, (), images=True, run_strides=(_FROZEN, _TRAINED))
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Take the input's range over the training images, then train to tell them from images with confetti."""
+        """Find the input's range over the training images, then train to separate them from images with confetti."""
         self._to(context.device)
         self._find_range(train, context.device)
 
@@ -185,13 +190,13 @@ class FCDD(Detector):
         return train_network(self, self.network, losses_of, train, context, training)
 
     def augment(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Training images as the network sees them.
+        """Augment training images; some of them get confetti.
 
         Args:
             images: (B, 3, H, H), values from 0 to 255.
 
         Returns:
-            The images (B, 3, H, H) in [0, 1], not yet normalised, and which of them got confetti, (B,) bool.
+            The images (B, 3, H, H) in [0, 1], not yet normalised, and whether each got confetti, (B,) bool.
         """
         config, size = self.config, images.shape[-1]
         large = round(config.enlargement * size)
@@ -208,7 +213,7 @@ class FCDD(Detector):
         return (images + torch.randn_like(images) * amount * noised).clamp(0, 1), anomalous
 
     def cells(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, H) in [0, 1] to the score A of each cell, (B, h, w)."""
+        """Images (B, 3, H, H) in [0, 1] to the scores A of their cells, (B, h, w)."""
         contrast = local_contrast(images)
         least, largest = self.least.view(1, 3, 1, 1), self.largest.view(1, 3, 1, 1)
         pixels = (contrast - least) / (largest - least).clamp(min=1e-6)
@@ -219,7 +224,7 @@ class FCDD(Detector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Map: cells spread over their receptive fields. Image score: mean over the cells."""
+        """Map: the cells' scores, spread over their receptive fields. Image score: their mean."""
         config = self.config
         scores = self.cells(batch.pixels.to(self.least.device).float() / 255)
         maps = receptive_field_upsample(
@@ -233,7 +238,7 @@ class FCDD(Detector):
         return Prediction(maps, scores.mean(dim=(1, 2)))
 
     def _find_range(self, train: TrainingSet, device: torch.device) -> None:
-        """Least and largest value of each channel over the training images, after contrast normalisation."""
+        """Find least and largest value of each channel over the training images, after contrast normalisation."""
         least, largest = torch.full((3,), float("inf")), torch.full((3,), float("-inf"))
         for start in range(0, len(train), _READ):
             pixels = train.batch(range(start, min(start + _READ, len(train)))).pixels.to(device)
@@ -255,17 +260,17 @@ class FCDD(Detector):
         self._to(device)
 
     def _to(self, device: torch.device) -> None:
-        """Move everything that computes to a device."""
+        """Move the networks and the input's range to a device."""
         self.backbone.to(device)
         self.network.to(device)
         self.least, self.largest = self.least.to(device), self.largest.to(device)
 
     def trainable_parameters(self) -> int:
-        """Parameters behind the frozen part."""
+        """Parameters after the frozen part."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
-        """Input and cells."""
+        """Sizes of the input and the grid of cells, and the trained strides."""
         cells = -(-self.config.image_size // _TRAINED)
         return f"{self.config.image_size} px, {cells}x{cells} cells, trained from stride {_FROZEN} to {_TRAINED}"
 
@@ -282,14 +287,14 @@ def one_class_loss(scores: Tensor, anomalous: Tensor) -> Tensor:
 
 
 def local_contrast(images: Tensor) -> Tensor:
-    """Each image (B, 3, H, W) less its mean, divided by its mean absolute value."""
+    """Each image (B, 3, H, W) minus its mean, divided by its mean absolute value."""
     centred = images - images.mean(dim=(1, 2, 3), keepdim=True)
     scale = centred.abs().mean(dim=(1, 2, 3), keepdim=True)
-    return centred / torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # an image of one value stays 0
+    return centred / torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # a constant image becomes 0
 
 
 def _crop_or_resize(images: Tensor, size: int) -> Tensor:
-    """Each image (B, 3, L, L) to ``size``: a random crop or, as often, the nearest pixels of the whole."""
+    """Each image (B, 3, L, L) at ``size``: a random crop, or with equal probability the whole by nearest pixels."""
     large, device = images.shape[-1], images.device
     steps = torch.arange(size, device=device)
     whole = (2 * steps + 1) * large // (2 * size)
@@ -301,15 +306,15 @@ def _crop_or_resize(images: Tensor, size: int) -> Tensor:
 
 
 def _check(config: FCDDConfig) -> None:
-    """Raise a ``ConfigError`` for values that make no detector."""
+    """Raise a ``ConfigError`` if a value is invalid."""
     if config.image_size % _TRAINED:
         raise ConfigError(f"fcdd: image_size {config.image_size} is not divisible by {_TRAINED}.")
     if config.enlargement < 1:
         raise ConfigError(f"fcdd: enlargement={config.enlargement} would shrink the images. Choose 1 or more.")
     if not 0 < config.anomaly_probability < 1:
-        raise ConfigError(f"fcdd: anomaly_probability={config.anomaly_probability} must leave images of both kinds.")
+        raise ConfigError(f"fcdd: anomaly_probability={config.anomaly_probability} is not in (0, 1).")
     if not 0 <= max(config.coloured_rate, config.white_rate) < 1e-3 or config.coloured_rate + config.white_rate <= 0:
-        raise ConfigError("fcdd: coloured_rate and white_rate lie below 0.001 and at least one of them above 0.")
+        raise ConfigError("fcdd: coloured_rate and white_rate must be below 0.001, and at least one of them above 0.")
     if len(config.confetti_sides) != 2 or not 1 <= config.confetti_sides[0] <= config.confetti_sides[1]:
         raise ConfigError(f"fcdd: confetti_sides={config.confetti_sides} must be two sizes, the smaller one first.")
     if config.confetti_kernel % 2 == 0:

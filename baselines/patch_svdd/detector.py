@@ -1,28 +1,29 @@
-"""PSVDD (Patch-SVDD): patch embeddings that know their neighbours; distance to the nearest normal one.
+"""PSVDD (Patch-SVDD): self-supervised patch embeddings; the score is the distance to the nearest normal embedding.
 
 Yi, Yoon: "Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation", ACCV 2020,
 https://arxiv.org/abs/2006.16067. Follows the official code.
 
-The mean training image is taken away, pixels are divided by 255. A hierarchical encoder (see
-``baselines/patch_svdd/networks.py``) learns for patches of 32 and 64 pixels to tell from the difference of two
-embeddings which of its eight neighbours the second patch is, at an offset of three to four quarters of the patch,
-under a random shift of colours and noise; and to give nearly the same of a patch and one a pixel or two beside it
-(SVDD term). At test time every patch of 64 pixels at stride 16 and of 32 at stride 4 gets the Euclidean distance of
-its embedding to the nearest one of the training images; a pixel gets the mean over the patches that cover it; the two
-scales are multiplied. Image score: maximum.
+The mean training image is subtracted, and pixels are divided by 255. A hierarchical encoder (see
+``baselines/patch_svdd/networks.py``) learns two tasks for patches of 32 and 64 pixels. The first is to predict, from
+the difference of the embeddings of two neighbouring patches, which of the eight neighbours the second one is; their
+offset is three to four quarters of the patch, and their colours are shifted and noised at random. The second is to give
+nearly equal embeddings to a patch and to one that is shifted by a pixel or two (SVDD term). At test time every patch of
+64 pixels at stride 16 and of 32 pixels at stride 4 gets the Euclidean distance of its embedding to the nearest one of
+the training images. A pixel gets the mean over the patches that cover it, and the two scales are multiplied. Image
+score: maximum.
 
 451,664 parameters: encoder 360,832 + 41,152, two position classifiers of 24,840 (their last layer's 1,024 weights are
 never trained).
 
-Budget: the official code shows each image 100 times in each of 300 epochs: 30,000 passes here, one pair of patches of
-each kind per image and step.
+Budget: the official code shows each image 100 times in each of 300 epochs. These are 30,000 passes here, with one pair
+of patches of each kind per image and step.
 
 State: networks, mean image, both banks of embeddings.
 
-Deviations: the mean image is that of all training images, also in the unified setting. Banks end at ``bank_ceiling``
-embeddings, drawn uniformly (the official code keeps all, and searches by a tree or a graph; here the search is
-exact). The official weight of the SVDD term is chosen for each category (1e-3 in its example for bottle); one for all
-here. Masks are those of the protocol. The last step counts.
+Deviations: the mean image is that of all training images, also in the unified setting. Each bank has at most
+``bank_ceiling`` embeddings, drawn uniformly, and is searched exactly; the official code keeps all and searches by a
+tree or a graph. The official weight of the SVDD term is chosen for each category (1e-3 in its example for bottle); here
+one weight serves all. Masks are those of the protocol. The last step counts.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ from methods.training.config import TrainingConfig
 from methods.training.loop import Training, train_network
 
 _READ = 8
+"""Images read at a time."""
 _PERTURBATION = 0.02
-"""Standard deviation of the shift of colours, and of the noise."""
+"""Standard deviation of the shift of colours and of the noise."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,17 @@ class PatchSVDDConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        patch: K, side of the small patches in pixels; the large ones have 2 K.
+        patch: K, side of the small patches in pixels; the side of the large ones is 2 K.
         stride_small: Pixels between two scored small patches, even.
         stride_large: Pixels between two scored large patches, even.
         embedding: D, width of the embeddings.
         divisor: Inner widths of the encoder are divided by it.
-        pairs: Pairs of patches of each kind that an image gives to a step.
+        pairs: Number of pairs of patches of each kind that are drawn from an image in a step.
         svdd_weight: Lambda, weight of the SVDD terms.
-        bank_ceiling: Most embeddings of the training images that are kept, for each size of patch.
-        aggregation: How the two sizes are combined.
+        bank_ceiling: Largest number of embeddings of the training images that are kept for each size of patch.
+        aggregation: Operation that combines the maps of the two sizes.
         epochs: Passes over the training images: 300 epochs of 100 repetitions.
-        learning_rate: Of Adam.
+        learning_rate: Learning rate of Adam.
     """
 
     image_size: int = 256
@@ -93,7 +95,7 @@ class PatchSVDDConfig(TrainingConfig):
 
 
 class PatchSVDDNetworks(nn.Module):
-    """Encoder and both position classifiers."""
+    """The encoder and both position classifiers."""
 
     def __init__(self, config: PatchSVDDConfig) -> None:
         super().__init__()
@@ -137,8 +139,8 @@ class PatchSVDD(Detector):
             "paper": Preset({}, "", "the paper and the official code"),
         },
         deviations=(
-            "The mean image is that of all training images. Banks end at a ceiling and are searched exactly. One "
-            "weight of the SVDD term for all categories, where the official code chooses one for each."
+            "The mean image is that of all training images. Banks have a largest size and are searched exactly. One "
+            "weight of the SVDD term serves all categories; the official code chooses one for each."
         ),
     )
     config_type = PatchSVDDConfig
@@ -149,9 +151,9 @@ class PatchSVDD(Detector):
         if config.image_size < 2 * config.patch:
             raise ConfigError(f"patch_svdd: the image must hold a patch of {2 * config.patch} px (twice patch).")
         if any(stride < 2 or stride % 2 for stride in (config.stride_small, config.stride_large)):
-            raise ConfigError("patch_svdd: stride_small and stride_large must be even, at least 2.")
+            raise ConfigError("patch_svdd: stride_small and stride_large must be even and at least 2.")
         if min(config.pairs, config.embedding, config.divisor, config.bank_ceiling) < 1:
-            raise ConfigError("patch_svdd: pairs, embedding, divisor and bank_ceiling are at least 1.")
+            raise ConfigError("patch_svdd: pairs, embedding, divisor and bank_ceiling must be at least 1.")
         try:
             self.network = PatchSVDDNetworks(config).eval()
         except ValueError as error:
@@ -162,11 +164,11 @@ class PatchSVDD(Detector):
 
     @classmethod
     def features(cls, config: PatchSVDDConfig) -> FeatureSpec:
-        """Images alone."""
+        """Images only."""
         return FeatureSpec(config.image_size, (), images=True)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train encoder and classifiers, then keep the embeddings of the training images."""
+        """Train the encoder and the classifiers, then keep the embeddings of the training images."""
         config, device = self.config, context.device
         self.network.to(device)
         total = torch.zeros(self.mean.shape, dtype=torch.float64, device=device)
@@ -186,13 +188,13 @@ class PatchSVDD(Detector):
                 first, second, direction = neighbours(images, size)
                 logits = classify(embed(_perturbed(first)), embed(_perturbed(second))).float()
                 losses.append(F.cross_entropy(logits, direction))
-                here, beside = jittered(images, size)
-                distance = (embed(here) - embed(beside)).float().flatten(1).norm(dim=1).mean()
+                patches, shifted = jittered(images, size)
+                distance = (embed(patches) - embed(shifted)).float().flatten(1).norm(dim=1).mean()
                 losses.append(config.svdd_weight * distance)
             yield torch.stack(losses).sum()
 
         training = Training.of(config, optimiser="adam")
-        # Whoever looks in the middle of the training gets the banks of that moment.
+        # Predictions during the training use banks of the encoder at that step.
         self._refill = lambda: self._fill_banks(train, context)
         try:
             report = train_network(self, self.network, losses_of, train, context, training)
@@ -210,7 +212,7 @@ class PatchSVDD(Detector):
 
     @torch.no_grad()
     def _fill_banks(self, train: TrainingSet, context: FitContext) -> None:
-        """Embeddings of all patches of the training images, under the ceiling: drawn over all of them at once."""
+        """Fill the banks with embeddings of at most ``bank_ceiling`` patches, drawn from all images at once."""
         generator = torch.Generator().manual_seed(context.seed)
         kept: dict[str, list[Tensor]] = {"small": [], "large": []}
         chosen: dict[str, Tensor] = {}
@@ -227,29 +229,29 @@ class PatchSVDD(Detector):
         self.banks = {name: torch.cat(parts) for name, parts in kept.items()}
 
     def _embed(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, D, h, w) embeddings of all scored patches of both sizes."""
+        """Embeddings (B, D, h, w) of all scored patches, for both sizes."""
         small = self.network.encoder.embed_small(images)
         large = self.network.encoder.embed_large_from(small)
         config = self.config
-        step, leap = config.stride_small // 2, config.stride_large // 2  # the encoder's own stride is 2
+        step, leap = config.stride_small // 2, config.stride_large // 2  # the encoder itself has stride 2
         return {"small": small[:, :, ::step, ::step], "large": large[:, :, ::leap, ::leap]}
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Distances to the nearest normal embeddings, spread over the patches' pixels, both sizes combined."""
+        """Map: distances to the nearest normal embeddings, spread over the patches' pixels, both sizes combined."""
         if self._refill is not None:
             self._refill()
         config = self.config
         images = self._centred(batch.pixels.to(self.mean.device))
         maps = []
-        places = {
+        windows = {
             "small": (config.patch, config.stride_small),
             "large": (2 * config.patch, config.stride_large),
         }
         for name, map_ in self._embed(images).items():
             B, _, h, w = map_.shape
             distance, _ = nearest_neighbour(map_.permute(0, 2, 3, 1).flatten(0, 2), self.banks[name])
-            maps.append(distribute(distance.view(B, h, w), config.image_size, *places[name]))
+            maps.append(distribute(distance.view(B, h, w), config.image_size, *windows[name]))
         combined = maps[0] * maps[1] if config.aggregation == "product" else maps[0] + maps[1]
         return Prediction(combined, combined.amax(dim=(1, 2)))
 
@@ -267,22 +269,22 @@ class PatchSVDD(Detector):
         self.network.to(device).eval()
 
     def trainable_parameters(self) -> int:
-        """Parameters of encoder and classifiers."""
+        """Parameters of the encoder and the classifiers."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
-        """Input, patches and embeddings."""
+        """Sizes of the input, the patches and the embeddings."""
         config = self.config
         return f"{config.image_size} px, patches of {config.patch} and {2 * config.patch} px, {config.embedding} wide"
 
     def badges(self) -> tuple[str, ...]:
-        """Says when a bank's ceiling was in force."""
+        """A badge if the ceiling limited a bank."""
         full = [name for name, bank in self.banks.items() if len(bank) == self.config.bank_ceiling]
         return (f"bank of {' and '.join(full)} patches sampled to {self.config.bank_ceiling:,}",) if full else ()
 
 
 def neighbours(images: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random patch of each image, one of its eight neighbours, and which one it is.
+    """Draw a patch of each image and one of its eight neighbours.
 
     The offset is three quarters of the patch and up to a quarter more along each axis; patches are kept inside.
 
@@ -291,41 +293,41 @@ def neighbours(images: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         size: Side of the patches.
 
     Returns:
-        Patches (B, 3, size, size) twice, and (B,) int64 in 0..7.
+        The patches and their neighbours, (B, 3, size, size) each, and the directions, (B,) int64 in 0..7.
     """
     B, room = len(images), images.shape[2] - size
-    place = torch.randint(room + 1, (B, 2))
+    corner = torch.randint(room + 1, (B, 2))
     direction = torch.randint(len(DIRECTIONS), (B,))
     offset = 3 * size // 4 + torch.randint(max(1, size // 4), (B, 2))
-    other = (place + torch.tensor(DIRECTIONS)[direction] * offset).clamp(0, room)
-    return _cut(images, place, size), _cut(images, other, size), direction.to(images.device)
+    other = (corner + torch.tensor(DIRECTIONS)[direction] * offset).clamp(0, room)
+    return _cut(images, corner, size), _cut(images, other, size), direction.to(images.device)
 
 
 def jittered(images: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A random patch of each image, and one up to size / 32 pixels beside it (the same only at the border)."""
+    """A random patch of each image and one shifted by up to size / 32 pixels; they can be equal only at the border."""
     B, room, reach = len(images), images.shape[2] - size, max(1, size // 32)
-    place = torch.randint(room + 1, (B, 2))
+    corner = torch.randint(room + 1, (B, 2))
     steps = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1) if (y, x) != (0, 0)]
     step = torch.tensor(steps)[torch.randint(len(steps), (B,))]
-    return _cut(images, place, size), _cut(images, (place + step).clamp(0, room), size)
+    return _cut(images, corner, size), _cut(images, (corner + step).clamp(0, room), size)
 
 
 def distribute(scores: Tensor, size: int, patch: int, stride: int) -> Tensor:
-    """(B, h, w) scores of patches at ``stride`` to (B, size, size): the mean over the patches that cover a pixel."""
+    """Scores of patches (B, h, w) at ``stride`` to maps (B, size, size): a pixel gets the mean over its patches."""
     kernel = scores.new_ones(1, 1, patch, patch)
     total = F.conv_transpose2d(scores[:, None], kernel, stride=stride)
     count = F.conv_transpose2d(torch.ones_like(scores[:1, None]), kernel, stride=stride)
-    left = size - total.shape[-1]  # a remainder that no patch covers takes the last covered row and column
+    left = size - total.shape[-1]  # rows and columns that no patch covers repeat the last covered ones
     return F.pad(total / count, (0, left, 0, left), mode="replicate")[:, 0]
 
 
-def _cut(images: Tensor, places: Tensor, size: int) -> Tensor:
+def _cut(images: Tensor, corners: Tensor, size: int) -> Tensor:
     return torch.stack(
-        [image[:, y : y + size, x : x + size] for image, (y, x) in zip(images, places.tolist(), strict=True)]
+        [image[:, y : y + size, x : x + size] for image, (y, x) in zip(images, corners.tolist(), strict=True)]
     )
 
 
 def _perturbed(patches: Tensor) -> Tensor:
-    """A random shift of each colour, and noise."""
+    """Add a random shift of each colour, and noise."""
     shift = torch.randn(len(patches), 3, 1, 1, device=patches.device)
     return patches + _PERTURBATION * (shift + torch.randn_like(patches))

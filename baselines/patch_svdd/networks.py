@@ -1,4 +1,4 @@
-"""Patch-SVDD's encoders of small and large patches, and the classifiers of where one patch lies beside another.
+"""Patch-SVDD's encoder of small and large patches, and the classifier of the relative position of two patches.
 
 Yi and Yoon, "Patch SVDD", ACCV 2020; official code.
 """
@@ -14,25 +14,26 @@ from torch import Tensor, nn
 _WIDTHS = (32, 64, 128, 128, 64, 32, 32)
 _SLOPE = 0.1
 _STRIDE = 2
-"""Of the small encoder: its first convolution's."""
+"""Stride of the small encoder, which is that of its first convolution."""
 DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
-"""(down, right) of the eight neighbours."""
+"""Offsets (down, right) of the eight neighbours."""
 
 
 class HierarchicalEncoder(nn.Module):
-    """Embeds small patches of K pixels, and large ones of 2 K by way of their four quarters.
+    """Embeds small patches of K pixels, and large patches of 2 K pixels through their four quarters.
 
-    Small: 3x3 convolutions without padding, the first with stride 2, as many as bring K pixels to one (eight for
-    K = 32, the official layout; fewer for a smaller K, from its front), tanh. Large: a 2x2 convolution to 2 D over the
-    quarters' embeddings, a 1x1 convolution to D, tanh. Leaky ReLU of slope 0.1 between.
+    Small: 3x3 convolutions without padding, the first with stride 2, as many as reduce K pixels to one, then tanh. For
+    K = 32 these are the eight of the official layout, for a smaller K the first of them. Large: a 2x2 convolution to
+    2 D over the quarters' embeddings, a 1x1 convolution to D, tanh. There is a leaky ReLU of slope 0.1 between the
+    convolutions.
 
     Args:
         patch: K in pixels.
-        width: D of the embeddings.
+        width: D, the width of the embeddings.
         divisor: Inner widths are divided by it (1 in the official code).
 
     Raises:
-        ValueError: If the convolutions do not bring K to one, or it would take more than eight.
+        ValueError: If the convolutions do not reduce K to one, or if more than eight would be needed.
     """
 
     def __init__(self, patch: int, width: int, divisor: int) -> None:
@@ -53,7 +54,7 @@ class HierarchicalEncoder(nn.Module):
         self.large = nn.Conv2d(2 * width, width, 1)
 
     def embed_small(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, D, h, w): the embedding of the K-patch at every second pixel; one for a patch itself."""
+        """Images (B, 3, H, W) to (B, D, h, w), the embeddings of the K-patches at every second pixel."""
         x = images
         for index, convolution in enumerate(self.small):
             x = convolution(x)
@@ -61,14 +62,14 @@ class HierarchicalEncoder(nn.Module):
         return x
 
     def embed_large(self, patches: Tensor) -> Tensor:
-        """(B, 3, 2 K, 2 K) patches to (B, D, 1, 1)."""
+        """Patches (B, 3, 2 K, 2 K) to embeddings (B, D, 1, 1)."""
         K, B = self.patch, len(patches)
         parts = [patches[..., y : y + K, x : x + K] for y in (0, K) for x in (0, K)]
         small = self.embed_small(torch.cat(parts))[..., 0, 0].view(2, 2, B, -1)
         return self._from_quarters(small.permute(2, 3, 0, 1), 1)
 
     def embed_large_from(self, small: Tensor) -> Tensor:
-        """The same of a whole image, (B, D, h, w) of ``embed_small``: the 2 K-patch at every second pixel."""
+        """The output (B, D, h, w) of ``embed_small`` to embeddings of the 2 K-patches at every second pixel."""
         return self._from_quarters(small, self.patch // _STRIDE)
 
     def _from_quarters(self, small: Tensor, apart: int) -> Tensor:
@@ -78,13 +79,13 @@ class HierarchicalEncoder(nn.Module):
 
 
 class PositionClassifier(nn.Module):
-    """Which of the eight neighbours the second patch is, from the difference of the embeddings.
+    """Predicts which of the eight neighbours the second patch is, from the difference of the embeddings.
 
-    The last layer's weights have length 1 for each input and stay as they were drawn: the official code normalises them
-    where no gradient is recorded.
+    The last layer's weights have length 1 for each input and are never trained, because the official code normalises
+    them without recording a gradient.
 
     Args:
-        width: D of the embeddings.
+        width: D, the width of the embeddings.
     """
 
     directions: Tensor
@@ -99,6 +100,6 @@ class PositionClassifier(nn.Module):
         self.bias = nn.Parameter(last.bias.detach().clone())
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """(B, D, 1, 1) twice to (B, 8) logits."""
+        """Embeddings of both patches (B, D, 1, 1) to logits (B, 8)."""
         difference = (first - second).flatten(1)
         return F.linear(self.hidden(difference), self.directions, self.bias)

@@ -1,13 +1,13 @@
-"""US (Uninformed Students): students learn a teacher's patch descriptors on normal images; where they miss, it is odd.
+"""US (Uninformed Students): students learn a teacher's patch descriptors on normal images; their error is the score.
 
 Bergmann, Fauser, Sattlegger, Steger: "Uninformed Students: Student-Teacher Anomaly Detection with Discriminative Latent
 Embeddings", CVPR 2020, https://arxiv.org/abs/1911.02357. There is no official code.
 
-For each receptive field of 17, 33 and 65 pixels: a teacher learns from random crops to give, by a linear decoder,
-what a frozen ResNet-18 gives of the crop (its last stage, averaged), while the components of its descriptor are kept
-uncorrelated; then three students learn the teacher's descriptor of every pixel, normalised by mean and standard
-deviation over the training images. Score of a pixel: the squared error of the students' mean, plus the variance among
-students, each standardised; averaged over the receptive fields. Image score: maximum.
+There is a teacher for each receptive field of 17, 33 and 65 pixels. From random crops it learns a descriptor that a
+linear decoder turns into a frozen ResNet-18's feature of the crop (the average of its last stage), while the components
+of the descriptor are kept uncorrelated. Then three students learn the teacher's descriptor of every pixel, normalised
+by mean and standard deviation over the training images. The score of a pixel is the squared error of the students' mean
+plus the variance among students, each standardised, averaged over the receptive fields. Image score: maximum.
 
 Parameters at the paper's widths, each network: 2,996,480 (17 px), 1,616,000 (33 px), 2,320,640 (65 px); with a teacher
 and three students of each, and decoders to 512, 27,930,624.
@@ -15,7 +15,7 @@ and three students of each, and decoders to 512, 27,930,624.
 State: all networks, and the statistics of teachers, errors and variances.
 
 Deviations: the paper trains its teacher on ImageNet crops, with a metric-learning term; here, as in the best-known
-reimplementation, it is trained on the normal images at hand, without that term. Errors and variances are standardised
+reimplementation, it is trained on the normal training images, without that term. Errors and variances are standardised
 over the training images, not over a validation set. Images are mirrored at the border. ``crop`` trains the students
 on a random part of every image (the paper: all of it).
 """
@@ -48,6 +48,7 @@ from methods.training.config import TrainingConfig
 from methods.training.loop import Training, train_network
 
 _READ = 4
+"""Images read at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,21 @@ class UninformedStudentsConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        receptive_fields: Sides of the patches in pixels, of 17, 33 and 65.
-        students: M, students of each receptive field.
+        receptive_fields: Sides of the patches in pixels; 17, 33 and 65 can be chosen.
+        students: M, the number of students of each receptive field.
         divisor: Inner widths of all networks are divided by it.
-        descriptor: D, width of the descriptors.
+        descriptor: D, the width of the descriptors.
         teacher_stride: Stride of the backbone's tap whose average the teachers learn.
         compactness: Weight of the correlations in the teachers' loss.
         teacher_epochs: Passes over the training images for the teachers.
         teacher_steps: Optimiser steps of the teachers; 0 counts epochs.
-        teacher_batch_size: Images per step of the teachers, a crop from each.
-        crop: Side of the random part of an image that a student step describes; 0 for all of it.
+        teacher_batch_size: Images per step of the teachers; each image gives one crop.
+        crop: Side of the random part of an image that students are trained on in a step; 0 for the whole image.
         epochs: Passes over the training images for the students.
         steps: Optimiser steps of the students; 0 counts epochs.
         batch_size: Images per step of the students.
-        learning_rate: Of Adam, teachers and students.
-        weight_decay: Of Adam.
+        learning_rate: Learning rate of Adam, for teachers and students.
+        weight_decay: Weight decay of Adam.
     """
 
     image_size: int = 256
@@ -116,16 +117,16 @@ class Scale(nn.Module):
         """The students."""
         return [cast(PatchDescriptor, student) for student in self.students]
 
-    def taught(self, images: Tensor) -> Tensor:
-        """The teacher's normalised descriptors of padded images: (B, D, h, w)."""
+    def teacher_descriptors(self, images: Tensor) -> Tensor:
+        """The teacher's normalised descriptors (B, D, h, w) of padded images."""
         return (self.teacher.dense(images) - self.mean[:, None, None]) / self.std[:, None, None]
 
-    def misses(self, padded: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, H, W) squared error of the students' mean, and variance among the students."""
-        said = torch.stack([student.dense(padded) for student in self.descriptors])  # (M, B, D, H, W)
-        mean = said.mean(dim=0)
-        error = (mean - self.taught(padded)).square().sum(dim=1)
-        return error, said.square().sum(dim=2).mean(dim=0) - mean.square().sum(dim=1)
+    def errors_and_variances(self, padded: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared error of the students' mean (B, H, W), and variance among the students (B, H, W)."""
+        described = torch.stack([student.dense(padded) for student in self.descriptors])  # (M, B, D, H, W)
+        mean = described.mean(dim=0)
+        error = (mean - self.teacher_descriptors(padded)).square().sum(dim=1)
+        return error, described.square().sum(dim=2).mean(dim=0) - mean.square().sum(dim=1)
 
 
 @register
@@ -163,8 +164,8 @@ class UninformedStudents(NetworkDetector):
             "paper": Preset({}, "resnet18", "the paper's sizes, the reimplementation's training"),
         },
         deviations=(
-            "The teacher is trained on the normal images at hand and without the metric-learning term (the paper: on "
-            "ImageNet). Scores are standardised over the training images, not over a validation set."
+            "The teacher is trained on the normal training images without the metric-learning term (the paper: on "
+            "ImageNet, with it). Scores are standardised over the training images, not over a validation set."
         ),
     )
     config_type = UninformedStudentsConfig
@@ -175,11 +176,15 @@ class UninformedStudents(NetworkDetector):
         super().__init__(config, layout)
         unknown = [size for size in config.receptive_fields if size not in RECEPTIVE_FIELDS]
         if unknown or not config.receptive_fields:
-            raise ConfigError(f"uninformed_students: receptive_fields are of {RECEPTIVE_FIELDS}, not {unknown}.")
+            raise ConfigError(
+                f"uninformed_students: receptive_fields must be some of {RECEPTIVE_FIELDS}, not {unknown}."
+            )
         if config.image_size < max(config.receptive_fields):
             raise ConfigError("uninformed_students: the image must not be smaller than a receptive field.")
         if min(config.students, config.divisor, config.descriptor) < 1 or config.crop < 0:
-            raise ConfigError("uninformed_students: students, divisor and descriptor are at least 1, crop at least 0.")
+            raise ConfigError(
+                "uninformed_students: students, divisor and descriptor must be at least 1, crop 0 or more."
+            )
         decoded = self._backbone.channels[config.teacher_stride]
         self.network = nn.ModuleList(Scale(config, size, decoded) for size in config.receptive_fields).eval()
         self._remeasure: Callable[[], None] | None = None
@@ -191,28 +196,28 @@ class UninformedStudents(NetworkDetector):
     @property
     def _backbone(self) -> Backbone:
         if self.layout.backbone is None:
-            raise ConfigError("uninformed_students: its teachers learn from a backbone; give the layout of one.")
+            raise ConfigError("uninformed_students: the teachers learn from a backbone; give a layout with a backbone.")
         return self.layout.backbone
 
     @classmethod
     def features(cls, config: UninformedStudentsConfig) -> FeatureSpec:
-        """Images; the backbone is run on crops of them."""
+        """Images; the detector runs the backbone on crops of them."""
         return FeatureSpec(config.image_size, (), images=True, run_strides=(config.teacher_stride,))
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Teachers first, then their statistics, then the students, then the statistics of their misses."""
+        """Train the teachers, measure their descriptors, train the students, and measure their errors and variances."""
         config = self.config
         self.network.to(context.device)
         backbone = self._backbone.to(context.device)
         teachers = nn.ModuleList(nn.ModuleList([scale.teacher, scale.decoder]) for scale in self._scales)
         students = nn.ModuleList(scale.students for scale in self._scales)
 
-        def teaching(batch: Batch) -> Iterator[Tensor]:
+        def teacher_losses(batch: Batch) -> Iterator[Tensor]:
             images = backbone.normalise(batch.pixels)
             losses = [self._teacher_loss(scale, images) for scale in self._scales]
             yield torch.stack(losses).sum()
 
-        def learning(batch: Batch) -> Iterator[Tensor]:
+        def student_losses(batch: Batch) -> Iterator[Tensor]:
             images = backbone.normalise(batch.pixels)
             losses = [self._student_loss(scale, images) for scale in self._scales]
             yield torch.stack(losses).sum()
@@ -224,20 +229,20 @@ class UninformedStudents(NetworkDetector):
             steps=config.teacher_steps,
             batch_size=config.teacher_batch_size,
         )
-        blind = replace(context, observer=None)  # before the students' training there is nothing to look at
-        taught = train_network(self, teachers, teaching, train, blind, first, stage="teachers")
+        unobserved = replace(context, observer=None)  # while the teachers train, there are no maps to observe
+        teachers_report = train_network(self, teachers, teacher_losses, train, unobserved, first, stage="teachers")
         self._measure_teachers(train, context)
-        # Whoever looks in the middle of the training gets the statistics of that moment.
-        self._remeasure = lambda: self._measure_misses(train, context)
+        # Predictions during the training use statistics of the students at that step.
+        self._remeasure = lambda: self._measure_students(train, context)
         try:
-            learned = train_network(self, students, learning, train, context, training, stage="students")
+            students_report = train_network(self, students, student_losses, train, context, training, stage="students")
         finally:
             self._remeasure = None
-        self._measure_misses(train, context)
-        return learned.after(taught)
+        self._measure_students(train, context)
+        return students_report.after(teachers_report)
 
     def _teacher_loss(self, scale: Scale, images: Tensor) -> Tensor:
-        """Squared distance of decoded descriptors to the backbone's average, and the descriptors' correlations."""
+        """Squared distance of decoded descriptors to the backbone's average, plus the weighted correlations."""
         crops = _random_crops(images, scale.teacher.field)
         with torch.no_grad():
             target = self._backbone.maps(crops)[self.config.teacher_stride].mean(dim=(2, 3))
@@ -251,13 +256,13 @@ class UninformedStudents(NetworkDetector):
         if self.config.crop:
             padded = _random_crops(padded, self.config.crop + scale.teacher.seen - 1)
         with torch.no_grad():
-            target = scale.taught(padded)
+            target = scale.teacher_descriptors(padded)
         losses = [(student.dense(padded) - target).square().sum(dim=1).mean() for student in scale.descriptors]
         return torch.stack(losses).sum()
 
     @torch.no_grad()
     def _measure_teachers(self, train: TrainingSet, context: FitContext) -> None:
-        """Mean and standard deviation of every component of the teachers' descriptors, in one stream."""
+        """Measure mean and standard deviation of every component of the teachers' descriptors, in one pass."""
         for scale in self._scales:
             scale.mean.zero_()
             scale.std.fill_(1.0)
@@ -265,7 +270,7 @@ class UninformedStudents(NetworkDetector):
             total: Tensor | float = 0.0
             squares: Tensor | float = 0.0
             for images in self._images(train, context):
-                values = scale.taught(scale.teacher.padded(images)).double()
+                values = scale.teacher_descriptors(scale.teacher.padded(images)).double()
                 count += values.numel() // values.shape[1]
                 total = total + values.sum(dim=(0, 2, 3))
                 squares = squares + values.square().sum(dim=(0, 2, 3))
@@ -275,12 +280,12 @@ class UninformedStudents(NetworkDetector):
             scale.std.copy_(variance.clamp_min(0).sqrt().clamp_min(1e-6))
 
     @torch.no_grad()
-    def _measure_misses(self, train: TrainingSet, context: FitContext) -> None:
-        """Mean and standard deviation of errors and variances over all pixels of the training images."""
+    def _measure_students(self, train: TrainingSet, context: FitContext) -> None:
+        """Measure mean and standard deviation of errors and variances over all pixels of the training images."""
         for scale in self._scales:
             sums = torch.zeros(2, 3, dtype=torch.float64)
             for images in self._images(train, context):
-                for row, values in enumerate(scale.misses(scale.teacher.padded(images))):
+                for row, values in enumerate(scale.errors_and_variances(scale.teacher.padded(images))):
                     wide = values.double()
                     sums[row] += torch.stack([wide.sum(), wide.square().sum(), torch.tensor(float(wide.numel()))]).cpu()
             for kept, (total, squares, count) in zip((scale.errors, scale.variances), sums, strict=True):
@@ -295,28 +300,28 @@ class UninformedStudents(NetworkDetector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Standardised error plus standardised variance of every pixel, averaged over receptive fields."""
+        """Map: standardised error plus standardised variance of every pixel, averaged over receptive fields."""
         if self._remeasure is not None:
             self._remeasure()
         device = next(self.network.parameters()).device
         images = self._backbone.to(device).normalise(batch.pixels.to(device))
         total = torch.zeros(len(images), *images.shape[2:], device=device)
         for scale in self._scales:
-            error, variance = scale.misses(scale.teacher.padded(images))
+            error, variance = scale.errors_and_variances(scale.teacher.padded(images))
             total += (error - scale.errors[0]) / scale.errors[1]
             total += (variance - scale.variances[0]) / scale.variances[1]
         maps = total / len(self._scales)
         return Prediction(maps, maps.amax(dim=(1, 2)))
 
     def sizes(self) -> str:
-        """Input, receptive fields and descriptors."""
+        """Sizes of the input and the receptive fields, number of students and width of the descriptors."""
         config = self.config
         fields = "+".join(map(str, config.receptive_fields))
         return f"{config.image_size} px, patches of {fields} px, {config.students} students, {config.descriptor} wide"
 
 
 def _random_crops(images: Tensor, size: int) -> Tensor:
-    """One random (size, size) part of each of (B, 3, H, W)."""
+    """One random (size, size) part of each image (B, 3, H, W)."""
     B, _, H, W = images.shape
     top = torch.randint(H - size + 1, (B,)).tolist()
     left = torch.randint(W - size + 1, (B,)).tolist()

@@ -1,7 +1,8 @@
-"""Networks that describe a patch by a vector, and do so for every pixel of an image at once.
+"""Convolutional networks that describe a patch by a vector, or all patches of an image at once.
 
-Bergmann et al., "Uninformed Students", CVPR 2020, appendix: one network for each patch of 17, 33 and 65 pixels. Where a
-pooling leaves a remainder, the last rows and columns of a patch are not seen: of 33 pixels 32 are, of 65 pixels 60.
+Bergmann et al., "Uninformed Students", CVPR 2020, appendix: there is one network for each patch size of 17, 33 and 65
+pixels. If a pooling leaves a remainder, the network does not see the last rows and columns of a patch: it sees 32 of
+33 pixels and 60 of 65.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ _LAYERS: dict[int, tuple[tuple[int, int, bool], ...]] = {
     33: ((5, 128, True), (5, 256, True), (2, 256, False), (4, 128, False)),
     65: ((5, 128, True), (5, 128, True), (5, 256, True), (4, 256, False), (1, 128, False)),
 }
-"""(kernel, width, 2x2 max-pool behind it) of each convolution by receptive field."""
+"""(kernel, width, whether a 2x2 max-pool follows) of each convolution, by receptive field."""
 RECEPTIVE_FIELDS = tuple(_LAYERS)
 
 
 class PatchDescriptor(nn.Module):
     """A convolutional network that sees ``field`` x ``field`` pixels and gives one vector.
 
-    Convolutions without padding, leaky ReLU of slope 0.005 between them.
+    The convolutions have no padding; leaky ReLU of slope 0.005 is between them.
 
     Args:
         field: Receptive field in pixels: 17, 33 or 65.
         divisor: Inner widths are divided by it (1 in the paper).
-        width: D of the descriptor.
+        width: D, the width of the descriptor.
     """
 
     def __init__(self, field: int, divisor: int, width: int) -> None:
@@ -46,7 +47,7 @@ class PatchDescriptor(nn.Module):
         )
 
     def forward(self, patches: Tensor) -> Tensor:
-        """(B, 3, field, field) patches to (B, D)."""
+        """Patches (B, 3, field, field) to descriptors (B, D)."""
         x = patches
         for index, (convolution, pool) in enumerate(zip(self.convolutions, self.pools, strict=True)):
             x = convolution(x)
@@ -57,8 +58,8 @@ class PatchDescriptor(nn.Module):
     def dense(self, images: Tensor) -> Tensor:
         """The descriptor of every patch of an image: (B, 3, H, W) to (B, D, H - seen + 1, W - seen + 1).
 
-        A pooling that keeps every place, with the layers behind it dilated, gives at each place what the network gives
-        of the patch that begins there.
+        Poolings have stride 1, and the layers after them are dilated. The result at each position is then the
+        descriptor of the patch whose upper left corner is there.
         """
         x, dilation = images, 1
         for index, (convolution, pool) in enumerate(zip(self.convolutions, self.pools, strict=True)):
@@ -70,7 +71,7 @@ class PatchDescriptor(nn.Module):
         return x
 
     def padded(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, 3, H + seen - 1, W + seen - 1), mirrored at the border: every pixel has its patch."""
+        """Mirror images (B, 3, H, W) at the border to (B, 3, H + seen - 1, W + seen - 1): a patch for every pixel."""
         before = (self.seen - 1) // 2
         after = self.seen - 1 - before
         return F.pad(images, (before, after, before, after), mode="reflect")

@@ -1,9 +1,8 @@
-"""Every baseline that trains learns something: what a stub, a frozen network or a shuffled target would fail.
+"""Every baseline that is trained learns something; a stub, a frozen network or a shuffled target would fail.
 
-Quick presets on the synthetic dataset, one detector per category, random backbone weights, as the committed records
-have them. The long test is the claim: on at least four categories the trained detector's P-AUROC exceeds 75 and that
-of the same detector before its first step. The short one shows the same on one category, so that every run of the suite
-does.
+The tests run the quick presets on the synthetic dataset, with one detector per category and random backbone weights,
+like the committed records. The long test checks that on at least four categories the P-AUROC of the trained detector
+exceeds 75 and that of the same detector before its first step. The short one checks the same on one category.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SHOWN_ON = {
     "simplenet": "oak",
     "uninformed_students": "linen",
 }
-"""The category of the short test, by method: one on which the training adds much."""
+"""The category of the short test by method, on which the training adds much."""
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 BASELINES = sorted(
     name
@@ -70,8 +69,8 @@ def gain(record: RunRecord) -> tuple[float, float]:
 
 @pytest.mark.parametrize("method", BASELINES)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed, committed):
-    """Of runs of the same preset and the same version of the method: a new version needs new records."""
+def test_the_committed_records_show_it_for_the_current_versions(method, seed, committed):
+    """Only records of the same preset and the same version of the method count, so a new version needs new records."""
     info = known_detectors()[method].info
     gains = {
         record.categories[0]: gain(record)
@@ -86,7 +85,7 @@ def test_the_committed_records_show_it_for_the_code_as_it_is(method, seed, commi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
-def test_a_trained_detector_localises_better_than_its_untrained_self(method, synthetic_data, cache, tmp_path):
+def test_a_trained_detector_localises_better_than_before_training(method, synthetic_data, cache, tmp_path):
     (record,) = run_quick(method, (SHOWN_ON[method],), synthetic_data, cache, tmp_path)
     assert record.budget is not None
     assert record.budget.steps >= 250

@@ -57,8 +57,8 @@ def test_a_vgg_is_compared_after_its_max_pools():
 
 def test_the_order_in_which_strides_are_given_does_not_matter():
     images = batch(SMALL, 2)
-    turned = detector(strides=(16, 4, 8)).predict(images)
-    torch.testing.assert_close(turned.maps, detector().predict(images).maps)
+    reordered = detector(strides=(16, 4, 8)).predict(images)
+    torch.testing.assert_close(reordered.maps, detector().predict(images).maps)
 
 
 def literal_loss(cloned: torch.Tensor, source: torch.Tensor, magnitude: float) -> float:

@@ -45,9 +45,9 @@ def fitted(**changes) -> CutPaste:
 
 
 def numbered(amount: int, side: int) -> torch.Tensor:
-    """(amount, 3, side, side): every pixel's red and green tell where it is."""
-    place = torch.arange(side) / side
-    one = torch.stack([place[:, None].expand(side, side), place[None, :].expand(side, side), torch.zeros(side, side)])
+    """Images (amount, 3, side, side) in which red and green of a pixel are its coordinates."""
+    axis = torch.arange(side) / side
+    one = torch.stack([axis[:, None].expand(side, side), axis[None, :].expand(side, side), torch.zeros(side, side)])
     return one.expand(amount, 3, side, side).clone()
 
 
@@ -66,9 +66,9 @@ def test_pasted_patches_are_whole_rectangles_of_the_same_image_and_nothing_else_
     for image, inside in zip(pasted, mask[:, 0], strict=True):
         height, width, pixels = pieces(inside)
         assert pixels == height * width
-        shown = (image[:2, inside] * 64).round().long()  # where each pixel comes from
+        source = (image[:2, inside] * 64).round().long()  # where each pixel comes from
         target = inside.nonzero().T
-        shift = shown - target
+        shift = source - target
         assert (shift == shift[:, :1]).all(), "one shift for the whole patch"
         areas.append(pixels / 64**2)
         ratios.append(height / width)
@@ -79,7 +79,7 @@ def test_pasted_patches_are_whole_rectangles_of_the_same_image_and_nothing_else_
     assert 0.4 < np.mean(np.array(ratios) < 1) < 0.6
 
 
-def test_scars_are_turned_rectangles_that_take_the_nearest_pixels():
+def test_scars_are_rotated_rectangles_that_take_the_nearest_pixels():
     torch.manual_seed(0)
     images = numbered(200, 64)
     turned, mask = scar(images, (4.0, 8.0), (16.0, 25.0), 45.0, 0.0)
@@ -125,7 +125,7 @@ def test_what_is_pasted_is_jittered_and_the_rest_is_not():
         (change_hue, lambda image, c: vision.adjust_hue(image, c)),
     ],
 )
-def test_each_colour_change_is_torchvisions_with_a_factor_of_each_images_own(change, reference):
+def test_each_colour_change_is_torchvisions_with_a_factor_for_each_image(change, reference):
     torch.manual_seed(0)
     images = torch.rand(5, 3, 9, 7)
     images[0, :, 0] = 0.3  # grey has no hue
@@ -134,7 +134,7 @@ def test_each_colour_change_is_torchvisions_with_a_factor_of_each_images_own(cha
     torch.testing.assert_close(change(images, factors.view(-1, 1, 1, 1)), expected, rtol=0, atol=2e-3)
 
 
-def test_contrast_of_a_region_is_about_that_regions_mean():
+def test_the_contrast_of_a_region_changes_about_its_mean():
     torch.manual_seed(0)
     images, region = torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     region[:, :, 2:5, 1:7] = True
@@ -208,14 +208,14 @@ def test_both_densities_are_fitted_to_the_trained_networks_on_uncorrupted_images
     torch.testing.assert_close(found.image_density.mean, whole.mean(dim=0), rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(found.patch_density.mean, local.mean(dim=0), rtol=1e-3, atol=1e-5)
     prediction = found.predict(Batch((), None, structured_images(9, 32, 0)))
-    # Far below the float32 error of a distance lies nothing: covariances of so few steps are almost singular.
+    # The tolerance is wide, because covariances after so few steps are almost singular.
     torch.testing.assert_close(prediction.image_scores, found.image_density.distance(whole), rtol=1e-2, atol=1e-2)
     distances = found.patch_density.distance(local).view(9, 5, 5)
     maps = receptive_field_upsample(distances, 32, stride=4, centre=7.5, extent=16, sigma=2.5, mean=True)
     torch.testing.assert_close(prediction.maps, maps, rtol=1e-2, atol=1e-2)
 
 
-def test_chunks_and_a_ceiling_change_nothing_but_the_sample(monkeypatch):
+def test_chunks_change_nothing_and_a_ceiling_only_the_sample_of_patches(monkeypatch):
     found, batch = fitted(), Batch((), None, structured_images(3, 32, 5))
     whole = found.predict(batch).maps
     monkeypatch.setattr("baselines.cutpaste.detector._PATCHES_AT_A_TIME", 7)
@@ -226,9 +226,9 @@ def test_chunks_and_a_ceiling_change_nothing_but_the_sample(monkeypatch):
 
 
 def literal_upsampling(scores: torch.Tensor, size: int, stride: int, extent: int, sigma: float) -> torch.Tensor:
-    """A transposed convolution of scores and of ones, with the kernel's corner in the image's."""
-    place = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
-    line = torch.exp(-0.5 * (place / sigma) ** 2)
+    """A transposed convolution of scores and of ones, with the corner of the kernel in the corner of the image."""
+    offset = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
+    line = torch.exp(-0.5 * (offset / sigma) ** 2)
     kernel = torch.outer(line, line)[None, None]
     spread = F.conv_transpose2d(scores[:, None].double(), kernel, stride=stride)[:, 0, :size, :size]
     weight = F.conv_transpose2d(torch.ones_like(scores[:1, None]).double(), kernel, stride=stride)[0, 0, :size, :size]
@@ -275,7 +275,7 @@ def test_the_patch_network_sees_the_given_number_of_crops_of_each_image(monkeypa
     assert seen == [(False, (4, 3, 32, 32)), (True, (12, 3, 24, 24))]
 
 
-def test_densities_follow_the_training_for_an_observer_and_leave_no_trace():
+def test_an_observer_gets_current_densities_and_does_not_change_the_result():
     class Watch:
         def __init__(self):
             self.seen = []
@@ -306,12 +306,12 @@ def test_densities_follow_the_training_for_an_observer_and_leave_no_trace():
         ({"patch_area": (0.2, 0.1)}, "patch_area"),
         ({"patch_area": (0.1, 0.5)}, "would not fit"),
         ({"patch_aspect": 0.0}, "patch_aspect"),
-        ({"scar_length": (10.0, 30.0)}, "turned scar"),
+        ({"scar_length": (10.0, 30.0)}, "rotated scar"),
         ({"steps": 0, "epochs": 0}, "at least one step"),
         ({"sigma": 0.0}, "sigma"),
         ({"crops": 0}, "crops"),
     ],
 )
-def test_configurations_that_make_no_detector_are_refused(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)

@@ -128,8 +128,8 @@ def test_the_share_of_clean_images_is_as_configured_and_they_have_empty_masks():
 def test_structural_similarity_against_a_window_by_window_version():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 1, 3, 16, 16, generator=generator, dtype=torch.float64)
-    place = np.arange(11) - 5
-    window = np.exp(-(place[:, None] ** 2 + place[None] ** 2) / (2 * 1.5**2))
+    offset = np.arange(11) - 5
+    window = np.exp(-(offset[:, None] ** 2 + offset[None] ** 2) / (2 * 1.5**2))
     window /= window.sum()
     total = []
     for channel in range(3):

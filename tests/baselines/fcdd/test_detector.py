@@ -48,7 +48,7 @@ def test_the_loss_equals_a_literal_version():
     assert one_class_loss(scores[:1], anomalous[:1]) != one_class_loss(scores[:1], ~anomalous[:1])
 
 
-def test_the_loss_and_its_gradient_stay_finite_at_no_score_at_all():
+def test_the_loss_and_its_gradient_are_finite_if_all_scores_are_0():
     scores = torch.zeros(2, 3, 3, requires_grad=True)
     loss = one_class_loss((scores.square() + 1).sqrt() - 1, torch.tensor([True, False]))
     loss.backward()
@@ -56,7 +56,7 @@ def test_the_loss_and_its_gradient_stay_finite_at_no_score_at_all():
     assert torch.isfinite(scores.grad).all()
 
 
-def test_local_contrast_is_each_images_own_and_constant_images_stay_0():
+def test_local_contrast_is_computed_per_image_and_0_for_constant_images():
     images = torch.rand(3, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     images[2] = 0.4
     found = local_contrast(images)
@@ -81,9 +81,9 @@ def test_cells_and_scores_equal_a_literal_version():
 
 
 def literal_upsampling(scores: torch.Tensor, size: int, stride: int, extent: int, shift: float, sigma: float):
-    """A transposed convolution with a Gaussian, cut so that the first cell's centre lies at pixel ``shift``."""
-    place = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
-    line = torch.exp(-0.5 * (place / sigma) ** 2)
+    """A transposed convolution with a Gaussian, cut so that the centre of the first cell is at pixel ``shift``."""
+    offset = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
+    line = torch.exp(-0.5 * (offset / sigma) ** 2)
     kernel = torch.outer(line, line)[None, None] * (stride / line.sum()) ** 2
     spread = F.pad(F.conv_transpose2d(scores[:, None].double(), kernel, stride=stride), (0, size, 0, size))[:, 0]
     start = int((extent - 1) / 2 - shift)
@@ -100,7 +100,7 @@ def test_maps_are_a_transposed_convolution_centred_on_the_receptive_fields():
 
 
 def test_the_receptive_fields_are_as_the_configurations_say():
-    """A cell's gradient reaches exactly the pixels of its field (average pooling, which has the same fields)."""
+    """The gradient of a cell reaches exactly the pixels of its field. Average pooling has the fields of max-pooling."""
 
     def reach(layers: nn.Sequential, side: int, cell: int) -> tuple[int, int]:
         image = torch.rand(1, 1, side, side, requires_grad=True)
@@ -162,7 +162,7 @@ def test_confetti_keep_their_share_of_the_image_at_other_sizes():
     assert 0.02 < shares[1] < 0.12
 
 
-def test_noise_is_added_and_inverted_only_where_it_could_not_be_seen():
+def test_noise_is_inverted_only_where_it_could_not_be_seen():
     torch.manual_seed(0)
     images = torch.stack([torch.full((3, 48, 48), shade) for shade in (0.0, 128.0, 255.0)]).repeat(3, 1, 1, 1)
     found = add_confetti(images, LOOK, 0.025)
@@ -208,7 +208,7 @@ def test_augmentation_crops_or_resizes_and_nothing_else_once_noise_and_jitter_ar
     assert 8 < resized < 32
 
 
-def test_only_what_lies_behind_the_frozen_part_is_trained_and_it_has_the_published_size():
+def test_only_the_part_after_the_frozen_one_is_trained_and_it_has_the_published_size():
     config = FCDDConfig()
     found = FCDD(config, layout_of(FCDD.features(config), random_backbone(8, "vgg11_bn")))
     assert found.trainable_parameters() == 3_542_529
@@ -248,12 +248,12 @@ def test_batches_of_one_kind_are_trained_on():
         ({"steps": 0, "epochs": 0}, "at least one step"),
     ],
 )
-def test_configurations_that_make_no_detector_are_refused(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
 
 
-def test_it_says_that_it_needs_a_backbone():
+def test_a_layout_without_a_backbone_is_refused():
     with pytest.raises(BackboneError, match="BACKBONE"):
         FCDD(SMALL, FeatureLayout(32, (), ()))
 

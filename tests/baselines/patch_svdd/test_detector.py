@@ -64,8 +64,8 @@ def test_a_patch_of_its_size_has_one_embedding_and_an_image_those_of_all_its_pat
             torch.testing.assert_close(large[:, :, row, column], whole[:, :, 0, 0])
 
 
-def test_neighbours_lie_where_their_direction_says_at_three_to_four_quarters():
-    """Images that hold their own coordinates tell where a patch was cut."""
+def test_neighbours_are_in_their_direction_at_three_to_four_quarters():
+    """The pixel values of these images are their coordinates, which shows where a patch was cut."""
     size, side, count = 8, 64, 400
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     image = torch.stack([y, x, y]).float().expand(count, 3, side, side)
@@ -86,10 +86,10 @@ def test_jittered_patches_are_one_step_apart():
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     image = torch.stack([y, x, y]).float().expand(200, 3, side, side)
     torch.manual_seed(0)
-    here, beside = jittered(image, 32)
-    apart = (here[:, :2, 0, 0] - beside[:, :2, 0, 0]).abs()
+    patch, shifted = jittered(image, 32)
+    apart = (patch[:, :2, 0, 0] - shifted[:, :2, 0, 0]).abs()
     assert apart.amax() == 1
-    inside = ((here[:, :2, 0, 0] > 0) & (here[:, :2, 0, 0] < side - 32)).all(dim=1)
+    inside = ((patch[:, :2, 0, 0] > 0) & (patch[:, :2, 0, 0] < side - 32)).all(dim=1)
     assert (apart[inside].sum(dim=1) >= 1).all()
 
 
@@ -132,7 +132,7 @@ def test_banks_hold_every_training_patch_up_to_their_ceiling():
     assert len(made.banks["small"]) == 4 * 9 * 9
     assert len(made.banks["large"]) == 4 * 3 * 3
     assert made.badges() == ()
-    assert made.predict(images(4).whole).maps.amax() < 1e-5, "training images lie in the banks"
+    assert made.predict(images(4).whole).maps.amax() < 1e-5, "training images are in the banks"
     capped = detector(bank_ceiling=50)
     capped.fit(images(4), FitContext(0, CPU))
     assert len(capped.banks["small"]) == 50
@@ -140,13 +140,13 @@ def test_banks_hold_every_training_patch_up_to_their_ceiling():
     assert capped.badges() == ("bank of small patches sampled to 50",)
 
 
-def test_the_mean_image_is_taken_away():
+def test_the_mean_image_is_that_of_all_training_images():
     made = detector()
     made.fit(images(5), FitContext(0, CPU))
     torch.testing.assert_close(made.mean, images(5).whole.pixels.float().mean(dim=0), rtol=1e-5, atol=1e-3)
 
 
-def test_the_last_layer_of_a_classifier_has_unit_directions_that_stay():
+def test_the_last_layer_of_a_classifier_has_unit_directions_that_are_not_trained():
     torch.manual_seed(0)
     classifier = PositionClassifier(5)
     torch.testing.assert_close(classifier.directions.norm(dim=0), torch.ones(128))
@@ -156,8 +156,8 @@ def test_the_last_layer_of_a_classifier_has_unit_directions_that_stay():
     torch.testing.assert_close(classifier(a, b), hidden @ classifier.directions.T + classifier.bias)
 
 
-def test_it_learns_where_neighbours_lie():
-    """Ramps down and to the right, half of them the other way round so that no mean image takes them away."""
+def test_it_learns_the_direction_of_neighbours():
+    """Ramps down and to the right. Half of them are inverted, so that the mean image does not remove them."""
     made = detector(divisor=2, embedding=16, steps=120, batch_size=8, pairs=4, learning_rate=3e-3, svdd_weight=0.0)
     y, x = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
     ramp = torch.stack([5 * y, 5 * x, torch.full_like(y, 10)])
@@ -177,6 +177,6 @@ def test_it_learns_where_neighbours_lie():
         ({"patch": 18}, "no encoder fits patches of 18"),
     ],
 )
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)

@@ -74,27 +74,27 @@ def test_error_and_variance_among_the_students_pixel_by_pixel():
     made = detector()
     scale = made.network[0]
     padded = scale.teacher.padded(torch.rand(1, 3, 20, 20))
-    error, variance = scale.misses(padded)
-    said = np.stack([student.dense(padded)[0].detach().numpy() for student in scale.students])
-    wanted = scale.taught(padded)[0].detach().numpy()
+    error, variance = scale.errors_and_variances(padded)
+    described = np.stack([student.dense(padded)[0].detach().numpy() for student in scale.students])
+    target = scale.teacher_descriptors(padded)[0].detach().numpy()
     for y, x in ((0, 0), (7, 13), (19, 19)):
-        mean = said[:, :, y, x].mean(axis=0)
-        assert error[0, y, x].item() == pytest.approx(((mean - wanted[:, y, x]) ** 2).sum(), rel=1e-4)
-        spread = np.mean([(s**2).sum() for s in said[:, :, y, x]]) - (mean**2).sum()
+        mean = described[:, :, y, x].mean(axis=0)
+        assert error[0, y, x].item() == pytest.approx(((mean - target[:, y, x]) ** 2).sum(), rel=1e-4)
+        spread = np.mean([(s**2).sum() for s in described[:, :, y, x]]) - (mean**2).sum()
         assert variance[0, y, x].item() == pytest.approx(spread, rel=1e-3, abs=1e-6)
 
 
-def test_teachers_are_normalised_and_misses_standardised_over_the_training_images():
+def test_descriptors_errors_and_variances_are_standardised_over_the_training_images():
     made = detector()
     made.fit(images(6), FitContext(0, CPU))
     pixels = random_backbone().normalise(images(6).whole.pixels)
     for scale in made.network:
         padded = scale.teacher.padded(pixels)
         with torch.no_grad():
-            taught = scale.taught(padded)
-            error, variance = scale.misses(padded)
-        torch.testing.assert_close(taught.mean(dim=(0, 2, 3)), torch.zeros(6), atol=1e-3, rtol=0)
-        torch.testing.assert_close(taught.std(dim=(0, 2, 3)), torch.ones(6), atol=1e-2, rtol=0)
+            descriptors = scale.teacher_descriptors(padded)
+            error, variance = scale.errors_and_variances(padded)
+        torch.testing.assert_close(descriptors.mean(dim=(0, 2, 3)), torch.zeros(6), atol=1e-3, rtol=0)
+        torch.testing.assert_close(descriptors.std(dim=(0, 2, 3)), torch.ones(6), atol=1e-2, rtol=0)
         assert scale.errors[0].item() == pytest.approx(error.mean().item(), rel=1e-3)
         assert scale.errors[1].item() == pytest.approx(error.std().item(), rel=1e-2)
         assert scale.variances[0].item() == pytest.approx(variance.mean().item(), rel=1e-3)
@@ -108,7 +108,7 @@ def test_the_map_averages_standardised_scores_over_receptive_fields():
     expected = torch.zeros(2, 40, 40)
     for scale in made.network:
         with torch.no_grad():
-            error, variance = scale.misses(scale.teacher.padded(pixels))
+            error, variance = scale.errors_and_variances(scale.teacher.padded(pixels))
         expected += (error - scale.errors[0]) / scale.errors[1] + (variance - scale.variances[0]) / scale.variances[1]
     prediction = made.predict(batch)
     torch.testing.assert_close(prediction.maps, expected / 2, rtol=1e-4, atol=1e-4)
@@ -140,6 +140,6 @@ def test_the_students_do_not_move_their_teacher_and_learn_it():
         ({"students": 0}, "at least 1"),
     ],
 )
-def test_configurations_that_make_no_detector_are_told(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
