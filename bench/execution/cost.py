@@ -1,4 +1,4 @@
-"""Inference time: from a decoded image to its anomaly map, backbone included, measured alone."""
+"""Measures what a run costs: the inference time per image, and the peak memory of the process."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ def milliseconds_per_image(
     batch_size: int,
     category: str,
 ) -> float:
-    """Backbone pass and prediction, each the median of three timings after a warm-up, divided by the batch size.
+    """Milliseconds from a decoded image to its anomaly map: backbone pass plus prediction, per image of a batch.
 
-    The backbone's pass is the same for every run that reads the same taps: a process times it once.
+    Each of the two is the median of three timings after a warm-up. The backbone pass is the same for every run that
+    reads the same taps, so a process times it once.
 
     Args:
-        detector: Fitted.
-        backbone: On ``device``.
-        spec: The detector's taps.
+        detector: The fitted detector.
+        backbone: The frozen backbone, on ``device``.
+        spec: The taps of the backbone that the detector reads.
         device: Where both compute.
-        batch_size: Images at a time.
-        category: Told to class-aware detectors.
+        batch_size: Images per batch.
+        category: The category of all images, for class-aware detectors.
     """
-    told = detector.told_category(detector.config)
-    names = (category,) * batch_size if told else None
+    takes_category = detector.told_category(detector.config)
+    names = (category,) * batch_size if takes_category else None
     batch = batch_from_images(_images(spec, device, batch_size), backbone, spec, names)
     predicting = _median_seconds(lambda: detector.predict(batch), device)
     passing = _pass_seconds(backbone, spec, device, batch_size, torch.get_num_threads())
@@ -61,7 +62,7 @@ def _pass_seconds(
     batch_size: int,
     threads: int,
 ) -> float:
-    """Seconds of the backbone's pass with this number of threads, which is set already."""
+    """Seconds of the backbone pass. ``threads`` is set already and only distinguishes entries of the cache."""
     images = _images(spec, device, batch_size)
     return _median_seconds(lambda: batch_from_images(images, backbone, spec), device)
 
@@ -89,8 +90,8 @@ def _synchronise(device: torch.device) -> None:
 
 
 def reset_peak_memory() -> None:
-    """Start a new measurement of the peak resident memory of this process (Linux; elsewhere a no-op)."""
-    _set_libraries_apart()
+    """Start a new measurement of the peak resident memory of this process (on Linux; elsewhere it does nothing)."""
+    _exempt_libraries_from_collection()
     gc.collect()
     if sys.platform == "linux":
         try:
@@ -99,13 +100,16 @@ def reset_peak_memory() -> None:
         except (
             OSError,
             AttributeError,
-        ):  # a hardened kernel: the peak of the process's life is reported instead
+        ):  # a hardened kernel forbids it: the peak since the start of the process is reported instead
             pass
 
 
 @lru_cache(maxsize=1)
-def _set_libraries_apart() -> None:
-    """What was imported before the first run stays: looking through it cost every run half a second."""
+def _exempt_libraries_from_collection() -> None:
+    """Exempt the objects that exist before the first run, mostly imported modules, from garbage collection.
+
+    They stay in memory anyway, and searching them cost every run half a second.
+    """
     gc.collect()
     gc.freeze()
 

@@ -1,9 +1,8 @@
-"""Learning curves: test metrics in the course of a training. A diagnostic: nothing is ever chosen by it.
+"""Test metrics before and during a training: the score of the untrained detector, and learning curves.
 
-What a detector scores before its training: the mark that the trained one has to beat.
-
-A network with random weights detects more than nothing, and a training that is too short may detect less. Both stand
-in the record, and a row whose training adds nothing is marked.
+Both are diagnostics; nothing is ever chosen by them. A network with random weights already detects some defects, and
+after a training that is too short it may detect fewer. The record has the metrics before and after the training, and a
+row whose training adds nothing is marked.
 """
 
 from __future__ import annotations
@@ -27,13 +26,14 @@ MetricsByCategory = dict[str, dict[str, float | None]]
 
 
 class LearningCurve:
-    """An observer that scores the test images every few epochs and after the last step.
+    """An observer of a training that scores the test images every few epochs and after the last step.
 
-    It lives in bench: the detector that is trained never sees test images, and the loop restores random states.
+    The observer holds the test images, so the detector that is trained never sees them. The training loop restores the
+    random states after each call.
 
     Args:
-        runs: That share the fit; each is scored under its own test-time options.
-        epochs: Distance between two points.
+        runs: The runs that share the fit; each is scored under its own test-time options.
+        epochs: Number of epochs between two points.
     """
 
     def __init__(self, runs: Sequence[Run], epochs: int) -> None:
@@ -41,11 +41,11 @@ class LearningCurve:
         self.epochs = epochs
 
     def due(self, step: int, total: int, per_epoch: int) -> bool:
-        """After every so many whole epochs, and at the end."""
+        """Whether to score after this step: after every ``epochs`` whole epochs, and at the end."""
         return step == total or step % (self.epochs * per_epoch) == 0
 
     def __call__(self, step: int, detector: Detector) -> dict[str, Any]:
-        """Metrics by run and category, and the seconds that they took."""
+        """Metrics by run and category, and the seconds that computing them took."""
         begun = time.perf_counter()
         before = detector.config
         try:
@@ -59,9 +59,9 @@ def test_metrics(run: Run, detector: Detector, names: Sequence[str]) -> MetricsB
     """Score the detector on the run's test images.
 
     Args:
-        run: Its protocol and test-time options count; ``detector.config`` is set to the run's.
-        detector: A detector as the run fits it, in any state of its training.
-        names: Metrics.
+        run: The run. Its test images, protocol and test-time options are used; ``detector.config`` is set to its own.
+        detector: The run's detector, in any state of its training.
+        names: Names of the metrics.
     """
     detector.config = run.config  # differs in test-time options only
     bank, found = run.open_bank(), {}
@@ -74,7 +74,7 @@ def test_metrics(run: Run, detector: Detector, names: Sequence[str]) -> MetricsB
 
 
 def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ...]:
-    """One run's points of what was observed during its fit, each with the mean loss since the one before."""
+    """The learning curve of one run from the observations of its fit, with the mean loss between two points."""
     points: list[LearningPoint] = []
     before = 0
     for noted in report.observations:
@@ -94,17 +94,17 @@ def learning_points(report: FitReport, score_id: str) -> tuple[LearningPoint, ..
 
 
 def untrained_scores(run: Run, train: FeatureSet, device: torch.device) -> MetricsByCategory:
-    """Score the run's detector with its initial weights, as its training will find them.
+    """Score the run's detector with the initial weights that its training starts from.
 
-    Statistics that the fit computes besides (a Gaussian over embeddings, say) are computed from those weights.
+    Statistics that the fit computes in addition (such as a Gaussian over embeddings) are computed from these weights.
 
     Args:
-        run: The run; seeds are set as for its training, so seed again before that.
-        train: Its training images.
+        run: The run. The random generators are seeded as for its training; seed them again before the training.
+        train: Features of the training images.
         device: Where to compute.
 
     Returns:
-        Nothing for detectors that train nothing by gradient.
+        Metrics by category; empty for detectors that train nothing by gradient.
     """
     seed_everything(run.run_seed)
     detector = run.detector_class(run.config, run.layout)

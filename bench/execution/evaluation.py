@@ -1,4 +1,4 @@
-"""From a fitted detector and test features to image scores, maps and metrics, under the protocol."""
+"""Computes image scores, anomaly maps and metrics from a fitted detector and test features, under the protocol."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ NO_MASKS = "the dataset has no pixel masks"
 
 @dataclass
 class CategoryScores:
-    """What a detector said of one category's test images.
+    """The scores and anomaly maps of one category's test images.
 
     Attributes:
         samples: The images, in index order.
         own: (n,) float32 image scores by the detector's rule (or the dataset's, see ``image_score``).
-        common: (n,) float32 image scores by the harness's rule.
-        maps: n float32 maps, resized by the protocol.
-        gallery: (n, 64, 64) float16 maps for pictures.
-        routing_accuracy: Share of the images that the detector took for this category; None if it chooses none.
+        common: (n,) float32 image scores by the protocol's rule, which is the same for all detectors.
+        maps: n float32 anomaly maps, resized by the protocol.
+        gallery: (n, 64, 64) float16 anomaly maps for the gallery.
+        routing_accuracy: Share of the images that the detector assigned to this category; None if it assigns none.
     """
 
     samples: tuple[Sample, ...]
@@ -49,7 +49,7 @@ class CategoryScores:
 def score_category(
     detector: Detector, features: FeatureSet, index: DatasetIndex, category: str, protocol: Protocol
 ) -> CategoryScores:
-    """Run the detector over one category's test images."""
+    """Score the test images of one category with a fitted detector."""
     samples = index.split("test", category)
     own, common, maps, gallery = [], [], [], []
     routed: list[bool] = []
@@ -80,10 +80,10 @@ def score_category(
 def evaluate_category(
     scores: CategoryScores, index: DatasetIndex, protocol: Protocol
 ) -> tuple[CategoryResult, dict[str, NDArray[np.float32]]]:
-    """All metrics of one category.
+    """Compute all metrics of one category.
 
     Returns:
-        The result, and its curves by name.
+        The metrics, and the curves by name.
 
     Raises:
         MetricError: If a score is not finite.
@@ -126,7 +126,7 @@ def evaluate_category(
 
 
 def pooled_metrics(scores: list[CategoryScores]) -> dict[str, float | None]:
-    """Image metrics of all categories' scores ranked together: one threshold for all."""
+    """Image metrics of the scores of all categories ranked together, with one threshold for all of them."""
     labels = np.array([sample.is_anomalous for part in scores for sample in part.samples])
     return dict(image_metrics(np.concatenate([part.own for part in scores]), labels).values)
 

@@ -1,11 +1,11 @@
-"""Scores that no metric should be computed from: not finite, or the same for every image. The run is then a failure.
+"""Checks that guard a run: readable test data before its training, sound scores after it, and a sound machine.
 
-Reads everything that a run is tested on once before its training: a damaged file must not cost hours.
+Everything that a run is tested on is read once before its training, so that a damaged file does not cost hours. No
+metric is computed from scores that are not finite or that are the same for every image: the run has then failed.
 
-Faults of the machine, which are no outcome of a run: a disk that takes no more, data that is gone.
-
-A run that meets one is not recorded as failed, since the failure is not the method's and every run after it would fail
-alike: the benchmark stops with the path and the cure, and repeats the run when it is started again.
+A fault of the machine, such as a full disk or data that is gone, is not recorded as a failed run: the method did not
+cause it, and every run after it would fail too. The benchmark then stops with the path and the cure, and repeats the
+run when it is started again.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from methods.detector import FitReport
 
 
 class UnsoundScoresError(UniBoardError):
-    """A detector's scores say nothing. The message says which, and how far the detector was trained."""
+    """A detector's scores can't be measured. The message names them, and how far the detector was trained."""
 
 
 class ScoreCheck:
-    """Looks at the scores of a run, category by category.
+    """Checks the scores of a run, category by category.
 
     Args:
-        report: Of the fit, for the message.
+        report: Report of the fit, for the message.
     """
 
     def __init__(self, report: FitReport) -> None:
-        self._moment = _moment(report)
+        self._training = _describe_training(report)
         self._low, self._high = math.inf, -math.inf
         self._scores: set[float] = set()
 
-    def see(self, part: CategoryScores) -> None:
-        """Look at one category.
+    def add(self, part: CategoryScores) -> None:
+        """Check the scores of one category.
 
         Raises:
             UnsoundScoresError: If a map or an image score is not finite, naming the image.
@@ -53,7 +53,7 @@ class ScoreCheck:
             for what, value in (("anomaly map", low), ("anomaly map", high), ("image score", score)):
                 if not math.isfinite(value):
                     raise UnsoundScoresError(
-                        f"{sample.path}: its {what} is not finite ({value}). {self._moment} The detector diverged or "
+                        f"{sample.path}: its {what} is not finite ({value}). {self._training} The detector diverged or "
                         "divided by zero: try a lower learning rate, or float32 where it computes in less."
                     )
             self._low, self._high = min(self._low, low), max(self._high, high)
@@ -61,34 +61,34 @@ class ScoreCheck:
                 self._scores.add(score)
 
     def conclude(self) -> None:
-        """All categories were seen.
+        """Check the scores of all categories together, after the last one was added.
 
         Raises:
-            UnsoundScoresError: If every pixel of every map has one value, and every image one score.
+            UnsoundScoresError: If all pixels of all maps have the same value, and all images the same score.
         """
         if self._low == self._high and len(self._scores) == 1:
             raise UnsoundScoresError(
                 f"Every anomaly map is constant, {np.float32(self._low)} in every pixel of every image, and so are the "
-                f"image scores: the detector tells nothing from anything. {self._moment} Its training collapsed, or "
+                f"image scores: the detector distinguishes nothing. {self._training} Its training collapsed, or "
                 "its configuration leaves nothing to learn."
             )
 
 
-def _moment(report: FitReport) -> str:
+def _describe_training(report: FitReport) -> str:
     if not report.steps:
         return "It was fitted without epochs."
     return f"Its training had ended at step {report.steps} (epoch {math.ceil(report.presentations_per_image)})."
 
 
 _INVERTED = 0.5
-"""Masks with a greater share of defect look inverted, if most of their category's do."""
+"""A mask with a greater share of defect pixels looks inverted. A warning is given if most masks of a category do."""
 
 
 def require_readable_tests(run: Run) -> None:
-    """Read test features and masks. Masks that seem inverted are told in a warning: nobody can know for sure.
+    """Read the test features and masks of a run. Masks that look inverted cause a warning only: they may be right.
 
     Raises:
-        DatasetError: Naming the file that can't be used.
+        DatasetError: If a file can't be used; the message names it.
     """
     run.open_bank().open(run.features, run.categories, "test")
     for category in run.categories:
@@ -101,9 +101,9 @@ def require_readable_tests(run: Run) -> None:
         if 2 * len(inverted) > len(shares):
             first = inverted[0]
             warnings.warn(
-                f"{run.index.root / first}: {shares[first]:.0%} of the mask is defect, and so it is with "
-                f"{len(inverted)} of the {len(shares)} masks of '{category}'. Any value above 0 is defect: invert them "
-                "if they mean it the other way round, or the pixel metrics are wrong.",
+                f"{run.index.root / first}: {shares[first]:.0%} of the mask is defect. {len(inverted)} of the "
+                f"{len(shares)} masks of '{category}' look inverted. Any value above 0 is defect: invert the masks if "
+                "0 marks the defects in them, or the pixel metrics are wrong.",
                 stacklevel=2,
             )
 
@@ -112,23 +112,23 @@ _CURE = "Free some space, or choose other directories with RESULTS_DIR=... and C
 
 
 def raise_outage(error: Exception, run: Run) -> None:
-    """Raise what stopped the run, if that was the machine; do nothing if it was the run's own failure.
+    """Raise an error if a fault of the machine stopped the run; do nothing if the run itself failed.
 
     Raises:
-        StorageError: Naming the path and the cure.
+        StorageError: If the disk is full or the data is gone; the message names the path and the cure.
     """
-    told = full_disk(error, _CURE)
-    if told is None and data_is_gone(run.index):
-        told = StorageError(
-            f"{run.index.root}: the data is gone, not one category's first image is there. Is its disk mounted? "
+    outage = full_disk(error, _CURE)
+    if outage is None and data_is_gone(run.index):
+        outage = StorageError(
+            f"{run.index.root}: the data is gone; the first image of every category is missing. Is its disk mounted? "
             "Bring it back and start again: what is recorded stays."
         )
-    if told is not None:
-        raise told from error
+    if outage is not None:
+        raise outage from error
 
 
 def data_is_gone(index: DatasetIndex) -> bool:
-    """Whether no category has its first image any more: the directory vanished, not a file of it."""
+    """Whether the first image of every category is missing, so that the directory vanished and not a single file."""
     firsts = {sample.category: sample.path for sample in reversed(index.samples)}
     return not any(_is_there(index.root / split_row(path)[0]) for path in firsts.values())
 
@@ -136,5 +136,5 @@ def data_is_gone(index: DatasetIndex) -> bool:
 def _is_there(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # of a network directory whose server is gone
+    except OSError:  # a network directory whose server is gone
         return False

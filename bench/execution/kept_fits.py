@@ -1,4 +1,4 @@
-"""Fitted states that are kept between calls, so that other test-time options need no training."""
+"""Keeps fitted states between calls and restores them, so that other test-time options need no training."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _CURE = "Free some space there, or choose another directory with CACHE_DIR=..., 
 
 @dataclass(frozen=True)
 class KeptFit:
-    """What is remembered of a fit beside its state.
+    """The facts about a fit that are kept in addition to the fitted state.
 
     Attributes:
         report: Steps, presentations and losses.
         fit_seconds: Duration of the fit.
         peak_rss_bytes: Peak memory of the run that fitted.
         provenance: Commit, device, threads and times of the run that fitted.
-        untrained: What the detector scored before its training.
+        untrained: Metrics of the detector before its training, by category.
     """
 
     report: FitReport
@@ -43,14 +43,15 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
     """Keep a fitted detector.
 
     Args:
-        file: Where; ends in ``.safetensors``. The description beside it is written last: it makes the state count.
-        detector: Fitted.
-        backbone: Whose features it was fitted on.
-        fit: What to remember.
+        file: File of the state; its name ends in ``.safetensors``. A description, in a file of the same name that ends
+            in ``.json``, is written last: a state without one does not count.
+        detector: The fitted detector.
+        backbone: The backbone whose features the detector was fitted on.
+        fit: The facts about the fit that are kept with the state.
         only_newest: Delete the states of the same run under other configurations.
 
     Raises:
-        StorageError: If it can't be written.
+        StorageError: If a file can't be written.
     """
     save_detector(file, detector, backbone.model_dump())
     description = {
@@ -71,7 +72,11 @@ def keep(file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, 
 
 
 def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | None:
-    """Load a kept state into ``detector``; None if it is missing or damaged: the detector is then fitted again."""
+    """Load a kept state into ``detector``.
+
+    Returns:
+        The facts about the fit; None if a file is missing or damaged. The detector is then fitted again.
+    """
     if not file.with_suffix(".json").exists():
         return None
     try:
@@ -86,7 +91,7 @@ def restore(file: Path, detector: Detector, device: torch.device) -> KeptFit | N
         if description["sha256"] != file_digest(file).hex():
             raise ValueError("its checksum is not the one that it was written with")
         detector.load_state(read_state(file), device)
-    except Exception as error:  # a damaged file makes its readers raise nearly anything
-        warnings.warn(f"{file}: can't be used ({error}). The detector is fitted anew.", stacklevel=2)
+    except Exception as error:  # readers of a damaged file may raise errors of nearly any type
+        warnings.warn(f"{file}: can't be used ({error}). The detector is fitted again.", stacklevel=2)
         return None
     return fit

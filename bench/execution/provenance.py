@@ -1,7 +1,4 @@
-"""Where a number comes from: commit, versions, device, times, memory.
-
-The parts of a record that do not depend on what was measured: what ran, where, and why it failed.
-"""
+"""The parts of a record that do not depend on what was measured: the run, its code and machine, and why it failed."""
 
 from __future__ import annotations
 
@@ -29,9 +26,9 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "scikit
 
 @lru_cache(maxsize=1)
 def git_state() -> tuple[str, bool]:
-    """Commit of the working tree and whether its code has uncommitted or new files; ``unknown`` outside a repository.
+    """Commit of the working tree, and whether its code has changed or new files; ``unknown`` outside a repository.
 
-    Read once: what counts is the code that was loaded, not what is edited while it runs.
+    The state is read once per process: the numbers come from the code that was loaded, not from later edits.
     """
     try:
         commit = _git("rev-parse", "HEAD")
@@ -53,14 +50,14 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """The device in words."""
+    """Name of the device: the GPU's, or architecture, processor and system."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {processor('model name') or 'unknown CPU'}, {platform.system()}"
 
 
 def utc_now() -> str:
-    """Now, as ISO 8601 in UTC, to the second."""
+    """The present time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -69,7 +66,7 @@ TRACEBACK_LINES = 20
 
 
 def identity(run: Run, detector: Detector | None) -> dict[str, Any]:
-    """What a run is: the fields that every record has; sizes and badges are known where a detector was made."""
+    """The fields that identify a run, which every record has. Sizes and badges are added if there is a detector."""
     method = run.method
     if detector is not None:
         badges = method.badges + detector.badges()
@@ -88,7 +85,7 @@ def identity(run: Run, detector: Detector | None) -> dict[str, Any]:
 
 
 def provenance(run: Run, command: str, started: str) -> ProvenanceEntry:
-    """Where a run's numbers come from: code, packages, machine, times, and the ``command`` that the user typed."""
+    """The origin of a run's numbers: code, packages, machine, times, and the ``command`` that the user typed."""
     commit, dirty = git_state()
     return ProvenanceEntry(
         git_commit=commit,
@@ -103,7 +100,7 @@ def provenance(run: Run, command: str, started: str) -> ProvenanceEntry:
 
 
 def failed_record(run: Run, command: str, error: Exception, started: str) -> RunRecord:
-    """The record of a run that raised: its error, with the end of the traceback."""
+    """The record of a run that raised an error, with the end of the traceback."""
     lines = "".join(traceback.format_exception(error)).strip().splitlines()
     return RunRecord(
         status="failed",
@@ -118,7 +115,7 @@ def failed_record(run: Run, command: str, error: Exception, started: str) -> Run
 
 
 def thin_curve(curve: list[tuple[int, float]], points: int = CURVE_POINTS) -> tuple[tuple[int, float], ...]:
-    """At most ``points`` (step, loss) pairs, each the mean of its stretch, rounded to six digits."""
+    """At most ``points`` (step, loss) pairs: the last step and the mean loss of each section, to six digits."""
     if not curve:
         return ()
     chunks = np.array_split(np.array(curve, dtype=np.float64), min(points, len(curve)))

@@ -1,7 +1,8 @@
-"""What a reconstruction method takes for normal, as pictures: its rebuilt features, painted by a small decoder.
+"""Pictures of the features that reconstruction methods rebuild, painted by a small decoder, for the gallery.
 
-The decoder learns on training images alone to paint an image from its frozen features; one serves all runs that read
-the same features of the same categories. It is a visualisation for the gallery and nothing is ever scored from it.
+They show what a method considers normal. The decoder is trained on the training images alone to paint an image from its
+frozen features; all runs that read the same features of the same categories share one decoder. The pictures are a
+visualisation, and nothing is ever scored from them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from methods.checkpoints.state_file import read_state, save_state
 from methods.detector import Batch, Detector
 from results.ids import short_id
 
-LOOK_SIDE = 64
+IMAGE_SIDE = 64
 _STEPS, _BATCH, _RATE = 250, 8, 3e-3
 _NOISE, _CUT = 0.3, 4.0
 _WIDTHS = (64, 48, 32, 16)
@@ -35,14 +36,15 @@ _QUALITY = 80
 _VERSION = 1
 
 
-class LookDecoder(nn.Module):
-    """Frozen features to a picture: taps on one grid around their mean, then convolutions between doublings.
+class ImageDecoder(nn.Module):
+    """Paints a picture from frozen features: the taps on one grid, normalised, then convolutions between doublings.
 
-    One scale for all channels: each of its own would magnify the rebuilding error of the quiet ones. What lies beyond
-    four times that scale is cut, since a decoder paints anything there.
+    The features are centred at each channel's mean and divided by one scale for all channels, because a scale per
+    channel would magnify the rebuilding error of channels with a low variance. Values beyond four times the scale are
+    clipped, since the output of the decoder is arbitrary there.
 
     Args:
-        channels: Of all taps together.
+        channels: Number of channels of all taps together.
     """
 
     mean: Tensor
@@ -60,35 +62,35 @@ class LookDecoder(nn.Module):
         """(B, C, h, w) of every tap to (B, 3, 64, 64) in [0, 1]."""
         x = ((on_one_grid(taps) - self.mean[:, None, None]) / self.scale).clamp(-_CUT, _CUT)
         if self.training:
-            x = x + _NOISE * torch.randn(x.shape, device=x.device)  # randn_like is slow in other memory formats
+            x = x + _NOISE * torch.randn(x.shape, device=x.device)  # randn_like is slow in some memory formats
         x = F.gelu(self.first(x.contiguous(memory_format=torch.channels_last)))
         for stage in self.stages:
-            side = min(2 * x.shape[-1], LOOK_SIDE)
+            side = min(2 * x.shape[-1], IMAGE_SIDE)
             x = F.gelu(stage(F.interpolate(x, size=(side, side), mode="bilinear")))
-        if x.shape[-1] != LOOK_SIDE:
-            x = F.interpolate(x, size=(LOOK_SIDE, LOOK_SIDE), mode="bilinear")
+        if x.shape[-1] != IMAGE_SIDE:
+            x = F.interpolate(x, size=(IMAGE_SIDE, IMAGE_SIDE), mode="bilinear")
         painted: Tensor = self.last(x).sigmoid()
         return painted
 
 
 def on_one_grid(taps: Sequence[Tensor]) -> Tensor:
-    """(B, C, h, w) of every tap, concatenated along channels on the finest tap's grid."""
+    """Taps of shape (B, C, h, w), resized to the grid of the finest tap and concatenated along the channels."""
     size = max(tap.shape[-1] for tap in taps)
     return torch.cat(
         [t if t.shape[-1] == size else F.interpolate(t, size=(size, size), mode="bilinear") for t in taps], dim=1
     )
 
 
-def prepare_looks(run: Run, detector: Detector, cache_dir: Path) -> None:
-    """Train the decoder that a run will need, unless it is kept or another process is training it.
+def prepare_decoder(run: Run, detector: Detector, cache_dir: Path) -> None:
+    """Train the decoder that a run will need, unless it exists or another process is training it.
 
-    To be called before the fit: of fits that begin together, and so end together, one alone would train it afterwards
-    while the others wait.
+    Call this before the fit. Fits that begin together end at about the same time; after them, one process would train
+    the decoder while the others wait.
 
     Args:
         run: The run.
-        detector: Not fitted yet.
-        cache_dir: Where decoders are kept.
+        detector: The run's detector, which need not be fitted.
+        cache_dir: Directory of the cache, in which decoders are kept.
     """
     if run.features.strides and type(detector).rebuilt is not Detector.rebuilt:
         with suppress(Timeout):
@@ -96,16 +98,16 @@ def prepare_looks(run: Run, detector: Detector, cache_dir: Path) -> None:
 
 
 @torch.inference_mode()
-def looks_of(run: Run, detector: Detector, cache_dir: Path) -> tuple[bytes, ...]:
-    """Pictures of what the detector rebuilds of every test image of a run, in the order of its scores.
+def draw_rebuilt_images(run: Run, detector: Detector, cache_dir: Path) -> tuple[bytes, ...]:
+    """Draw the pictures of what a detector rebuilds of the test images of a run, in the order of the run's scores.
 
     Args:
         run: The run.
-        detector: Fitted.
-        cache_dir: Where decoders are kept.
+        detector: The fitted detector.
+        cache_dir: Directory of the cache, in which decoders are kept.
 
     Returns:
-        JPEG bytes, 64 px square; nothing for detectors that rebuild nothing.
+        JPEG bytes of one picture of 64 x 64 px per image; empty for detectors that rebuild nothing.
     """
     device = torch.device(run.device)
     bank, decoder = run.open_bank(), None
@@ -121,7 +123,7 @@ def looks_of(run: Run, detector: Detector, cache_dir: Path) -> tuple[bytes, ...]
             if decoder is not None:
                 painted = decoder(rebuilt)
             else:
-                painted = F.interpolate(rebuilt[0], size=(LOOK_SIDE, LOOK_SIDE), mode="area")
+                painted = F.interpolate(rebuilt[0], size=(IMAGE_SIDE, IMAGE_SIDE), mode="area")
             pictures += [_jpeg(one) for one in painted.clamp(0, 1).cpu()]
     return tuple(pictures)
 
@@ -133,11 +135,11 @@ def _jpeg(picture: Tensor) -> bytes:
     return buffer.getvalue()
 
 
-def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = True) -> LookDecoder:
-    """The decoder of the run's features: kept from an earlier run, or trained now.
+def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = True) -> ImageDecoder:
+    """The decoder of the run's features, from the cache or trained now.
 
     Raises:
-        Timeout: If another process is training it, and there is no wait.
+        Timeout: If another process is training it, and ``wait`` is false.
     """
     spec, index = run.features, run.index
     key = short_id(
@@ -151,7 +153,7 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = Tr
     file = cache_dir / "looks" / f"{key}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=-1 if wait else 0), torch.inference_mode(mode=False):
-        decoder = LookDecoder(run.layout.total_channels)
+        decoder = ImageDecoder(run.layout.total_channels)
         try:
             decoder.load_state_dict(read_state(file))
         except (OSError, RuntimeError, SafetensorError):
@@ -161,16 +163,16 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = Tr
     return decoder.to(device).eval()
 
 
-def _train(decoder: LookDecoder, run: Run, device: torch.device) -> None:
-    """Learn to paint the training images of all categories; the same features always give the same decoder."""
+def _train(decoder: ImageDecoder, run: Run, device: torch.device) -> None:
+    """Train a decoder to paint the training images of all categories; equal features always give equal decoders."""
     index = run.index
     train = run.open_bank().open(run.features, index.categories, "train")
     samples = [sample for category in index.categories for sample in index.split("train", category)]
-    images = torch.from_numpy(load_images(index.root, samples, LOOK_SIDE)).permute(0, 3, 1, 2)
+    images = torch.from_numpy(load_images(index.root, samples, IMAGE_SIDE)).permute(0, 3, 1, 2)
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
-        for module in decoder.modules():  # not only made: made after the seed was set
+        for module in decoder.modules():  # the decoder was made before the seed was set
             if isinstance(module, nn.Conv2d):
                 module.reset_parameters()
         some = torch.randperm(len(train), generator=generator)[: 16 * _BATCH].tolist()

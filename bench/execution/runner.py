@@ -1,4 +1,4 @@
-"""One run: seed, construct, fit, score, measure, record. A failure is a record too."""
+"""Executes the runs that share one fit: seed, construct, fit, score, measure, record. Failures are recorded too."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.execution.evaluation import CategoryScores, evaluate_category, pooled
 from bench.execution.guards import ScoreCheck, raise_outage, require_readable_tests
 from bench.execution.kept_fits import KeptFit, keep, restore
 from bench.execution.provenance import failed_record, identity, provenance, thin_curve, utc_now
-from bench.execution.rebuilt_images import looks_of, prepare_looks
+from bench.execution.rebuilt_images import draw_rebuilt_images, prepare_decoder
 from bench.plan.options import Keep
 from bench.plan.runs import Run, cache_file
 from bench.plan.seeding import seed_everything
@@ -37,18 +37,18 @@ RunProgress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Execution:
-    """How runs are carried out.
+    """Where and how runs are executed and stored.
 
     Attributes:
-        results_dir: Where records are written.
-        cache_dir: Where fitted states and checkpoints are kept.
-        keep: Which fitted states stay: none, the newest of each run, or all.
-        jobs: Runs at the same time.
-        force: Fit again, also where a fitted state was kept.
-        command: What the user typed, for the record.
-        cluster: Address of the Dask scheduler whose workers carry the runs out; empty for this machine.
-        looks: Pictures of what detectors rebuild are kept beside the maps of seed 0.
-        curves: Test metrics are noted every so many epochs of a training, for learning curves; 0 for never.
+        results_dir: Directory of records.
+        cache_dir: Directory of features, fitted states and checkpoints.
+        keep: Which fitted states are kept: none, the newest of each run, or all.
+        jobs: Number of runs that are executed at the same time.
+        force: Whether to fit again if a fitted state was kept.
+        command: The command that the user typed, for the record.
+        cluster: Address of the Dask scheduler whose workers execute the runs; empty for this machine.
+        looks: Whether to keep pictures of what detectors rebuild, with the maps of seed 0.
+        curves: Number of epochs between two points of a learning curve; 0 for no learning curves.
     """
 
     results_dir: Path
@@ -70,25 +70,25 @@ class _Fitted:
     fit_seconds: float
     peak_rss_bytes: int
     provenance: ProvenanceEntry | None
-    """Of the run that fitted, where this one only scores a kept state."""
+    """Provenance of the run that fitted, if this one only scores a kept state."""
     untrained: MetricsByCategory = field(default_factory=dict)
-    """What the same detector scores before its first optimiser step."""
+    """Metrics of the same detector before its first optimiser step, by category."""
     unkept: StorageError | None = None
-    """Why its state could not be kept: no reason to lose the fit."""
+    """The error that prevented keeping the fitted state; the runs are recorded nevertheless."""
 
 
 def execute(
     runs: Sequence[Run], execution: Execution, progress: RunProgress = lambda done, total, what: None
 ) -> list[RunRecord]:
-    """Carry out runs that share one fit, and write a record of each.
+    """Execute runs that share one fit, and write a record of each.
 
     Every error is caught and recorded, except those that end the process (Ctrl-C) and those of the machine: a full or
     unwritable disk, data that is gone.
 
     Args:
-        runs: They differ in test-time options only.
-        execution: How.
-        progress: Told how far the fit is.
+        runs: The runs; they differ in test-time options only.
+        execution: Where and how runs are stored.
+        progress: Called with the progress of the fit.
 
     Raises:
         StorageError: If a record or another file can't be written, or the data is gone. If only a fitted state can't be
@@ -100,7 +100,7 @@ def execute(
     fitted: _Fitted | Exception
     try:
         fitted = _fit(runs, execution, progress, started)
-    except Exception as error:  # whatever a detector raises costs its own runs only
+    except Exception as error:  # an error of a detector, of any type, must not stop other runs
         raise_outage(error, runs[0])
         fitted = error
     records = [_record(run, execution, fitted, started) for run in runs]
@@ -110,34 +110,34 @@ def execute(
 
 
 def give_up(runs: Sequence[Run], execution: Execution, error: Exception) -> list[RunRecord]:
-    """Record runs that share one fit as failed without carrying them out."""
+    """Record runs that share one fit as failed without executing them."""
     return [_record(run, execution, error, utc_now()) for run in runs]
 
 
 def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:
-    """Score a fitted detector and write the run's record; of a fit that failed, write that."""
+    """Score a fitted detector and write the run's record; if the fit or the scoring failed, record the failure."""
     scores: Scores | None = None
     gallery: NDArray[np.float16] | None = None
-    looks: tuple[bytes, ...] = ()
+    rebuilt: tuple[bytes, ...] = ()
     try:
         if isinstance(fitted, Exception):
             raise fitted
         fitted.detector.config = run.config  # differs in test-time options only
         record, scores, gallery = _score(run, execution, fitted, started)
-        looks = _looks(run, fitted.detector, execution)
+        rebuilt = _rebuilt_images(run, fitted.detector, execution)
     except Exception as error:
         raise_outage(error, run)
         record = failed_record(run, execution.command, error, started)
-    Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, looks)
+    Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, rebuilt)
     return record
 
 
-def _looks(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:
-    """Pictures for the gallery; whatever goes wrong with them is told, and no reason to lose a run."""
+def _rebuilt_images(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:
+    """Pictures for the gallery. An error in making them causes a warning, and the run is recorded without them."""
     if run.seed != SEED or not execution.looks:
         return ()
     try:
-        return looks_of(run, detector, execution.cache_dir)
+        return draw_rebuilt_images(run, detector, execution.cache_dir)
     except Exception as error:
         warnings.warn(f"No pictures of what {run.title} rebuilds ({type(error).__name__}: {error}).", stacklevel=2)
         return ()
@@ -156,8 +156,8 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     seed_everything(run.run_seed)
     detector = detector_class(run.config, run.layout)
     if run.seed == SEED and execution.looks:
-        with suppress(Exception):  # it is tried again for the pictures themselves, and told there
-            prepare_looks(run, detector, execution.cache_dir)
+        with suppress(Exception):  # drawing the pictures tries it again, and then warns of the error
+            prepare_decoder(run, detector, execution.cache_dir)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
     device = torch.device(run.device)
     kept = None if execution.force else restore(state_file, detector, device)
@@ -180,10 +180,10 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     observer = LearningCurve(runs, execution.curves) if execution.curves else None
     context = FitContext(run.run_seed, device, progress, observer, checkpoint, run.textures)
     report = detector.fit(TrainingView(train), context)
-    for stage in checkpoint.parent.glob(f"{checkpoint.stem}.*"):  # of a fit in several stages
+    for stage in checkpoint.parent.glob(f"{checkpoint.stem}.*"):  # a fit in several stages has a checkpoint for each
         stage.unlink(missing_ok=True)
     seconds = report.earlier_seconds + time.perf_counter() - begun
-    seconds -= sum(noted["seconds"] for noted in report.observations)  # curves are no part of the training's cost
+    seconds -= sum(noted["seconds"] for noted in report.observations)  # learning curves do not count as training time
     peak = peak_memory()
     fitted = _Fitted(detector, report, train.seconds, seconds, peak, None, untrained)
     if execution.keep != "none":
@@ -196,7 +196,7 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
 
 
 def _load(run: Run, checkpoint: Checkpoint) -> _Fitted:
-    """The detector of a checkpoint: no training, and nothing is known of the one that it had."""
+    """The detector of a checkpoint. It is not trained here, and nothing is known of its training."""
     require_readable_tests(run)
     detector = checkpoint.build(run.layout, torch.device(run.device), run.config)
     return _Fitted(detector, FitReport(presentations_per_image=0.0), 0.0, 0.0, peak_memory(), None)
@@ -212,7 +212,7 @@ def _score(
     for category in run.categories:
         test = bank.open(spec, [category], "test", with_categories=run.told_category)
         part = score_category(detector, test, run.index, category, run.protocol)
-        check.see(part)
+        check.add(part)
         results[category], found = evaluate_category(part, run.index, run.protocol)
         curves.update({f"{category}/{name}": curve for name, curve in found.items()})
         part.maps.clear()
@@ -255,7 +255,7 @@ def _scores(parts: list[CategoryScores], curves: dict[str, NDArray[np.float32]])
 
 
 def _cost(run: Run, execution: Execution, fitted: _Fitted, score_seconds: float) -> CostEntry:
-    # Before the timing: its batch of 16 is no part of the run.
+    # The peak is read before the timings, whose batch of 16 is not part of the run.
     peak = fitted.peak_rss_bytes if fitted.provenance else max(fitted.peak_rss_bytes, peak_memory())
     timings = [_timing(run, fitted.detector, size) for size in (1, 16)]
     state = fitted.detector.state()
@@ -273,7 +273,7 @@ def _cost(run: Run, execution: Execution, fitted: _Fitted, score_seconds: float)
 
 
 def _timing(run: Run, detector: Detector, batch_size: int) -> float | None:
-    """Milliseconds per image; None where it can't be measured (a batch of 16 may not fit): no reason to lose a fit."""
+    """Milliseconds per image; None if they can't be measured (a batch of 16 may not fit into memory)."""
     device = torch.device(run.device)
     try:
         backbone = load_backbone(run.backbone).to(device)

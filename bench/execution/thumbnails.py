@@ -20,13 +20,13 @@ _QUALITY = 80
 
 
 def keep_pictures(runs: Iterable[Run], store: Store) -> None:
-    """Keep pictures of every category that some runs test, unless those of the same files are there already.
+    """Keep pictures of every category that the runs test, unless the store has pictures of the same files already.
 
-    A category with a file that can't be read is passed over: its runs say what is wrong.
+    A category with a file that can't be read is skipped; its runs report the error.
 
     Args:
-        runs: Of one dataset.
-        store: Where to.
+        runs: Runs on one dataset.
+        store: The store to write to.
 
     Raises:
         StorageError: If the store can't be written.
@@ -68,7 +68,7 @@ def _pictures(index: DatasetIndex, category: str, fingerprint: str) -> Pictures:
 
 
 def _any_underneath(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W) to (128, 128): True where any pixel is, so that no small defect vanishes."""
+    """Shrink a mask from (H, W) to (128, 128). A pixel is True if any pixel under it is: no small defect vanishes."""
     image = Image.fromarray(mask.astype(np.uint8) * 255).convert("F")
     small = np.asarray(image.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX))
     return np.asarray(small > 0)

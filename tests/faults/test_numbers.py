@@ -61,19 +61,19 @@ def test_scores_that_are_not_finite_are_named_with_image_and_epoch(value, where)
     report = FitReport(steps=40, presentations_per_image=7.2)
     expected = rf"nut/test/good/1\.png: its {what} is not finite .*ended at step 40 \(epoch 8\)"
     with pytest.raises(UnsoundScoresError, match=expected):
-        ScoreCheck(report).see(part(maps, own))
+        ScoreCheck(report).add(part(maps, own))
 
 
 def test_maps_that_are_constant_over_the_whole_run_are_told_and_others_are_not():
     flat, level = np.full((3, 2, 2), 0.25), np.full(3, 0.25)
     check = ScoreCheck(FitReport())
-    check.see(part(flat, level))
+    check.add(part(flat, level))
     with pytest.raises(UnsoundScoresError, match=r"constant, 0\.25 in every pixel.*fitted without epochs"):
         check.conclude()
     for maps, own in ((np.arange(12.0).reshape(3, 2, 2), level), (flat, np.arange(3.0)), (flat + 1, level)):
         check = ScoreCheck(FitReport())
-        check.see(part(flat, level))
-        check.see(part(maps, own))
+        check.add(part(flat, level))
+        check.add(part(maps, own))
         check.conclude()
 
 

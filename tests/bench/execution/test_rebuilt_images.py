@@ -12,7 +12,7 @@ from filelock import FileLock
 from PIL import Image
 
 import bench.execution.rebuilt_images
-from bench.execution.rebuilt_images import LOOK_SIDE, LookDecoder, looks_of, on_one_grid, prepare_looks
+from bench.execution.rebuilt_images import IMAGE_SIDE, ImageDecoder, draw_rebuilt_images, on_one_grid, prepare_decoder
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.plan import make_plan
 from reports.build import build
@@ -37,7 +37,7 @@ def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(option
             assert looks == ()
             continue
         assert len(looks) == len(store.scores(record).own) == len(store.maps(record))
-        assert all(Image.open(io.BytesIO(look)).size == (LOOK_SIDE, LOOK_SIDE) for look in looks)
+        assert all(Image.open(io.BytesIO(look)).size == (IMAGE_SIDE, IMAGE_SIDE) for look in looks)
     # One decoder for all runs that read the same features: UniAD and both routings of HVQ-Trans, in both settings.
     specs = {(repr(one.features)) for one in make_plan(opts) if one.method.name != "padim"}
     assert len(list((tmp_path / "cache/looks").glob("*.safetensors"))) == len(specs)
@@ -67,17 +67,17 @@ def test_the_same_features_give_the_same_decoder(options, tmp_path):
 
 def test_a_run_that_begins_trains_the_decoder_unless_another_process_does(options, tmp_path):
     (one, other) = make_plan(options(("uniad", "padim"), settings=("unified",), cache_dir=tmp_path / "cache"))
-    prepare_looks(other, other.detector_class(other.config, other.layout), tmp_path / "cache")
+    prepare_decoder(other, other.detector_class(other.config, other.layout), tmp_path / "cache")
     assert not (tmp_path / "cache/looks").exists()  # PaDiM rebuilds nothing
     detector = one.detector_class(one.config, one.layout)
-    prepare_looks(one, detector, tmp_path / "cache")
+    prepare_decoder(one, detector, tmp_path / "cache")
     (kept,) = (tmp_path / "cache/looks").glob("*.safetensors")
     content = kept.read_bytes()
     kept.unlink()
     with FileLock(f"{kept}.lock"):
-        prepare_looks(one, detector, tmp_path / "cache")
+        prepare_decoder(one, detector, tmp_path / "cache")
         assert not kept.exists()
-    assert len(looks_of(one, detector, tmp_path / "cache")) > 0
+    assert len(draw_rebuilt_images(one, detector, tmp_path / "cache")) > 0
     assert kept.read_bytes() == content
 
 
@@ -114,10 +114,10 @@ def test_taps_of_different_grids_meet_on_the_finest():
 def test_the_decoder_learns_to_paint():
     """Features that hold the image's colours are painted as those colours."""
     torch.manual_seed(0)
-    decoder = LookDecoder(3)
+    decoder = ImageDecoder(3)
     colours = torch.rand(16, 3, 1, 1).expand(16, 3, 8, 8)
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
-    wanted = colours[..., :1, :1].expand(16, 3, LOOK_SIDE, LOOK_SIDE)
+    wanted = colours[..., :1, :1].expand(16, 3, IMAGE_SIDE, IMAGE_SIDE)
     for _ in range(60):
         loss = torch.nn.functional.l1_loss(decoder([colours]), wanted)
         optimiser.zero_grad()
