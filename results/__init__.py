@@ -1,4 +1,4 @@
-"""Results: records, their store, exact metrics, tables and statistics. No torch in here.
+"""Records, their store, exact metrics, tables and statistics. This package never imports torch.
 
 ``results.load()`` gives all records as one tidy frame, one row per run x category x metric.
 """

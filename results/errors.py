@@ -1,4 +1,4 @@
-"""Errors of the results package. Their messages are for users: what is wrong, where, and what to do."""
+"""Errors of the results package. Their messages say to the user what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class MetricError(ResultsError):
 
 
 class RecordError(ResultsError):
-    """A record, or a file beside it, that can't be read or used. The message names the file."""
+    """A record, or one of its array files, that can't be read or used. The message names the file."""

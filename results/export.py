@@ -23,18 +23,18 @@ def export(
 ) -> list[Path]:
     """Copy the current, finished records of a store with the cards of their methods.
 
-    Left behind: failed runs, stale versions, records of data that changed since, maps, the curves of levels of
-    ablation studies, and the options of the commands that only say where data, caches and results lie.
+    Not copied: failed runs, stale versions, records of data that has changed since, maps, the curves of levels of
+    ablation studies, and the options of the commands that only say where data, caches and results are stored.
 
     Args:
-        store: Where from.
+        store: The store to copy from.
         out: Directory of the copies, e.g. ``results/reference``; other files in it stay.
-        datasets: Names; none for all.
-        methods: Names; none for all.
-        complete: Only rows with every run of the settings that they have.
+        datasets: Names of the datasets to copy; empty for all.
+        methods: Names of the methods to copy; empty for all.
+        complete: Whether to copy only rows that have every run of the settings that they were run in.
 
     Returns:
-        The files written or found equal, sorted.
+        The JSON files that were written or were equal already, sorted.
 
     Raises:
         UnknownNameError: For a dataset or method that the store does not have.
@@ -42,7 +42,7 @@ def export(
         RecordError: If a file can't be read.
         StorageError: If a file can't be written.
     """
-    wanted: dict[str, bool] = {}  # by file, whether with its curves
+    wanted: dict[str, bool] = {}  # by file: whether its curves are copied too
     board = leaderboard_of(store)
     rows = (*board.rows, *board.levels)
     levels = set(map(id, board.levels))

@@ -12,7 +12,7 @@ def canonical_json(value: Any) -> str:
 
     Raises:
         ValueError: If the value holds NaN or an infinity.
-        TypeError: If it is not JSON.
+        TypeError: If it can't be written as JSON.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

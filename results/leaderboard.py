@@ -1,4 +1,4 @@
-"""The leaderboard: the rows that tables and pages show, in order, each with its label, and what they leave out."""
+"""The leaderboard: the rows that tables and pages show, in order and with labels, and the records left out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from results.studies.study import Study, known_studies
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What tables and pages are made from.
+    """The rows that tables and pages are made from.
 
-    Rows are ordered by dataset and set of categories, within a table by unified I-AUROC: best first, blanks last.
+    Rows are ordered by dataset and set of categories, and within a table by unified I-AUROC: best first, blanks last.
 
     Attributes:
         rows: Rows of the tables.
         levels: Rows that only a study compares; they are shown on the study's page and in learning curves.
         left_out: (record, reason) of records that are shown as stale and never averaged.
-        ablations: The studies that rows and levels make.
+        ablations: The studies that are found among rows and levels.
     """
 
     rows: tuple[Row, ...]
@@ -41,7 +41,7 @@ class Leaderboard:
         return tuple(sorted((*self.rows, *self.levels), key=_rank))
 
     def label(self, row: Row) -> str:
-        """What one of ``rows`` is called: the method's title and what sets the row apart in its table."""
+        """The label of one of ``rows``: the method's title and what distinguishes the row in its table."""
         return self._labels[(*table_key(row), row.row_id)]
 
     @cached_property
@@ -62,10 +62,10 @@ class Leaderboard:
 
 
 def leaderboard(records: Iterable[RunRecord], studies: Iterable[Study] = ()) -> Leaderboard:
-    """Group records into rows, and part the rows of the tables from those that only a study compares.
+    """Group records into rows, and separate the rows of the tables from those that only a study compares.
 
-    A row is a level of a study if a study that is shown has it, not as its base, and it has run in one setting only:
-    a row that has run in both settings answers the leaderboard's question.
+    A row is a level of a study if a study that is shown has it as a level other than the base, and the row has run in
+    one setting only. A row that has run in both settings stays in the tables, because they compare the settings.
 
     Args:
         records: All records, stale ones included.
@@ -100,11 +100,11 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
     of the newest record of the same categories (files were added, or changed), and repeated runs.
 
     Returns:
-        (rows by dataset, set of categories, method, preset and row id; what was left out).
+        (rows, sorted by dataset, set of categories, method, preset and row id; the records left out).
     """
     everything = sorted(records, key=lambda record: (record.provenance.finished_utc, record.score_id))
     versions = newest_versions(everything)
-    data = {_data_key(record): record.dataset.fingerprint for record in everything}  # the newest one stays
+    data = {_data_key(record): record.dataset.fingerprint for record in everything}  # the newest one wins
     current: dict[tuple[Any, ...], RunRecord] = {}
     left_out: list[tuple[RunRecord, str]] = []
     for record in everything:
@@ -112,7 +112,7 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
         if record.method.version < newest:
             left_out.append((record, f"version {record.method.version} of the method, the newest is {newest}"))
         elif record.dataset.fingerprint != data[_data_key(record)]:
-            left_out.append((record, "the data changed since: its fingerprint is not that of the newest record"))
+            left_out.append((record, "the data has changed since: its fingerprint is not that of the newest record"))
         else:
             place = (*_row_key(record), record.setting, record.categories, record.seed)
             if place in current:

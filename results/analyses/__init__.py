@@ -1,1 +1,1 @@
-"""What is computed from the rows beyond mean and standard deviation."""
+"""Analyses of the rows: comparisons, costs, curves and cases, beyond mean and standard deviation."""

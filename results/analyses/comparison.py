@@ -1,7 +1,7 @@
-"""What the categories of a dataset say: unified against separate, and methods against each other.
+"""Comparisons over the categories of a dataset: unified with separate detectors, and methods with each other.
 
-The categories are what is resampled and ranked here, not the seeds: each counts once, by its mean over seeds. They
-are a chosen set and no sample of all products, so ranks and their critical difference are descriptive.
+Categories are resampled and ranked here, not seeds: each category counts once, by its mean over seeds. The categories
+are a chosen set and not a sample of all products, so ranks and their critical difference are descriptive.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from results.rows.row import Row
 from results.rows.statistics import Comparison, bootstrap_interval, holm, signed_rank_p
 
 _LEAST_METHODS, _LEAST_CATEGORIES = 3, 5
-"""Fewer make no ranking (conventions of the field)."""
+"""With fewer methods or categories there is no ranking (conventions of the field)."""
 _LEAST_PAIRS = 2
 
 
@@ -28,9 +28,9 @@ class Ranking:
     Attributes:
         rows: The rows, best first.
         ranks: Their average ranks.
-        critical_difference: Nemenyi's at 5 %: ranks that differ by less can't be told apart.
-        p: Friedman's test of the hypothesis that all rows are alike.
-        n: Categories.
+        critical_difference: Nemenyi's critical difference at 5 %: a smaller difference of ranks may be chance.
+        p: p of Friedman's test of the hypothesis that all rows are alike.
+        n: Number of categories.
     """
 
     rows: tuple[Row, ...]
@@ -41,7 +41,7 @@ class Ranking:
 
     @property
     def cliques(self) -> tuple[tuple[int, int], ...]:
-        """Longest runs of rows, as (first, last) places, whose ranks differ by less than the critical difference."""
+        """(first, last) positions of the longest groups of rows whose ranks differ by less than the critical one."""
         found: list[tuple[int, int]] = []
         for first, rank in enumerate(self.ranks):
             last = max(k for k, other in enumerate(self.ranks) if other - rank < self.critical_difference)
@@ -51,15 +51,15 @@ class Ranking:
 
 
 def compare_settings(rows: Sequence[Row], metric: str) -> dict[str, Comparison]:
-    """Every row's unified detector against its separate ones, over categories.
+    """Compare every row's unified detector with its separate ones over categories.
 
     Args:
-        rows: Of one table; the p values are corrected over those that can be tested.
+        rows: Rows of one table; the p values are corrected over those that can be tested.
         metric: One of the per-category metrics.
 
     Returns:
-        By row id: unified minus separate with the percentile bootstrap interval over categories and the signed-rank p,
-        ``n`` counts categories. Without a mean where a category has no number in either setting.
+        By row id: unified minus separate with the percentile bootstrap interval over categories and the signed-rank p;
+        ``n`` counts categories. The mean is None where a category lacks its number in one of the settings.
     """
     found = {row.row_id: _compare(row, metric) for row in rows}
     corrected = holm({row_id: one.p for row_id, one in found.items() if one.p is not None})
@@ -81,16 +81,16 @@ def _compare(row: Row, metric: str) -> Comparison:
 
 
 def tied_with(best: Row, rows: Sequence[Row], setting: Setting, metric: str) -> frozenset[str]:
-    """Rows that can't be told from the best: the paired interval of the difference over categories contains 0.
+    """Rows that may be as good as the best: the paired interval of the difference over categories contains 0.
 
     Args:
         best: The row of the highest mean.
-        rows: The others; itself among them is left out.
-        setting: Which numbers.
+        rows: The rows to compare with it; ``best`` itself is skipped.
+        setting: The setting whose numbers are compared.
         metric: One of the per-category metrics.
 
     Returns:
-        Row ids. A row that lacks a category's number is told from nothing and left out.
+        Row ids. A row that lacks a category's number can't be compared and is left out.
     """
     highest = _category_means(best, setting, metric)
     found = set()
@@ -115,8 +115,8 @@ def ranking(rows: Sequence[Row], setting: Setting, metric: str) -> Ranking | Non
     """Average ranks over categories of all rows that have every category's number in a setting.
 
     Args:
-        rows: Of one table, of one preset.
-        setting: Which numbers.
+        rows: Rows of one table and one preset.
+        setting: The setting whose numbers are ranked.
         metric: One of the per-category metrics.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a row costs in each setting: N detectors are summed in the separate one."""
+"""The cost of a row in each setting. In the separate setting the costs of its N detectors are summed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from results.rows.row import Row
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one setting of a row. Numbers are None where a run is missing: half a sum is not a cost.
+    """Cost of one setting of a row. Numbers are None where a run is missing, because a partial sum is not a cost.
 
     Attributes:
-        feature_seconds: Backbone pass over the training images, summed over detectors, mean over seeds.
-        fit_seconds: Fitting, summed over detectors, mean over seeds.
-        ms_per_image_batch_1: From decoded image to map, median over runs, measured alone.
-        ms_per_image_batch_16: As above for batches of 16.
-        parameters: Trainable parameters, summed over detectors, backbone not counted.
-        state_bytes: Fitted state, summed over detectors, mean over seeds, backbone not counted.
+        feature_seconds: Seconds of the backbone pass over the training images, summed over detectors, mean over seeds.
+        fit_seconds: Seconds of fitting, summed over detectors, mean over seeds.
+        ms_per_image_batch_1: Milliseconds from decoded image to map, median over runs, measured alone.
+        ms_per_image_batch_16: The same for batches of 16.
+        parameters: Number of trainable parameters, summed over detectors, backbone not counted.
+        state_bytes: Bytes of the fitted state, summed over detectors, mean over seeds, backbone not counted.
         peak_rss_bytes: Largest peak memory of any of its processes.
-        detectors: Detectors that serve the categories: 1, or one per category.
-        jobs: Most runs at the same time on the machine. Above 1 the timings are not comparable.
+        detectors: Number of detectors: 1, or one per category.
+        jobs: Largest number of runs at the same time on the machine. Above 1 the timings are not comparable.
         steps: Optimiser steps per detector (smallest, largest).
         presentations: Presentations per training image (smallest, largest).
         reason: Why numbers are missing.
@@ -44,7 +44,7 @@ class Cost:
 
     @property
     def train_seconds(self) -> float | None:
-        """Features and fit together."""
+        """Seconds of features and fit together."""
         if self.feature_seconds is None or self.fit_seconds is None:
             return None
         return self.feature_seconds + self.fit_seconds
@@ -83,6 +83,6 @@ def cost_of(row: Row, setting: Setting) -> Cost:
 
 
 def _typical(values: list[float | None]) -> float | None:
-    """Median over the runs that were timed: one run beside a busy neighbour does not move it."""
+    """Median over the timed runs, so that one run that was slowed down by other processes does not change it."""
     known = [value for value in values if value is not None]
     return median(known) if known else None

@@ -1,8 +1,9 @@
-"""Which test images a gallery shows, chosen by rule from the records of seed 0.
+"""Chooses the test images that a gallery shows, by rule, from the records of seed 0.
 
 Every detector (a row in one setting) ranks a category's test images by its image score; the mean of these ranks over
-detectors orders the images. A detector judges an image right if its score is on the right side of the threshold of its
-largest F1 on the category's test images: a diagnostic, since that threshold is chosen on the test set.
+detectors orders the images. A detector judges an image right if the image's score is on the right side of the threshold
+with the detector's largest F1 on the category's test images. This is a diagnostic, because that threshold is chosen on
+the test set.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Witness:
-    """What one detector said of a category's n test images.
+    """Scores and maps of one detector for a category's n test images.
 
     Attributes:
-        row: Of the leaderboard.
-        setting: Which of its detectors.
-        paths: (n,) of the images.
+        row: The row of the leaderboard.
+        setting: The setting of the detector.
+        paths: (n,) paths of the images.
         labels: (n,) bool, True for anomalous.
-        scores: (n,) image scores by its own rule.
+        scores: (n,) image scores by the detector's own rule.
         maps: (n, 64, 64) anomaly maps.
-        looks: JPEG bytes of the n rebuilt images, or nothing.
-        threshold: Of its largest F1 on these images.
+        looks: JPEG bytes of the n rebuilt images; empty if there are none.
+        threshold: The threshold with the detector's largest F1 on these images.
     """
 
     row: Row
@@ -57,26 +58,33 @@ class Witness:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(n,) whether it judges each image right."""
+        """(n,) bool, whether the detector judges each image right."""
         return np.asarray((self.scores >= self.threshold) == self.labels)
 
     def rarity(self, image: int) -> NDArray[np.float64]:
         """(64, 64) share of the pixels of normal test images whose map value is at least the pixel's own.
 
-        A scale that all detectors have in common: 0.01 means that one in a hundred normal pixels looks as anomalous.
+        All detectors share this scale: 0.01 means that one in a hundred normal pixels looks at least as anomalous.
         """
         below = np.searchsorted(self._normal, self.maps[image].astype(np.float32), side="left")
         return np.asarray(1 - below / max(self._normal.size, 1))
 
     @cached_property
     def _normal(self) -> NDArray[np.float32]:
-        """Values of all pixels of normal images, rising."""
+        """Map values of all pixels of normal images, in ascending order."""
         return np.sort(self.maps[~self.labels].astype(np.float32), axis=None)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image of the gallery: its place among the category's test images, why it is shown, who judges it right."""
+    """One image of the gallery.
+
+    Attributes:
+        kind: The key of ``KINDS`` whose rule chose the image.
+        image: Its position among the category's test images.
+        right: Number of detectors that judge it right.
+        of: Number of all detectors.
+    """
 
     kind: str
     image: int
@@ -85,7 +93,10 @@ class Case:
 
 
 def witnesses(store: Store, rows: Sequence[Row], category: str) -> list[Witness]:
-    """All detectors of some rows with kept maps of a category, in the order of the rows; same images throughout."""
+    """The detectors of some rows whose maps of a category are stored, in the order of the rows.
+
+    Detectors with other test images than the first one are left out.
+    """
     found = []
     for row in rows:
         for setting in SETTINGS:
@@ -116,7 +127,7 @@ def witnesses(store: Store, rows: Sequence[Row], category: str) -> list[Witness]
 
 
 def best_threshold(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """The score t for which calling every image of at least t anomalous has the largest F1; of several, the highest.
+    """The threshold t with the largest F1 if images that score at least t are called anomalous; the highest such t.
 
     Args:
         scores: (n,) image scores.
@@ -124,14 +135,14 @@ def best_threshold(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> fl
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each group of equal scores
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # last position of each group of equal scores
     found = np.cumsum(labels[order])[last]
     f1 = 2 * found / (last + 1 + max(int(labels.sum()), 1))
     return float(ranked[last[int(np.argmax(f1))]])
 
 
 def choose(seen: Sequence[Witness]) -> list[Case]:
-    """The cases of one category, at most one of each kind, no image twice.
+    """Choose the cases of one category: at most one of each kind, and no image twice.
 
     Args:
         seen: Detectors that saw the same images, at least one.
@@ -150,7 +161,8 @@ def choose(seen: Sequence[Witness]) -> list[Case]:
     hard = [k for k in anomalous[:-1] if 2 * right[k] >= len(seen)]
     if hard:
         chosen["hard"] = hard[0]
-    # The most wrong first: fewest right, then missed defects by how low and false alarms by how high they rank.
+    # Images with the fewest right detectors come first. Among equal ones, missed defects come before false alarms: the
+    # lowest-ranked missed defect and the highest-ranked false alarm first.
     wrongness = np.where(labels, -ranks, ranks)
     failed = [
         int(k) for k in np.lexsort((-wrongness, ~labels, right)) if right[k] < len(seen) and k not in chosen.values()

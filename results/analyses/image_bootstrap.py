@@ -1,4 +1,4 @@
-"""How much a single run's I-AUROC depends on which test images there happen to be."""
+"""Bootstrap interval of a single run's I-AUROC: how much it depends on the choice of the test images."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from results.records.store import Scores
 _RESAMPLES = 1000
 _LEVEL = 0.95
 _PAIRS = 4_000_000
-"""Pairs of a normal and an anomalous image compared at a time: bounds the memory."""
+"""Number of pairs of a normal and an anomalous image compared at a time; it bounds the memory."""
 
 
 def image_interval(scores: Scores, categories: Sequence[str]) -> tuple[float, float] | None:
     """Percentile bootstrap interval of a run's mean I-AUROC over its categories.
 
-    Within every category normal and anomalous images are resampled apart, so that no resample lacks a class.
+    Within every category normal and anomalous images are resampled separately, so that no resample lacks a class.
 
     Args:
-        scores: Of the run.
-        categories: Tested by the run.
+        scores: The per-image scores of the run.
+        categories: The categories that the run tested.
 
     Returns:
         (lower bound, upper bound) of the 95 % interval over 1,000 resamples, the same for the same scores; None where
@@ -46,7 +46,7 @@ def image_interval(scores: Scores, categories: Sequence[str]) -> tuple[float, fl
 
 
 def _resampled_auroc(normal: NDArray[np.float32], anomalous: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(1000,) I-AUROC of resamples: a resample only counts how often each image is drawn."""
+    """(1000,) I-AUROC of the resamples, computed from how often each image is drawn."""
     drawn_normal, drawn_anomalous = _drawn(len(normal), 0), _drawn(len(anomalous), 1)
     won = np.zeros(_RESAMPLES)
     rows = max(1, _PAIRS // len(normal))
@@ -59,6 +59,6 @@ def _resampled_auroc(normal: NDArray[np.float32], anomalous: NDArray[np.float32]
 
 @lru_cache(maxsize=32)
 def _drawn(count: int, stream: int) -> NDArray[np.float64]:
-    """(1000, count) how often each of ``count`` images is drawn in each resample."""
+    """(1000, count): how often each of ``count`` images is drawn in each resample."""
     rng = np.random.default_rng([count, stream])
     return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(np.float64)

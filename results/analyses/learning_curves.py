@@ -1,8 +1,8 @@
 """Learning curves of a row: training loss and test metrics by optimiser step.
 
-A diagnostic: the last step is what the tables score, and nothing is ever chosen by a peak. Categories are averaged
-within a seed at each step, then mean and std are taken over the seeds that recorded a curve; a seed that was run
-without one is no failure, but it is counted. Curves with points at different steps are never averaged.
+Learning curves are a diagnostic: the tables use the last step, and nothing is ever chosen by a peak. Categories are
+averaged within a seed at each step, then mean and std are taken over the seeds that recorded a curve. A seed that was
+run without a curve is not a failure, but it is counted. Curves with points at different steps are never averaged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Series:
 
     Attributes:
         steps: Optimiser steps of the points, rising; empty where blank.
-        cells: Mean ± std over seeds at each of them.
+        cells: Mean ± std over seeds at each step.
         reason: Why it is blank.
     """
 
@@ -79,10 +79,10 @@ class LearningCurves:
     Attributes:
         row: The leaderboard row.
         setting: ``unified`` or ``separate``.
-        seeds: Seeds with a curve of every run, averaged here.
+        seeds: The averaged seeds: those with a curve of every run.
         ran: Number of seeds that the row has in the setting, with or without a curve.
         presentations: How often each training image had been shown at the last point; 0 where blank.
-        loss: Mean training loss since the point before.
+        loss: Mean training loss since the previous point.
         metrics: Test metrics by name, as fractions.
     """
 
@@ -159,7 +159,7 @@ def _seed_curve(row: Row, setting: Setting, seed: int) -> _SeedCurve | str:
 
 
 def _metric(runs: Sequence[RunRecord], categories: Sequence[str], name: str, points: range) -> tuple[float, ...] | str:
-    """A metric's mean over categories at each point; as soon as one is missing, the reason."""
+    """A metric's mean over categories at each point, or the reason why a value is missing."""
     means: list[float] = []
     for k in points:
         total = 0.0
@@ -174,7 +174,7 @@ def _metric(runs: Sequence[RunRecord], categories: Sequence[str], name: str, poi
 
 
 def _names(row: Row) -> list[str]:
-    """Metrics that any curve of the row speaks of, in the usual order."""
+    """Metrics that any curve of the row contains, in the order of ``METRICS``."""
     named = {
         name
         for record in row.records
@@ -186,7 +186,7 @@ def _names(row: Row) -> list[str]:
 
 
 def _series(steps: tuple[int, ...], by_seed: Mapping[int, tuple[float, ...] | str]) -> Series:
-    """Mean over seeds at each step; blank as soon as a seed lacks it."""
+    """Mean over seeds at each step; blank if any seed lacks the quantity."""
     known: dict[int, tuple[float, ...]] = {}
     for seed, values in by_seed.items():
         if isinstance(values, str):

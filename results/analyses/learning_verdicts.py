@@ -21,12 +21,12 @@ MLP, CNN, TRANSFORMER, UNIAD = "MLP", "CNN", "transformer", "UniAD"
 PLAIN = {"shortcut_mlp": MLP, "shortcut_cnn": CNN, "shortcut_transformer": TRANSFORMER}
 """Networks without UniAD's remedies, by the name of the method, in the order of the paper."""
 FALL = 0.01
-"""A fall counts from one point on."""
+"""The smallest fall that counts: one point."""
 NEAR_ZERO = 0.5
 """A loss is near 0 if it is at most this share of the plain transformer's: both reconstruct the same features. (The
-first loss is no measure, because it depends on how the network is initialised.)"""
+first loss can't be the reference, because it depends on how the network is initialised.)"""
 LONG = 100
-"""Presentations of each image from which a curve is compared with the paper, which shows each image 1,000 times."""
+"""Least presentations of each image for a comparison with the paper, which shows each image 1,000 times."""
 
 Course = Literal["highest at the end", "falls", "as high as its peak", "below its peak"]
 Statement = Literal["falls", "does not fall", "falls less", "gets near 0", "stays higher"]
@@ -40,7 +40,7 @@ class Claim:
         subject: A metric, or ``loss``.
         statement: What the paper says of it. ``falls less`` and ``stays higher`` compare with ``peers``.
         agrees: Whether the curve agrees; None where it can't be decided.
-        peers: Networks that the curve is compared with. If the curve does not fall less than some of them, only those.
+        peers: Networks that the curve is compared with. If it does not fall less than some of them, only these.
         peers_fall: Whether any of the peers' curves falls, for ``falls less``.
     """
 
@@ -65,7 +65,7 @@ def published_kind(row: Row) -> str:
 
 
 def fell(series: Series) -> bool:
-    """Whether a metric ends one point or more below its peak, as it is printed."""
+    """Whether a metric ends one point or more below its peak, rounded as it is printed."""
     return round(series.fall.mean or 0.0, 3) >= FALL
 
 
@@ -86,7 +86,7 @@ def judge(curve: LearningCurves, others: Sequence[LearningCurves]) -> tuple[Clai
         others: Curves of rows of the same table; those that were trained alike are compared with it.
 
     Returns:
-        No claims for single points, short trainings and networks of which no curve is published.
+        The claims; empty for single points, short trainings and networks without a published curve.
     """
     if len(curve.loss.steps) < 2 or curve.presentations < LONG:
         return ()
@@ -103,7 +103,7 @@ def judge(curve: LearningCurves, others: Sequence[LearningCurves]) -> tuple[Clai
 
 
 def _trained_alike(curve: LearningCurves, other: LearningCurves) -> bool:
-    """Whether two rows were trained alike, on the same features: preset, steps, backbone, input and taps."""
+    """Whether two rows have the same preset, steps, backbone, image size and strides of the features."""
     (mine, theirs) = ((one.row.method, one.row.backbone) for one in (curve, other))
     inputs = [(method.preset, *map(method.fit_config.get, ("image_size", "strides"))) for method, _ in (mine, theirs)]
     return inputs[0] == inputs[1] and mine[1] == theirs[1] and curve.loss.steps[-1] == other.loss.steps[-1]
@@ -115,7 +115,7 @@ def _known(curve: LearningCurves) -> list[str]:
 
 
 def _falls(curve: LearningCurves) -> list[Claim]:
-    """MLP and CNN: both AUROCs fall. A metric that is highest at the end may fall later."""
+    """MLP and CNN: both AUROCs fall. A metric that is highest at the end may still fall later, so it is undecided."""
     claims = []
     for metric in _known(curve):
         series = curve.metrics[metric]

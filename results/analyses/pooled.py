@@ -1,7 +1,7 @@
-"""Pooled image metrics: the scores of all categories ranked together, as one threshold for all sees them.
+"""Pooled image metrics: the scores of all categories are ranked together, as with one threshold for all categories.
 
 In the separate setting every image is scored by the detector of its own category, so the pooled number
-there uses the known category; it says how well N detectors' scores share a scale.
+there uses the known category; it shows how well the scores of N detectors share a scale.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def pooled_cell(store: Store, row: Row, setting: Setting, metric: str = "I-AUROC
     """Pooled metric of a row, mean ± std over seeds.
 
     Args:
-        store: Where the per-image scores lie (read for the separate setting only).
+        store: The store of the per-image scores (read for the separate setting only).
         row: The leaderboard row.
         setting: Unified numbers come from the records; separate ones are computed from all per-image scores.
         metric: ``I-AUROC``, ``I-AP`` or ``I-F1max``, with `` (common)`` for the harness's own image score.

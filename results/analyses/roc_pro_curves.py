@@ -14,17 +14,17 @@ from results.records.store import Store
 from results.rows.row import Row
 
 CURVES = {"roc_image": 1.0, "pro": FPR_LIMIT}
-"""Names of the curves, and where their false-positive rates end."""
+"""Names of the curves, and the false-positive rate at which each ends."""
 _POINTS = 61
 
 
 def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDArray, NDArray]]:
-    """The curves of one row in one setting, by name; those without every category's curve of every seed are left out.
+    """The mean curves of one row in one setting, by name. A curve that any category lacks for any seed is left out.
 
     Args:
-        store: Where curves are read from.
-        row: Of the leaderboard.
-        setting: Which detectors.
+        store: The store that the curves are read from.
+        row: The leaderboard row.
+        setting: The setting of the detectors.
 
     Returns:
         (false-positive rates, heights) of each curve, both (61,): at every rate the mean height over categories and
@@ -51,10 +51,10 @@ def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDA
 
 
 def at(curve: NDArray[np.float32], places: Iterable[float]) -> NDArray[np.float64]:
-    """Heights of a curve: linear between its vertices, the upper end where it rises vertically.
+    """Heights of a curve: linear between its vertices, and the upper end where it rises vertically.
 
     Args:
-        curve: (2, K), x not falling, then y.
+        curve: (2, K): the x row, non-decreasing, then the y row.
         places: Values of x within the curve.
     """
     x, y = curve.astype(np.float64)

@@ -1,6 +1,7 @@
-"""Whether a row's training added anything: it has to beat the same detector before its first optimiser step.
+"""Two remarks on a row: metrics that training did not improve, and how often the right category is found.
 
-How often a detector that finds out the category by itself finds the right one.
+A trained detector has to beat the same detector before its first optimiser step. The share of right categories is known
+for detectors that choose the category of an image by themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Shortfall:
     """A metric that did not rise by training.
 
     Attributes:
-        setting: In which setting.
+        setting: The setting of the detectors.
         metric: ``I-AUROC`` or ``P-AUROC``.
         untrained: Mean over the setting's runs and their categories, before training.
         trained: The same after it.
@@ -30,9 +31,9 @@ class Shortfall:
 
 
 def shortfalls(row: Row) -> tuple[Shortfall, ...]:
-    """Metrics whose mean the trained detectors of a row do not exceed; empty where nothing is known or all rise.
+    """Metrics whose mean is no higher after training than before; empty where all rise or nothing is known.
 
-    Only runs and categories count that have both numbers, so that like is compared with like.
+    Only runs and categories that have both numbers count, so that both means are over the same ones.
     """
     found = []
     for setting in SETTINGS:
@@ -62,13 +63,13 @@ def _pairs(run: RunRecord, metric: str) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Routing:
-    """Shares of test images that were taken for their own category, means over seeds.
+    """Shares of test images that were assigned to their own category, means over seeds.
 
     Attributes:
         mean: Mean over categories and seeds.
         lowest: The category with the smallest share, the first of equal ones.
-        lowest_share: Its share.
-        runs: Runs behind the numbers.
+        lowest_share: The share of that category.
+        runs: Number of runs behind the numbers.
     """
 
     mean: float
@@ -78,7 +79,7 @@ class Routing:
 
 
 def routing(row: Row) -> Routing | None:
-    """Of the row's finished unified runs; None where none of them chooses a category by itself."""
+    """The routing of the row's finished unified runs; None if none of them chooses a category by itself."""
     shares: dict[str, list[float]] = defaultdict(list)
     runs = 0
     for record in row.runs("unified"):

@@ -1,4 +1,4 @@
-"""The metrics: an entry for each, and the lists of names that are derived from the entries.
+"""The metrics: one entry for each, and lists of names that are derived from the entries.
 
 To add a metric, add an entry here and compute its value in ``image_metrics`` or ``pixel_metrics``.
 """
@@ -42,7 +42,7 @@ CATALOGUE = (
         "I-AUROC",
         "image",
         "Chance that a random anomalous test image scores higher than a random normal one; ties count "
-        "half. 0.5 is chance; nothing flips a number below it.",
+        "half. 0.5 is chance; a number below it is never flipped.",
         "Σ over anomalous a, normal n of ( [s(a) > s(n)] + ½ [s(a) = s(n)] ) / (|A| · |N|), s the image score",
         headline=True,
     ),
@@ -110,8 +110,8 @@ POOLED_METRICS = names_of("pooled")
 
 HEADLINE = tuple(metric.name for metric in CATALOGUE if metric.headline)
 FURTHER = tuple(name for name in names_of("pooled", "common", "image", "pixel") if name not in HEADLINE)
-"""Metrics of the second table, those that compare thresholds and image scores first."""
+"""Metrics of the second table. Those that compare thresholds and image scores come first."""
 AUROCS = tuple(name for name in METRICS if name.endswith("-AUROC"))
-"""The metrics that trained detectors are compared by: with their untrained state, and along a training."""
+"""The metrics by which a trained detector is compared with its untrained state, and followed along its training."""
 
 DEFINITIONS = {metric.name: metric.definition for metric in CATALOGUE}

@@ -1,4 +1,4 @@
-"""Curves of a ranking, and their thinning to at most 200 points for records and figures.
+"""Curves of a ranking, thinned to at most 200 points for records and figures.
 
 Metrics are computed from the ranking itself, never from these thinned curves.
 """
@@ -19,10 +19,10 @@ def rising_vertices(ranking: Ranking, height: NDArray[np.float64]) -> tuple[NDAr
 
     Each step contributes two vertices: where it starts (after the normal scores strictly above it, at the
     height of the step before) and where it ends (after the normal scores tied with it). A step without ties
-    is vertical, a step with ties is slanted, and what joins two steps is horizontal.
+    is vertical, a step with ties is slanted, and two steps are joined by a horizontal piece.
 
     Args:
-        ranking: K steps.
+        ranking: The ranking, with K steps.
         height: (K,) the curve's height after each step, e.g. the recall.
 
     Returns:
@@ -56,13 +56,13 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], maximum: int = MAXIMUM_
     """Keep at most ``maximum`` distinct vertices of a curve, with its ends, so that it still looks the same.
 
     Marks are spread evenly along the curve, and the vertices before and after each mark are kept. So a long
-    straight piece keeps both its ends, and what is replaced by a chord is never longer than the distance of
-    two marks.
+    straight piece keeps both its ends, and a piece that is replaced by a chord is never longer than the distance
+    of two marks.
 
     Args:
-        x: (M,) non-decreasing.
-        y: (M,).
-        maximum: Even, at least 4.
+        x: (M,) x of the vertices, non-decreasing.
+        y: (M,) y of the vertices.
+        maximum: Largest number of vertices to keep; even, at least 4.
 
     Returns:
         float32 (2, K), K <= maximum: the x row, then the y row.
@@ -70,7 +70,7 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64], maximum: int = MAXIMUM_
     if x.size > maximum:
         travelled = np.zeros(x.size)
         width = x[-1] - x[0] or 1.0
-        # Two vertices for every anomalous pixel: in pieces nothing of that size is made but the distances.
+        # There are two vertices for every anomalous pixel. Work in pieces creates no array of that size but this one.
         for few in pieces(x.size - 1):
             ends = slice(few.start, few.stop + 1)
             travelled[1:][few] = np.diff(x[ends]) / width + np.abs(np.diff(y[ends]))

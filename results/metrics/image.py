@@ -1,4 +1,4 @@
-"""I-AUROC, I-AP and I-F1max: does the image score tell anomalous images from normal ones?"""
+"""I-AUROC, I-AP and I-F1max: how well the image score separates anomalous images from normal ones."""
 
 from __future__ import annotations
 

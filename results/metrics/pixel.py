@@ -1,4 +1,4 @@
-"""P-AUROC, P-AP, P-F1max and PRO: does the anomaly map find the defect's pixels?
+"""P-AUROC, P-AP, P-F1max and PRO: how well the anomaly map finds the pixels of defects.
 
 All four come from one ranking of the anomalous pixels among the normal pixels of *all* test images, normal
 images included. PRO (per-region overlap) follows its definition literally: PRO(t) is the mean over all defect
@@ -28,7 +28,7 @@ from results.metrics.result import MetricResult
 
 FPR_LIMIT = 0.3
 _PART = 1 << 25
-"""Scores sorted at a time: bounds the copy to 134 MB of float32; fewer would be looked through more often."""
+"""Scores sorted at a time. It bounds the copy to 134 MB of float32; smaller parts would mean more searches."""
 
 
 def pixel_metrics(
@@ -42,13 +42,12 @@ def pixel_metrics(
 
     Args:
         maps: (n, H, W) anomaly maps, float32 (float16 is widened, float64 sorted as it is), higher = more
-            anomalous. Only the order and ties of the scores count. Read, never changed: the scores are copied and
-            sorted in place, 32 million at a time. Beside that copy, about 100 bytes are taken per anomalous
-            pixel.
-            A sequence of n maps (H, W) may have a size each.
+            anomalous. Only the order and ties of the scores count. The maps are not changed: their scores are
+            copied, 32 million at a time, and the copy is sorted in place. In addition to that copy, about 100 bytes
+            are used per anomalous pixel. The maps of a sequence of n (H, W) may differ in size.
         masks: (n, H, W) bool, or a sequence of n (H, W), True = anomalous; all False for normal images.
-        fpr_limit: In (0, 1], where PRO's area ends.
-        threads: At work at the same time, at least 1; the result is the same to the last bit with any number.
+        fpr_limit: False-positive rate in (0, 1] at which PRO's area ends.
+        threads: Number of threads, at least 1; the result is the same to the last bit with any number.
 
     Returns:
         ``P-AUROC`` (ties half), ``P-AP`` (step sum), ``P-F1max`` and ``PRO`` as fractions, with the curves
@@ -81,7 +80,7 @@ def pixel_metrics(
         _require_finite(maps)
         missing = "no normal pixel" if anomalous else "no anomalous pixel"
         return MetricResult.blank(PIXEL_METRICS, f"{missing} in the test masks")
-    dtype = np.result_type(np.float32, *maps)  # float16 widened: exact, and NumPy's fast sort knows float32
+    dtype = np.result_type(np.float32, *maps)  # widening float16 is exact, and NumPy's fast sort needs float32
     boxes = [bounding_box(mask) for mask in masks]
     found = np.concatenate([one[box][mask[box]] for one, mask, box in zip(maps, masks, boxes, strict=True)])
     with ThreadPoolExecutor(threads) as pool:
@@ -115,9 +114,9 @@ def per_region_overlap(ranking: Ranking, region: NDArray[np.int32], fpr_limit: f
     linearly interpolated last point.
 
     Args:
-        ranking: Of P anomalous pixels.
+        ranking: The ranking of P anomalous pixels.
         region: (P,) int32, the region of each anomalous pixel in [0, R), each region at least once.
-        fpr_limit: In (0, 1].
+        fpr_limit: False-positive rate in (0, 1] at which the area ends.
     """
     limit = fpr_limit * ranking.normal
     area_of_step = np.empty(ranking.above.size)
@@ -152,10 +151,10 @@ def per_region_overlap_curve(ranking: Ranking, region: NDArray[np.int32], fpr_li
 
 
 def _sorted_parts(maps: Sequence[Scores], dtype: DTypeLike, threads: int) -> list[Part]:
-    """All scores in parts, some for each thread, of which the threads together sort at most ``_PART`` at a time.
+    """All scores in parts of such a size that the threads together sort at most ``_PART`` scores at a time.
 
-    A part holds at least one map. It raises ``MetricError`` when it is asked for if a score is not finite: those are
-    at the ends of a sorted part.
+    A part holds at least one map. Calling it raises ``MetricError`` if a score is not finite: such scores are at the
+    ends of a sorted part.
     """
     most = min(-(-sum(one.size for one in maps) // threads), _PART // threads)
     starts, room = [0], 0
@@ -181,9 +180,9 @@ def _ascending(maps: Sequence[Scores], start: int, end: int, dtype: DTypeLike) -
 
 
 def _validate(maps: Sequence[NDArray[Any]], masks: Sequence[NDArray[Any]], fpr_limit: float) -> None:
-    """Refuse what no pixel metric can be computed from; see ``pixel_metrics``."""
+    """Refuse arguments that no pixel metric can be computed from; see ``pixel_metrics``."""
     if not 0.0 < fpr_limit <= 1.0:
-        raise MetricError(f"fpr_limit is {fpr_limit}: it must lie in (0, 1]")
+        raise MetricError(f"fpr_limit is {fpr_limit}: it must be in (0, 1]")
     if len(maps) != len(masks) or not maps:
         raise MetricError(f"there are {len(maps)} anomaly maps and {len(masks)} masks: one mask for each map is needed")
     for index, (anomaly_map, mask) in enumerate(zip(maps, masks, strict=True)):

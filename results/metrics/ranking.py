@@ -4,14 +4,14 @@ Lower a threshold from above the highest score to below the lowest. The numbers 
 at or above it move together, and every metric is a function of these two numbers. Recall and region overlap
 rise at anomalous scores only; while the threshold passes normal scores alone, the curves are straight
 (horizontal in ROC and PRO space). So the distinct *anomalous* scores are the only places where a curve bends,
-and it is enough to know, for each of them, how many normal scores lie above it and how many are tied with it.
+and it is enough to know, for each of them, how many normal scores are above it and how many are tied with it.
 
-All scores are therefore sorted together as plain values, without an index and without telling normal ones from
-anomalous ones: NumPy sorts those in place and vectorised, and nothing has to be picked out by a mask first. How many
-normal scores lie above a step is what lies above it in all, less the anomalous ones, which the steps count anyway.
+All scores are therefore sorted together as plain values, without an index and without separating normal from
+anomalous ones: NumPy sorts plain values in place and vectorised, and no mask has to select scores first. The number of
+normal scores above a step is the number of all scores above it minus the anomalous ones, which the steps count anyway.
 Nothing is sampled or binned, so any transform of the scores that keeps their order and ties keeps every metric.
 
-AUROC, average precision and maximal F1 of a ranking: the same three for images and for pixels.
+AUROC, average precision and the largest F1 are computed from a ranking here, for images and for pixels alike.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 Scores = NDArray[np.floating[Any]]
 Counts = NDArray[np.signedinteger[Any]]
 Part = Callable[[], Scores]
-"""Gives finite scores in **ascending order**."""
+"""A function that returns finite scores in **ascending order**."""
 _PIECE = 1 << 17
 
 
@@ -56,7 +56,7 @@ class Ranking:
 
 
 def pieces(size: int) -> Iterator[slice]:
-    """Slices of an array of that size, 131,072 numbers each: what is computed of one stays in the cache."""
+    """Slices of an array of that size, 131,072 numbers each: what is computed from one slice fits in the cache."""
     for start in range(0, size, _PIECE):
         yield slice(start, start + _PIECE)
 
@@ -65,10 +65,10 @@ def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None 
     """Rank anomalous scores among normal scores.
 
     Args:
-        parts: Together they give all N + P scores, normal and anomalous ones mixed. Without a pool one is asked for
-            after the other, and none is kept.
-        anomalous: (P,) the anomalous scores alone, in any order, of the same dtype; left as they are.
-        pool: Of threads, in which parts are asked for at the same time. Counts are integers: their sum is the same.
+        parts: Functions that together return all N + P scores, normal and anomalous ones mixed. Without a pool they
+            are called one after the other, and no part is kept.
+        anomalous: (P,) the anomalous scores alone, in any order, of the same dtype; they are not changed.
+        pool: Threads that call the parts at the same time. The sum does not change, because counts are integers.
 
     Returns:
         The counts at the distinct anomalous scores.
@@ -101,7 +101,7 @@ def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None 
 
 
 def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
-    """Number of values in a part, and how many are below each score, and not above it; both ascending."""
+    """Number of values in a part, and for each score the numbers of values below it and not above it, ascending."""
     part = sort()
     dtype = np.int32 if part.size < 2**31 else np.int64
     below: Counts = np.empty(scores.size, dtype=dtype)
@@ -112,10 +112,10 @@ def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
 
 
 def _places_of_few(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
-    """How many values of an ascending part are below each score, and not above it."""
+    """For each score, the numbers of values of an ascending part that are below it and that are not above it."""
     below = np.searchsorted(part, scores, side="left")
     not_above = below.copy()
-    # A second search would only tell what two looks tell: most scores are there once or not at all.
+    # Most scores occur once or not at all, which two comparisons find out; only the others need a second search.
     inside = np.flatnonzero(below < part.size)
     present = inside[part[below[inside]] == scores[inside]]
     not_above[present] += 1
@@ -128,8 +128,8 @@ def _places_of_few(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
 def auroc(ranking: Ranking) -> float:
     """Area under the ROC curve: the probability that an anomalous score beats a normal one, ties half.
 
-    This is the Mann-Whitney statistic, counted in integers (exact below 2^31 scores of each kind). Nothing
-    turns a value below 0.5 around: a detector that ranks the wrong way gets the number it deserves.
+    This is the Mann-Whitney statistic, counted in integers (exact below 2^31 scores of each kind). A value
+    below 0.5 is never flipped: it shows that the detector ranks the wrong way.
     """
     beaten_or_tied_twice = 2 * ranking.normal - ranking.above - ranking.reached
     return int(np.sum(ranking.tied * beaten_or_tied_twice)) / (2 * ranking.normal * ranking.anomalous)
@@ -150,7 +150,7 @@ def f1_max(ranking: Ranking) -> float:
     """Highest F1 over all distinct thresholds (an upper bound: the threshold is chosen on the test set).
 
     F1 = 2 TP / (2 TP + FP + FN), and 0 where precision and recall are both 0. Between two anomalous scores
-    only false positives are added, so the maximum lies at an anomalous score.
+    only false positives are added, so the maximum is at an anomalous score.
     """
     f1 = 2 * ranking.found / (ranking.found + ranking.reached + ranking.anomalous)
     return float(f1.max())

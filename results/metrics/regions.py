@@ -63,7 +63,7 @@ def region_of_each_pixel(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]])
     """The region of every anomalous pixel, without a label image for the whole stack.
 
     Args:
-        masks: (n, H, W) bool, or n masks (H, W) of a size each.
+        masks: (n, H, W) bool, or n masks (H, W) that may differ in size.
 
     Returns:
         ids: (P,) int32 in [0, R), in the order of ``scores[masks]``.
@@ -85,7 +85,7 @@ def region_of_each_pixel(masks: NDArray[np.bool_] | Sequence[NDArray[np.bool_]])
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns that hold all anomalous pixels of a mask (H, W): labelling and picking need no more.
+    """Rows and columns that contain all anomalous pixels of a mask (H, W); labelling needs no other pixels.
 
     Examples:
         >>> bounding_box(np.array([[0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool))

@@ -1,4 +1,4 @@
-"""What a metric function returns: values, the reasons of blank values, and curves to draw."""
+"""The result of a metric function: values, the reasons of blank values, and curves to draw."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MetricResult:
     """Metrics of one set of test images.
 
     A metric that the data cannot define is blank: its value is None, and ``reasons`` says why. It is never
-    replaced by a number, because a zero or a half would enter an average unseen.
+    replaced by a number, because a zero or a half would enter an average unnoticed.
 
     Attributes:
         values: Metric name to value, a fraction in [0, 1], or None where it is blank.

@@ -1,1 +1,1 @@
-"""Records of runs: their fields, the store that writes and reads them, merging of two stores."""
+"""Records of runs: their fields, the store that writes and reads them, and the merging of two stores."""

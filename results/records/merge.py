@@ -1,4 +1,4 @@
-"""Takes records from another directory, e.g. another machine's, and copies chosen ones to a directory for others."""
+"""Merges the records of another directory, e.g. another machine's, into a store, and copies single records."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
 
 @dataclass
 class Merged:
-    """What a merge did, as paths relative to the store.
+    """What a merge did, as paths relative to the store. "Theirs" are the records of the other directory.
 
     Attributes:
         copied: Records that this store did not have.
         same: Records that both have with the same outcome; this store's stays, with its cost and provenance.
-        replaced: Records of this store that theirs took the place of.
+        replaced: Records of this store that were replaced by theirs.
         kept: Records of this store that stayed although theirs differ.
-        conflicts: Two outcomes of one run, left as they are for want of a choice.
-        unreadable: (file, reason) of theirs that are no records; nothing of them is taken.
+        conflicts: Runs with two different outcomes. Both records stay as they are, because no choice was given.
+        unreadable: (file, reason) of their files that are no readable records; they are not copied.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -38,16 +38,17 @@ class Merged:
 
 
 def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
-    """Take over the records below ``other``.
+    """Merge the records below ``other`` into a store.
 
-    A run is known by its ids, so its file has one name everywhere. The rule where both have it: a run that ended
-    well stands against a failed one; equal outcomes (cost and provenance aside) leave this store's; two outcomes
-    that differ are a conflict, which nothing is done about unless ``keep`` says whose stands.
+    A run is identified by its ids, so its file has the same name everywhere. If both directories have a run, these
+    rules apply. A finished run wins over a failed one. If the outcomes are equal (cost and provenance not compared),
+    this store's record stays. If they differ, this is a conflict, and nothing is changed unless ``keep`` says which
+    record wins.
 
     Args:
         other: Directory of records, searched with all its subdirectories.
-        store: Takes them; its reference directories are neither asked nor written.
-        keep: ``ask`` reports conflicts, ``mine``, ``theirs`` and ``newest`` (by the end of the run) settle them.
+        store: The store that receives them; its reference directories are neither read nor written.
+        keep: ``ask`` reports conflicts, ``mine``, ``theirs`` and ``newest`` (by the end of the run) resolve them.
 
     Raises:
         ResultsError: If ``other`` is no directory, holds no record file, or is the store itself.
@@ -73,7 +74,7 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
 
 
 def _take_pictures(other: Path, store: Store) -> None:
-    """The pictures of test images that this store lacks: they serve the maps of all runs."""
+    """Copy the pictures of test images that this store lacks: the maps of all runs are shown with them."""
     for path in sorted(other.glob("**/pictures/*.npz")):
         target = store.root.joinpath(*path.parts[-3:])
         if not target.exists():
@@ -84,7 +85,7 @@ def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged)
     target = store.path_of(theirs)
     name = target.relative_to(store.root).as_posix()
     mine = _readable(target)
-    if mine is None:  # absent, or torn: its run would be repeated
+    if mine is None:  # absent or damaged: its run would be repeated
         copy_run(path, target)
         done.copied.append(name)
     elif mine.comparable() == theirs.comparable():
@@ -123,10 +124,10 @@ def copy_run(
 
     Args:
         source: JSON file of the record.
-        target: Where it goes.
-        maps: Also the anomaly maps.
-        curves: Also the curves beside the image scores.
-        edit: Applied to the record.
+        target: JSON file of the copy.
+        maps: Whether to copy the anomaly maps.
+        curves: Whether to copy the curves that are stored with the image scores.
+        edit: A function that changes the record before it is written.
 
     Raises:
         RecordError: If the source can't be read.

@@ -1,4 +1,4 @@
-"""What a method is, kept beside the records of its runs: the page is made without importing any detector."""
+"""The card of a method, stored with the records of its runs: the page is made without importing any detector."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ KEPT = "methods"
 
 
 class MethodCard(BaseModel):
-    """A method in words.
+    """The description of a method.
 
     Attributes:
-        name: As on the command line.
-        title: As the field writes it.
-        family: E.g. ``memory bank``.
+        name: Name on the command line.
+        title: Name as the field writes it.
+        family: Family of methods, e.g. ``memory bank``.
         designed_for: The setting that it was published for.
-        paper: Authors, title, venue.
-        year: Of publication.
-        url: Of the paper.
-        version: Of the code that made the newest records.
-        class_aware: Whether it may be told the category.
-        deviations: What differs from the paper; empty if nothing.
-        presets: Where the values of each preset come from.
+        paper: Authors, title and venue of the paper.
+        year: Year of publication.
+        url: Address of the paper.
+        version: Version of the code that made the newest records.
+        class_aware: Whether it may use the known category of an image.
+        deviations: Differences from the paper; empty if there are none.
+        presets: Sources of the values of each preset.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +49,7 @@ class MethodCard(BaseModel):
 
 
 def keep_card(root: Path, card: MethodCard) -> Path:
-    """Write a card beside the records; one that is there already and equal stays untouched.
+    """Write a card next to the records; an equal one that is there already is not written again.
 
     Raises:
         StorageError: If the directory can't be written.
@@ -62,7 +62,7 @@ def keep_card(root: Path, card: MethodCard) -> Path:
 
 
 def known_cards(roots: Iterable[Path]) -> dict[str, MethodCard]:
-    """All readable cards by name of the method; the newest version counts, of equal ones the first.
+    """All readable cards by name of the method: the newest version, and the first of equal versions.
 
     Args:
         roots: Directories of records.
@@ -72,7 +72,7 @@ def known_cards(roots: Iterable[Path]) -> dict[str, MethodCard]:
         try:
             card = read_card(path)
         except RecordError:
-            continue  # the page then says of the method what the records say
+            continue  # the page then describes the method by its records alone
         if card.name not in found or card.version > found[card.name].version:
             found[card.name] = card
     return found
@@ -82,7 +82,7 @@ def read_card(path: Path) -> MethodCard:
     """Read one card.
 
     Raises:
-        RecordError: If the file can't be read or is no card, naming it.
+        RecordError: If the file can't be read or is no card. The message names the file.
     """
     try:
         return MethodCard.model_validate_json(path.read_bytes())

@@ -1,13 +1,12 @@
-"""The record: what one run left behind. One JSON file, validated when it is read.
+"""The record of a run: its fields, and its file, one JSON file that is validated when it is read.
 
 A run is one training: (dataset, setting, category or all categories, method, resolved config, seed).
 Numbers are fractions (an AUROC of 0.965, not 96.5), times are seconds, sizes are bytes.
 
-The bytes of a record's file: its JSON, closed by a digest of itself, so that an edited number is noticed.
-
-The name of a file is a hash of what was asked for, not of what came out; without the digest nobody would see that an
-AUROC was typed over. It stands last, on a line of its own, and covers every byte before it, line ends aside: hashing
-the text costs 8 microseconds a record, hashing the parsed content in canonical form 190.
+The file ends with a digest of its content, so that an edited number is noticed. The name of the file would not reveal
+it: the name is a hash of what was requested, not of the results. The digest is the last entry, on a separate line, and
+covers every byte before it except for the kind of line ends. It is made from the text because hashing the text costs 8
+microseconds a record, and hashing the parsed content in canonical form 190.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class _Entry(BaseModel):
 
 
 class DatasetEntry(_Entry):
-    """Which data. ``fingerprint`` covers train and test files of the run's categories."""
+    """The data of the run. ``fingerprint`` covers train and test files of the run's categories."""
 
     name: str
     title: str
@@ -44,7 +43,7 @@ class DatasetEntry(_Entry):
 
 
 class MethodEntry(_Entry):
-    """Which detector, with every hyper-parameter resolved."""
+    """The detector of the run, with every hyper-parameter resolved."""
 
     name: str
     title: str
@@ -52,16 +51,16 @@ class MethodEntry(_Entry):
     version: int
     preset: str
     overrides: dict[str, Any] = {}
-    """What the user changed with ``--set``, e.g. ``{"neighbour_size": 5}``."""
+    """The values that the user changed with ``--set``, e.g. ``{"neighbour_size": 5}``."""
     fit_config: dict[str, Any]
     score_config: dict[str, Any] = {}
     class_aware: bool = False
     deterministic: bool = False
-    """The fit draws nothing: seeds give the same detector."""
+    """Whether the fit draws no random numbers, so that all seeds give the same detector."""
     badges: tuple[str, ...] = ()
-    """Short remarks that must stand on the row, e.g. ``backbone is not the paper's``."""
+    """Short remarks that must be shown on the row, e.g. ``backbone is not the paper's``."""
     sizes: str = ""
-    """The sizes that matter in words, e.g. ``224 px, 14x14 tokens, width 256``."""
+    """The important sizes as text, e.g. ``224 px, 14x14 tokens, width 256``."""
 
 
 class BackboneEntry(_Entry):
@@ -71,7 +70,7 @@ class BackboneEntry(_Entry):
     weights: WeightsKind
     sha256: str
     padding: Literal["timm", "native"] = "timm"
-    """Of its convolutions: timm's, or as the published EfficientNets have it."""
+    """The padding of its convolutions: timm's, or the one of the published EfficientNets."""
 
     @property
     def trained_on(self) -> TrainedOn | None:
@@ -85,12 +84,12 @@ class BackboneEntry(_Entry):
 
     @property
     def unusual(self) -> tuple[str, ...]:
-        """What ids hold beside name and hash: nothing of timm's padding, which goes without saying."""
+        """Extra parts of the id. timm's padding is the default and adds nothing."""
         return () if self.padding == "timm" else (self.padding,)
 
 
 class BudgetEntry(_Entry):
-    """How much training. Memory-bank and Gaussian methods take no optimiser steps: 0."""
+    """The amount of training. ``steps`` is 0 for memory-bank and Gaussian methods: they take no optimiser steps."""
 
     train_images: int
     steps: int
@@ -109,13 +108,13 @@ class CategoryResult(_Entry):
     regions_lost: int = 0
     """Connected defect regions that vanished when masks were resized to the protocol's map size."""
     routing_accuracy: FiniteFloat | None = None
-    """Share of the test images that the detector took for this category, where it chooses one by itself."""
+    """Share of the test images that the detector assigned to this category, if it chooses the category by itself."""
 
 
 class LearningPoint(_Entry):
-    """How a training stood at one moment: a diagnostic, never used to choose anything.
+    """The state of a training after some optimiser step: a diagnostic, never used to choose anything.
 
-    ``loss`` is the mean training loss since the point before; ``results`` are test metrics by category.
+    ``loss`` is the mean training loss since the previous point; ``results`` are test metrics by category.
     """
 
     step: int
@@ -125,10 +124,10 @@ class LearningPoint(_Entry):
 
 
 class CostEntry(_Entry):
-    """What the run cost. Not part of a record's identity."""
+    """The cost of the run. It is not part of a record's identity."""
 
     feature_seconds: FiniteFloat
-    """Backbone pass over the run's training images; where they were banked, of the pass that filled the bank."""
+    """Time of the backbone pass over the run's training images, or of the pass that filled the feature bank."""
     fit_seconds: FiniteFloat
     score_seconds: FiniteFloat
     ms_per_image_batch_1: FiniteFloat | None = None
@@ -140,11 +139,11 @@ class CostEntry(_Entry):
     """Bytes of the fitted state (weights, Gaussians, memory bank), backbone not counted."""
     peak_rss_bytes: int
     jobs: int = 1
-    """Runs at the same time on the machine; timings with more than one are flagged and not plotted."""
+    """Number of runs at the same time on the machine; timings with more than one are flagged and not plotted."""
 
 
 class ProvenanceEntry(_Entry):
-    """Where a number comes from. Not part of a record's identity."""
+    """Where a number comes from. It is not part of a record's identity."""
 
     git_commit: str
     git_dirty: bool
@@ -165,7 +164,7 @@ class FailureEntry(_Entry):
 
 
 class RunRecord(_Entry):
-    """One run. ``score_id`` is the id of the file name, ``fit_id`` names the fitted detector."""
+    """One run. ``score_id`` is the id in the file name, ``fit_id`` is the id of the fitted detector."""
 
     schema_version: Literal[1] = 1
     status: Literal["ok", "failed"]
@@ -185,12 +184,12 @@ class RunRecord(_Entry):
     pooled: dict[str, FiniteFloat | None] = {}
     """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
     untrained: dict[str, dict[str, FiniteFloat | None]] = {}
-    """I-AUROC and P-AUROC by category of the same detector before its first optimiser step; empty where nothing is
+    """I-AUROC and P-AUROC by category of the same detector before its first optimiser step. Empty where nothing is
     trained by gradient, where a checkpoint was loaded, and in records that are older than this field."""
     loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
     """(optimiser step, training loss), thinned to at most 200 points."""
     learning_curve: tuple[LearningPoint, ...] = ()
-    """Test metrics in the course of the training, where they were asked for. The last step is what counts."""
+    """Test metrics during the training, where they were requested. Tables use the last step only."""
     failure: FailureEntry | None = None
     cost: CostEntry | None = None
     provenance: ProvenanceEntry = Field(repr=False)
@@ -221,7 +220,7 @@ _DIGEST = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n\}\s*$')
 
 
 class EditedError(ValueError):
-    """The content is not what its digest was made of."""
+    """The content of a file does not match its digest, or the file has no digest."""
 
 
 def encode_record(record: RunRecord) -> bytes:
@@ -247,7 +246,7 @@ def decode_record(content: bytes) -> RunRecord:
         raise EditedError("it does not end in a digest: it was edited or cut short, or is no record")
     body = plain[: found.start()] + _END.encode()
     if _digest(body) != found[1].decode():
-        raise EditedError("its content does not fit its digest: it was edited, or damaged, after the run")
+        raise EditedError("its content does not match its digest: it was edited, or damaged, after the run")
     return RunRecord.model_validate_json(body)
 
 

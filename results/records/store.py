@@ -1,4 +1,4 @@
-"""The store: one JSON file per run, written atomically, with its arrays beside it.
+"""The store of records: one JSON file per run, written atomically, with its arrays in files next to it.
 
     <root>/<dataset>/<setting>/<method>/<category | all-<set id>>/seed<k>-<score id>.json
                                                                  seed<k>-<score id>.scores.npz
@@ -8,7 +8,7 @@
 The arrays are written first and the JSON file last, so a JSON file means a complete run. A file that can't
 be read is reported in ``problems`` and counts as absent: its run is repeated, it is never averaged.
 
-Byte strings, e.g. JPEG files, as two arrays for an ``.npz`` file.
+Byte strings, e.g. JPEG files, are stored as two arrays of an ``.npz`` file: all bytes, and where each string ends.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _NEEDED = {
     ".scores.npz": frozenset({"paths", "categories", "labels", "own", "common"}),
     ".maps.npz": frozenset({"maps"}),
 }
-"""Arrays that the files beside a record must hold, by their ending."""
+"""Arrays that the ``.npz`` files of a record must hold, by the ending of the file's name."""
 ARRAYS = tuple(_NEEDED)
 _CURVE = "curve/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class Placed(Protocol):
-    """What a record's place hangs on: a record has it, and so has a run before it is carried out."""
+    """The fields that decide where a record is stored. Records and planned runs have them."""
 
     @property
     def dataset(self) -> DatasetEntry: ...  # noqa: D102
@@ -57,7 +57,7 @@ class Placed(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """Per-image outcome of a run: every image metric can be recomputed from it.
+    """Per-image results of a run: every image metric can be recomputed from them.
 
     Attributes:
         paths: (n,) path of each test image relative to the dataset's root.
@@ -65,7 +65,7 @@ class Scores:
         labels: (n,) bool, True for anomalous.
         own: (n,) float32 image scores by the detector's own rule.
         common: (n,) float32 image scores by the harness's rule for all detectors.
-        curves: By ``"<category>/<curve name>"``, each (2, at most 200) float32.
+        curves: Curves by ``"<category>/<curve name>"``, each (2, at most 200) float32.
     """
 
     paths: NDArray[np.str_]
@@ -77,7 +77,7 @@ class Scores:
 
 
 def portable(name: str) -> str:
-    """A file name that every file system takes, made of ``name``."""
+    """A file name that is made from ``name`` and valid on every file system."""
     return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
 
 
@@ -88,7 +88,7 @@ def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
 
 
 def without_curves(content: bytes) -> bytes:
-    """The bytes of a file of scores, less its curves: what is left is a fifth."""
+    """The bytes of a file of scores without its curves: a fifth of the size is left."""
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return _npz({name: archive[name] for name in archive.files if not name.startswith(_CURVE)})
 
@@ -108,7 +108,7 @@ class Store:
     problems: list[tuple[Path, str]] = field(default_factory=list)
 
     def path_of(self, record: Placed) -> Path:
-        """Where the JSON file of a record, or of a run, lies or will lie under ``root``."""
+        """Path under ``root`` of the JSON file of a record or of a planned run."""
         part = f"all-{record.dataset.set_id}" if record.setting == "unified" else record.categories[0]
         directory = self.root / portable(record.dataset.name) / record.setting / portable(record.method.name)
         return directory / portable(part) / f"seed{record.seed}-{record.score_id}.json"
@@ -126,7 +126,7 @@ class Store:
             record: The record.
             scores: Per-image scores and curves; None for a failed run.
             maps: (n, 64, 64) float16 anomaly maps of all test images, for the gallery.
-            looks: JPEG bytes of the n rebuilt images, of methods that rebuild features; kept with the maps.
+            looks: JPEG bytes of the n rebuilt images, for methods that rebuild features; stored with the maps.
 
         Returns:
             Path of the JSON file.
@@ -169,7 +169,7 @@ class Store:
         return [record for _, record in self.items()]
 
     def items(self) -> list[tuple[Path, RunRecord]]:
-        """As ``records``, each with its file."""
+        """The same as ``records``, each record with its file."""
         self.problems.clear()
         found = []
         for path in self.files():
@@ -183,8 +183,8 @@ class Store:
         """The per-image scores of a run.
 
         Args:
-            record: The run.
-            curves: Which curves to read with them, e.g. ``("pro",)``; None for all.
+            record: The record of the run.
+            curves: Names of the curves to read with them, e.g. ``("pro",)``; None for all.
 
         Raises:
             RecordError: If the file is absent or can't be read.
@@ -213,7 +213,7 @@ class Store:
         return maps
 
     def looks(self, record: RunRecord) -> tuple[bytes, ...]:
-        """JPEG bytes of the rebuilt test images of a run of seed 0, in the order of its scores; nothing without any.
+        """JPEG bytes of the rebuilt test images of a run of seed 0, in the order of its scores; empty without any.
 
         Raises:
             RecordError: If the file is absent or can't be read.
@@ -222,9 +222,10 @@ class Store:
         return parted(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
 
     def damaged_arrays(self, record: RunRecord) -> tuple[Path, str] | None:
-        """The first file beside a record of ``root`` that is there but was cut short or changed, and what is wrong.
+        """The first array file of a record under ``root`` that was cut short or changed, and what is wrong.
 
-        Reads every byte of the files (a millisecond per run): each array in an archive has a checksum.
+        None if all files that exist are intact; a missing file is not reported. Every byte of the files is read (a
+        millisecond per run), because each array in an archive has a checksum.
         """
         for suffix in _NEEDED:
             path = self.path_of(record).with_suffix(suffix)
@@ -249,7 +250,7 @@ def _read_arrays(path: Path, wanted: Callable[[str], bool]) -> dict[str, NDArray
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files
             found = {name: archive[name] for name in names if wanted(name)}
-    except Exception as error:  # a damaged archive makes numpy raise nearly anything, tokenize.TokenError among it
+    except Exception as error:  # numpy may raise nearly anything for a damaged archive, e.g. tokenize.TokenError
         raise RecordError(
             f"{path}: can't be read ({error}). Start the benchmark again: its run is repeated."
         ) from error
@@ -262,7 +263,8 @@ def read_record(path: Path) -> RunRecord:
     """Read and validate one record.
 
     Raises:
-        RecordError: If the file can't be read, is cut short, was edited, or does not fit the schema, naming the file.
+        RecordError: If the file can't be read, is cut short, was edited, or does not fit the schema. The message names
+            the file.
     """
     try:
         record = decode_record(path.read_bytes())
@@ -280,7 +282,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:
-    """The highest ``version`` of each method among the records: older ones are stale, never averaged."""
+    """The highest ``version`` of each method among the records. Records of older versions are stale, never averaged."""
     versions: dict[str, int] = {}
     for record in records:
         versions[record.method.name] = max(versions.get(record.method.name, 0), record.method.version)
@@ -288,12 +290,12 @@ def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:
 
 
 def joined(pieces: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All bytes in a row, and where each string ends."""
+    """Pack byte strings: all bytes in one array, and where each string ends."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
     return np.frombuffer(b"".join(pieces), dtype=np.uint8), ends
 
 
 def parted(everything: NDArray[np.uint8], ends: NDArray[np.int64]) -> tuple[bytes, ...]:
-    """What ``joined`` was given."""
+    """Unpack the byte strings that were packed by ``joined``."""
     starts = [0, *ends[:-1].tolist()]
     return tuple(everything[start:end].tobytes() for start, end in zip(starts, ends.tolist(), strict=True))

@@ -1,6 +1,6 @@
-"""Small pictures of the test images, kept once per category, so that a gallery can be drawn from the store alone.
+"""Small pictures of the test images, stored once per category, so that a gallery can be drawn from the store alone.
 
-<root>/<dataset>/pictures/<category>.npz
+They are stored in ``<root>/<dataset>/pictures/<category>.npz``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from results.ids import short_id
 from results.records.store import Store, joined, parted, portable
 
 PICTURE_SIDE = 192
-"""Most pixels of a side of a kept test image, which is square, as detectors see it."""
+"""Largest side of a stored test image in pixels. The image is square, as detectors see it."""
 MASK_SIDE = 128
 
 
@@ -25,10 +25,10 @@ class Pictures:
     """The test images of one category.
 
     Attributes:
-        fingerprint: Of the category's test files: pictures of other files are made anew.
-        paths: Of the n images relative to the dataset's root, as in ``Scores.paths``.
-        defects: Defect type of each, ``good`` for normal ones.
-        images: JPEG bytes of each, square.
+        fingerprint: Fingerprint of the category's test files: if the files change, the pictures are made again.
+        paths: Paths of the n images relative to the dataset's root, as in ``Scores.paths``.
+        defects: Defect type of each image, ``good`` for normal ones.
+        images: JPEG bytes of each image, which is square.
         masks: (n, 128, 128) bool, True where any pixel underneath is defective; all False without pixel labels.
     """
 
@@ -40,7 +40,7 @@ class Pictures:
 
 
 def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures) -> None:
-    """Keep pictures, in place of older ones.
+    """Store the pictures of one category and replace older ones.
 
     Raises:
         StorageError: If the directory can't be written.
@@ -60,7 +60,7 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
 
 
 def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
-    """The pictures of one category, or None where there are none that can be read: a gallery does without."""
+    """The pictures of one category, or None if there are none that can be read: a gallery can do without them."""
     for root in (store.root, *store.also):
         try:
             with np.load(root / _place(dataset, category), allow_pickle=False) as file:
@@ -71,13 +71,13 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
                     images=parted(file["images"], file["ends"]),
                     masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
                 )
-        except Exception:  # noqa: S112 - absent, or damaged, which makes numpy raise nearly anything
+        except Exception:  # noqa: S112 - absent, or damaged: numpy may then raise nearly anything
             continue
     return None
 
 
 def _place(dataset: str, category: str) -> str:
     name = portable(category)
-    if name != category:  # two names may become one
+    if name != category:  # two names may become the same file name
         name = f"{name}-{short_id(category)}"
     return f"{portable(dataset)}/pictures/{name}.npz"

@@ -1,9 +1,9 @@
-"""The kinds of backbone weights, and what is true of each.
+"""The kinds of backbone weights, and the facts about each.
 
-Ids, labels and sentences depend on what the weights were trained on, not on where they came from. The places that need
-to know ask ``BackboneEntry``, which answers from this table, so a new kind of weights is a name in ``WeightsKind`` and
-an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, and weights
-of another backbone that come with a package need a kind of their own.
+Ids, labels and sentences depend on what the weights were trained on, not on where they came from. Code that needs to
+know it asks ``BackboneEntry``, which looks it up in this table, so a new kind of weights is a name in ``WeightsKind``
+and an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, and weights
+of another backbone that come with a package need a separate kind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TrainedOn = Literal["photographs", "formulas", "nothing"]
 
 @dataclass(frozen=True)
 class WeightsFacts:
-    """What is true of a kind of weights.
+    """The facts about a kind of weights.
 
     Attributes:
         trained_on: ``photographs``, as in the papers; ``formulas``: images that are computed from formulas;

@@ -1,8 +1,8 @@
-"""Published numbers with their sources, to stand beside measured ones.
+"""Published numbers with their sources, to be shown next to measured ones.
 
-The CSV files in ``results/reported`` hold what papers, slides, released checkpoints and logs of others
-print: percent as printed, one line per number. Left out on purpose: columns that later papers copied with
-errors (their categories do not average to the printed mean), and numbers quoted without a table.
+The CSV files in ``results/reported`` contain the numbers of papers, slides, released checkpoints and logs of
+re-runs: percent as printed, one line per number. Two kinds are left out on purpose: columns that later papers copied
+with errors (their categories do not average to the printed mean), and numbers quoted without a table.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Reported:
         kind: ``paper`` (the method's own), ``released`` (its authors' checkpoints) or ``other`` (re-runs).
         value: Fraction (printed percent over 100).
         std: Printed standard deviation as a fraction, if any.
-        source: Where it is printed.
+        source: The publication that prints it.
     """
 
     method: str
@@ -60,15 +60,15 @@ def reported(method: str, dataset: str, setting: str, metric: str, category: str
         category: A category, or ``mean`` for the mean over all categories of the dataset.
 
     Returns:
-        All that are known; empty if none is.
+        All known numbers; empty if there are none.
     """
     return list(_by_cell().get((method, dataset, setting, metric, category), ()))
 
 
 def reported_categories(dataset: str) -> frozenset[str]:
-    """Categories that published means of this dataset run over; empty where none is listed.
+    """Categories that the published means of a dataset are averaged over; empty if none are listed.
 
-    A published mean belongs beside a measured one only if the set of categories is the same.
+    A published mean may be compared with a measured one only if the set of categories is the same.
     """
     return frozenset(
         entry.category for entry in all_reported() if entry.dataset == dataset and entry.category not in _SUMMARIES
@@ -78,7 +78,7 @@ def reported_categories(dataset: str) -> frozenset[str]:
 def matches(dataset: str, categories: Sequence[str]) -> bool:
     """Whether published means of this dataset are about exactly these categories.
 
-    Datasets of one category (a CIFAR-10 task) have no published categories: their name says it all.
+    Datasets of one category (a CIFAR-10 task) have no published categories: the name of the dataset is enough.
     """
     known = reported_categories(dataset)
     if not known:

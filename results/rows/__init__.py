@@ -1,1 +1,1 @@
-"""Rows of the leaderboard: runs of one method in one setting as mean and standard deviation over seeds."""
+"""Rows of the leaderboard: the runs of one method as mean and standard deviation over seeds, in each setting."""

@@ -1,4 +1,4 @@
-"""One number of a table: mean ± std over seeds, or blank with the reason, and how it is written."""
+"""One number of a table: mean ± std over seeds, or blank with the reason, and its text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Cell:
 
     Attributes:
         mean: Mean over seeds, None where the cell is blank.
-        std: Sample standard deviation over seeds (ddof 1), None for a single seed that draws anything.
+        std: Sample standard deviation over seeds (ddof 1); None for a single seed unless the fit is deterministic.
         seeds: (seed, value) of each seed that is complete, also where the mean is blank.
-        have: Runs that delivered the number.
-        expected: Runs that the cell needs. ``have < expected`` makes it blank.
+        have: Number of runs that have the value.
+        expected: Number of runs that the cell needs. ``have < expected`` makes it blank.
         reason: Why it is blank.
-        deterministic: The fit draws nothing, so that std is 0 by construction.
+        deterministic: Whether the fit draws no random numbers, so that std is 0 by construction.
     """
 
     mean: float | None = None
@@ -35,19 +35,19 @@ class Cell:
 
     @property
     def n(self) -> int:
-        """Seeds behind the mean."""
+        """Number of complete seeds."""
         return len(self.seeds)
 
     @property
     def badge(self) -> str:
-        """``35/36`` where runs are missing or failed, else nothing."""
+        """``35/36`` where runs are missing or failed, else empty."""
         return f"{self.have}/{self.expected}" if 0 < self.have < self.expected else ""
 
     def text(self, signed: bool = False) -> str:
         """In percent with one decimal: ``96.5 ± 0.4``, ``96.5`` for one seed, ``— 35/36`` where it is blank.
 
         Args:
-            signed: Write the sign of positive numbers too, as differences need it.
+            signed: Whether to write the sign of positive numbers too, as for differences.
         """
         if self.mean is None:
             return f"{BLANK} {self.badge}".strip()
@@ -55,7 +55,7 @@ class Cell:
         return number(self.mean, signed) + spread
 
     def note(self) -> str:
-        """What stands behind the number, in words, for a tooltip."""
+        """Text for a tooltip: the number of seeds, or why the cell is blank."""
         if self.mean is None:
             return self.reason or "no run"
         if self.deterministic:
@@ -77,14 +77,14 @@ def number(fraction: float, signed: bool = False) -> str:
 def summarise(
     seeds: Iterable[tuple[int, float | None]], have: int, expected: int, reason: str, deterministic: bool
 ) -> Cell:
-    """The cell of per-seed values: blank as soon as one is missing, never an average of the rest.
+    """The cell of per-seed values: blank if any is missing, never an average of the rest.
 
     Args:
         seeds: (seed, value or None) of every expected seed.
-        have: Runs that delivered.
-        expected: Runs that are needed.
+        have: Number of runs that have a value.
+        expected: Number of runs that are needed.
         reason: Why values are missing, if any are.
-        deterministic: Whether the fit draws nothing.
+        deterministic: Whether the fit draws no random numbers.
     """
     values = tuple(seeds)
     known = tuple((seed, value) for seed, value in values if value is not None)
@@ -97,7 +97,7 @@ def summarise(
 
 
 def difference(unified: Cell, separate: Cell) -> Cell:
-    """``unified - separate`` with ± ``sqrt(s_u² + s_s²)``: what one detector for all gains or loses."""
+    """``unified - separate`` with ± ``sqrt(s_u² + s_s²)``: the gain or loss of one detector for all categories."""
     if unified.mean is None or separate.mean is None:
         name, blank = ("unified", unified) if unified.mean is None else ("separate", separate)
         return Cell(reason=f"the {name} number is blank: {blank.reason}")

@@ -1,4 +1,4 @@
-"""What a row is called, and what must be said beside its name so that two rows are never taken for one."""
+"""Labels of rows: the title of the method, and the remarks that distinguish rows with the same title."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def table_key(row: Row) -> tuple[str, str]:
 
 
 def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
-    """The label of each row by (dataset, set id, row id): its title and what sets it apart in its table.
+    """The label of each row by (dataset, set id, row id): its title and what distinguishes it in its table.
 
-    Overrides are always named. Where several rows of one method and preset remain, the settings in which
-    they differ are named too, whatever they are: config, backbone, weights or protocol.
+    Overrides are always named. Where several rows of one method and preset remain, all values in which they
+    differ are named too: values of config, backbone, weights or protocol.
     """
     everything = list(rows)
     return {(*table_key(row), row.row_id): _label(row.method.title, _remarks(row, everything)) for row in everything}
@@ -27,7 +27,7 @@ def labels_among(rows: Sequence[Row]) -> tuple[dict[tuple[str, str, str], str], 
     """Short labels for rows that are shown side by side: what they all have in common is left out.
 
     Args:
-        rows: Of one table.
+        rows: Rows of one table.
 
     Returns:
         The labels by (dataset, set id, row id), and the remarks that were left out, e.g. ``steps=1000``.
@@ -51,7 +51,7 @@ def _label(title: str, remarks: Sequence[str]) -> str:
 
 
 def _remarks(row: Row, everything: Iterable[Row]) -> list[str]:
-    """What is said of a row beside its title: its overrides, and where it differs from others of its name."""
+    """The remarks after the title of a row: its overrides, and its differences from rows of its method and preset."""
     twins = [
         other
         for other in everything
@@ -63,14 +63,14 @@ def _remarks(row: Row, everything: Iterable[Row]) -> list[str]:
 
 
 def backbone_text(row: Row) -> str:
-    """Backbone and kind of weights, e.g. ``resnet18, pretrained``; nothing for methods without a backbone."""
+    """Backbone and kind of weights, e.g. ``resnet18, pretrained weights``; empty for methods without a backbone."""
     if row.backbone.weights == "none":
         return ""
     return f"{row.backbone.name}, {row.backbone.weights} weights"
 
 
 def shown(value: Any) -> str:
-    """A config value as people write it: no quotes, ``yes`` and ``no``, short lists."""
+    """A config value as readable text: no quotes, ``yes`` and ``no``, short lists."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
@@ -81,7 +81,7 @@ def shown(value: Any) -> str:
 
 
 def _differences(row: Row, twins: list[Row]) -> list[str]:
-    """``key=value`` of the row for every setting in which its twins are not all alike."""
+    """``key=value`` of the row for every value in which any of its twins differs from it."""
     mine = _settings(row)
     others = [_settings(twin) for twin in twins]
     found = {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
@@ -93,7 +93,7 @@ def _differences(row: Row, twins: list[Row]) -> list[str]:
 
 
 def _same_but_for_the_file(row: Row, twin: Row) -> bool:
-    """Whether only the hash tells their backbones apart."""
+    """Whether their backbones differ only in the hash of the weights."""
     mine, its = row.backbone, twin.backbone
     return (mine.name, mine.weights) == (its.name, its.weights) and mine.sha256 != its.sha256
 

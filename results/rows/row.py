@@ -1,7 +1,7 @@
 """Leaderboard rows: the runs of one method with one config on one set of categories, in both settings.
 
 Categories are averaged within a seed first, then mean and std are taken over seeds. A row that lacks a run
-has a blank mean and says how many it has: never an average of what happens to be there, never a zero.
+has a blank mean and shows how many runs it has. A mean never leaves out missing runs, and they never count as zero.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def backbone(self) -> BackboneEntry:
-        """Frozen features and weights, equal in all records of the row."""
+        """Backbone and weights, equal in all records of the row."""
         return self.records[0].backbone
 
     @property
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether every run of the settings that it has run in is there and did not fail."""
+        """Whether no run is missing or failed in the settings that the row was run in."""
         return all(self.finished_runs(s) == self.expected_runs(s) for s in SETTINGS if self.runs(s))
 
     def run_of(self, setting: Setting, seed: int, category: str) -> RunRecord | None:
@@ -87,9 +87,9 @@ class Row:
         """Mean over categories within each seed, then mean ± std over seeds.
 
         Args:
-            setting: Which runs.
-            metric: Which number.
-            among: Only these categories; all of the set if not given.
+            setting: The setting of the runs.
+            metric: Name of the metric.
+            among: The categories to average; all of the set if not given.
         """
         categories = self.dataset.set_categories if among is None else tuple(among)
         blanks: list[str] = []

@@ -1,7 +1,7 @@
 """Mean and standard deviation over seeds, tests between the levels of a study, tests over categories.
 
 One place decides ddof: the spread of a few trainings is the sample standard deviation (ddof 1). Numpy's
-default is 0 and pandas' is 1, so nobody else in this project calls either of them for a spread.
+default is 0 and pandas' is 1, so no other module of this project calls either of them for a spread.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Comparison:
     """A difference of two detectors, in fractions, paired by seed or by category.
 
     Attributes:
-        mean: Mean difference; None where it can't be told.
-        low: Lower bound of its 95 % interval, None where there is but one pair.
-        high: Upper bound.
-        p: Two-sided, after Holm's correction over the comparisons of one table; None where there is but one pair.
-        n: Pairs.
+        mean: Mean difference; None where it can't be computed.
+        low: Lower bound of its 95 % interval; None where there is only one pair.
+        high: Upper bound of the interval.
+        p: Two-sided p after Holm's correction over the comparisons of one table; None where there is only one pair.
+        n: Number of pairs.
         reason: Why there is no difference, or no interval.
     """
 
@@ -40,7 +40,7 @@ class Comparison:
 
     @property
     def clear(self) -> bool:
-        """The interval excludes 0, and the corrected test speaks against chance at 5 %."""
+        """Whether the interval excludes 0 and the corrected p is below 5 %."""
         if self.low is None or self.high is None or self.p is None:
             return False
         return (self.low > 0 or self.high < 0) and self.p < _SIGNIFICANCE
@@ -53,7 +53,7 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
         values: (n,) numbers, n >= 1, e.g. one per seed.
 
     Returns:
-        (mean, std). The std of a single number is None: one training says nothing about a spread.
+        (mean, std). The std of a single number is None, because one training has no spread.
 
     Raises:
         ResultsError: If ``values`` is empty or holds NaN: a missing number is never skipped.
@@ -64,7 +64,7 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 0 or np.isnan(numbers).any():
-        raise ResultsError("a mean needs at least one number and none that is missing")
+        raise ResultsError("a mean needs at least one number, and no number may be missing")
     return float(numbers.mean()), float(numbers.std(ddof=1)) if numbers.size > 1 else None
 
 
@@ -107,7 +107,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down correction for several comparisons.
 
     Args:
-        p_values: By comparison, each in [0, 1].
+        p_values: p of each comparison by its name, in [0, 1].
 
     Returns:
         Adjusted p by comparison, in the given order: at least the raw one and at most 1.
@@ -126,7 +126,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95) -> tup
     """Percentile bootstrap interval of a mean.
 
     Args:
-        values: (n,) numbers, n >= 2; they are what is resampled, e.g. one per category.
+        values: (n,) numbers that are resampled, n >= 2, e.g. one per category.
         confidence: Level of the interval.
 
     Returns:

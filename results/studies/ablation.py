@@ -1,6 +1,6 @@
-"""From records to studies: the rows of each level, and every level's paired difference to the base.
+"""Results of the ablation studies: the rows of each level, and every level's paired difference to the base.
 
-Rows belong to one ablation if they are alike in everything but the fields that the study varies: dataset, set of
+Rows belong to one ablation if they agree in everything except the fields that the study varies: in dataset, set of
 categories, preset, backbone, protocol, and every other hyper-parameter, steps included.
 """
 
@@ -21,13 +21,13 @@ from results.studies.study import Level, Study, Value, tried
 
 @dataclass(frozen=True)
 class Ablation:
-    """One study on one dataset, with one preset and one of everything that it does not vary.
+    """One study on one dataset, with one preset and one value of everything that it does not vary.
 
     Attributes:
-        study: Which.
-        levels: All that the study has under the preset, the base first.
-        rows: By label of the level; None where a level has not run.
-        given: What was set beside the study, e.g. ``{"steps": 1500}``.
+        study: The study.
+        levels: All levels that the study has under the preset, the base first.
+        rows: The row of each level by its label; None where a level has not run.
+        given: Values that were set in addition to those of the study, e.g. ``{"steps": 1500}``.
     """
 
     study: Study
@@ -37,22 +37,22 @@ class Ablation:
 
     @property
     def example(self) -> Row:
-        """A row, for what all have in common."""
+        """One of its rows, for the values that all of them share."""
         return next(row for row in self.rows.values() if row is not None)
 
     @property
     def have(self) -> int:
-        """Levels that have run."""
+        """Number of levels that have run."""
         return sum(row is not None for row in self.rows.values())
 
     @property
     def share(self) -> float:
-        """Of its levels that have run."""
+        """Share of its levels that have run."""
         return self.have / len(self.levels)
 
     @property
     def row_ids(self) -> frozenset[tuple[str, str, str]]:
-        """Its rows, by dataset, set of categories and row id."""
+        """(dataset, set of categories, row id) of its rows."""
         return frozenset((row.dataset.name, row.dataset.set_id, row.row_id) for row in self.rows.values() if row)
 
     @property
@@ -70,7 +70,7 @@ class Ablation:
         return row.cell(setting, metric) if row is not None else Cell(reason="this level has not run")
 
     def comparisons(self, setting: Setting, metric: str) -> dict[str, Comparison]:
-        """Every level but the base against the base; p corrected over the levels that have one."""
+        """Every other level compared with the base; p is corrected over the levels that have one."""
         base = self.cell("base", setting, metric)
         found = {
             level.label: _compare(self.cell(level.label, setting, metric), base)
@@ -84,9 +84,10 @@ class Ablation:
         }
 
     def best(self, setting: Setting, metric: str) -> str:
-        """The level of the highest mean if that is more than chance: nothing where an interval holds 0.
+        """The level with the highest mean; empty where this may be chance.
 
-        A level is best if its difference to the base is clear; the base is, if that of every level that has run is.
+        A level is best if its difference to the base is clear. The base is best if the difference of every other level
+        that has run is clear.
         """
         cells = {level.label: self.cell(level.label, setting, metric) for level in self.levels}
         means = {label: cell.mean for label, cell in cells.items() if cell.mean is not None}
@@ -113,17 +114,18 @@ def _compare(level: Cell, base: Cell) -> Comparison:
 
 
 def ablations(studies: Iterable[Study], rows: Sequence[Row]) -> list[Ablation]:
-    """The ablations that some rows make, by study; within one with the fewest fields set beside it first.
+    """The ablations found in some rows, ordered by study; those with the fewest additional values come first.
 
-    Left out is what one study leaves behind for another: an ablation all of whose rows another one compares as well,
-    with fewer fields set beside the study, or with as many and more of its levels.
+    Additional values are those that were set in addition to the study's. The rows of one study can also look like a
+    part of another study. Such an ablation is left out: another study compares all of its rows, with fewer additional
+    values, or with the same ones and a larger share of its levels.
     """
     found = [one for study in studies for one in _of_study(study, rows) if one.have > 1]
     return [one for one in found if not any(_explains(other, one) for other in found)]
 
 
 def _explains(other: Ablation, one: Ablation) -> bool:
-    """Whether an ablation holds every row of one, and tells more of what is different about them."""
+    """Whether another study's ablation has every row of ``one`` and explains more of their differences."""
     if other.study.name == one.study.name or not one.row_ids <= other.row_ids:
         return False
     given, more = other.given.items(), one.given.items()
@@ -155,7 +157,7 @@ def _config(row: Row) -> dict[str, Any]:
 
 
 def _key(row: Row, study: Study) -> str:
-    """Equal for rows that differ in nothing but what the study varies."""
+    """A key that is equal for rows that differ only in the fields that the study varies."""
     return canonical_json(
         [
             row.dataset.name,

@@ -1,21 +1,21 @@
-"""An ablation study as data: which method, which fields at which levels, and what its paper claims.
+"""Ablation studies as data: the method, the levels of its fields, and the claim of its paper.
 
-One TOML file each; those in ``results/studies`` are found by themselves, anybody's own is given by its path::
+Each study is one TOML file. Studies in ``results/studies`` are found by name, any other study by the path of its file::
 
-    title = "Where UniAD's learned queries stand"
+    title = "UniAD: which decoder layers have a learned query"
     method = "uniad"
     settings = ["unified"]
     claim = "Queries in every layer keep the decoder from copying its input."
     source = "You et al., NeurIPS 2022"
 
-    [base]                              # what every level is compared with; of all presets ...
+    [base]                              # the values that every level is compared with, for all presets ...
     query = "all"
-    [base.quick]                        # ... and what a preset has otherwise
+    [base.quick]                        # ... and further ones, or other ones, for one preset
     jitter_scale = 20.0
     [impossible.quick]                  # levels that a preset can't have: a window as large as its grid of tokens
     neighbour_size = [9]
 
-    [words.channels]                    # what a value is called, where its number says something else
+    [words.channels]                    # text to show for a value, where the number alone would mislead
     0 = "all"
 
     [[grid]]                            # every combination of its axes, all other fields as in the base
@@ -43,13 +43,13 @@ from results.records.record import Setting
 from results.rows.labels import shown
 
 KEPT = "studies"
-"""Where a store keeps the studies that were run and are not this project's."""
+"""Directory of a store for the studies that were run and are not part of this project."""
 SHIPPED = Path(__file__).resolve().parent
 Value = bool | int | float | str
 
 
 class StudyError(ResultsError):
-    """A study that can't be read, or that says something impossible."""
+    """A study that can't be read, or whose content is not valid."""
 
 
 class _Content(BaseModel):
@@ -72,11 +72,11 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that a grid varies.
+    """One axis of a grid: a field, or several fields that change together.
 
     Attributes:
         name: The field, or the name given to several fields that change together.
-        levels: (label, values of fields) of each.
+        levels: (label, values of fields) of each level.
     """
 
     name: str
@@ -91,10 +91,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Level:
-    """One combination.
+    """One combination of values.
 
     Attributes:
-        label: In words, what differs from the base: ``neighbour_size=1``; ``base`` for the base itself.
+        label: The difference from the base as text, e.g. ``neighbour_size=1``; ``base`` for the base itself.
         fields: Values of all fields that the study touches.
     """
 
@@ -104,7 +104,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Study:
-    """A study. ``name`` is that of its file."""
+    """A study. ``name`` is the name of its file without the ending."""
 
     name: str
     content: _Content
@@ -126,7 +126,7 @@ class Study:
         return Axis(name, tuple((self.shown(name, value), {name: value}) for value in levels))
 
     def shown(self, field: str, value: Value) -> str:
-        """A value of a field in words: the study's, if it has any for it."""
+        """A value of a field as text: the study's own text for it, if there is one."""
         text = shown(value)
         return self.content.words.get(field, {}).get(text, text)
 
@@ -137,14 +137,14 @@ class Study:
         return tuple(dict.fromkeys(field for axis in axes for _, fields in axis.levels for field in fields))
 
     def base(self, preset: str) -> dict[str, Value]:
-        """The fields' values that levels are compared with, under a preset."""
+        """The fields' values that levels are compared with under a preset."""
         content = self.content.base
         own = content.get(preset, {})
         found = {name: value for name, value in content.items() if not isinstance(value, dict)}
         return found | (own if isinstance(own, dict) else {})
 
     def covers(self, preset: str) -> bool:
-        """Whether the base gives every field that is varied, under a preset."""
+        """Whether the base gives every varied field a value under a preset."""
         return set(self.fields) <= set(self.base(preset))
 
     def combinations(self, grid: Sequence[Axis], preset: str) -> list[dict[str, Value]]:
@@ -169,7 +169,7 @@ class Study:
         return any(fields.get(name) in excluded for name, excluded in values.items())
 
     def label(self, fields: Mapping[str, Value], preset: str) -> str:
-        """What differs from the base; an axis' own name for fields that change together."""
+        """The difference from the base as text; fields that change together are shown by the name of their axis."""
         base = self.base(preset)
         left = {name: value for name, value in fields.items() if base[name] != value}
         parts = []
@@ -182,7 +182,7 @@ class Study:
         return ", ".join(parts + [f"{name}={self.shown(name, value)}" for name, value in left.items()]) or "base"
 
     def keep_in(self, results_dir: Path) -> None:
-        """Leave a copy beside the records, so that the page finds the study; those of this project it finds anyway.
+        """Copy the study next to the records, so that the page finds it. This project's own studies need no copy.
 
         Raises:
             StudyError: If a study of this project has the name.
@@ -198,7 +198,8 @@ def read_study(path: Path) -> Study:
     """Read a study's file.
 
     Raises:
-        StudyError: If it is missing, is no TOML, lacks something, or a grid varies a field that the base does not give.
+        StudyError: If the file is missing or not TOML, an entry is missing, or a grid varies a field that is not in the
+            base.
     """
     try:
         study = Study(path.stem, _Content.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))), path)
@@ -234,7 +235,7 @@ def shipped_studies() -> dict[str, Study]:
 
 
 def known_studies(roots: Iterable[Path]) -> list[Study]:
-    """The studies of this project, and those that were kept beside records.
+    """The studies of this project, and those that are stored next to records.
 
     Args:
         roots: Directories of records.
@@ -246,10 +247,10 @@ def known_studies(roots: Iterable[Path]) -> list[Study]:
 
 
 def find_study(name: str) -> Study:
-    """A shipped study by name, or anybody's by the path of its file.
+    """A study of this project by its name, or any other study by the path of its file.
 
     Raises:
-        UnknownNameError: For another name.
+        UnknownNameError: If no study of this project has the name.
         StudyError: If the file can't be read.
     """
     if name.endswith(".toml"):

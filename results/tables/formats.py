@@ -1,7 +1,7 @@
-"""Tables to take away: headline and per-category numbers as CSV, Markdown or LaTeX, all data as Parquet.
+"""Tables as files: headline and per-category numbers as CSV, Markdown or LaTeX, all data as Parquet.
 
 Columns are always selected by name. Markdown and LaTeX print percent with one decimal; CSV keeps mean, std
-and n unrounded in columns of their own, so that a program can read them.
+and n unrounded in separate columns, so that a program can read them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _paper(board: Leaderboard, output: Format, metric: str) -> str:
 
 
 def _numbers(cells: dict[str, Cell]) -> dict[str, Any]:
-    """Mean, std and n of each cell as columns of their own; std is empty for a single seed."""
+    """Mean, std and n of each cell as separate columns; std is empty for a single seed."""
     columns: dict[str, Any] = {}
     for column, cell in cells.items():
         columns |= {

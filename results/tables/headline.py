@@ -42,7 +42,7 @@ class HeadlineRow:
     Attributes:
         row: The row.
         method: Its label: the title of the method with what sets the row apart.
-        cells: By (name of the column, group).
+        cells: The cells by (name of the column, group).
     """
 
     row: Row
@@ -51,9 +51,9 @@ class HeadlineRow:
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """What tables say of a row beside its numbers, by heading."""
+        """The facts that tables show next to the numbers of a row, by heading."""
         row = self.row
-        begun = [setting for setting in SETTINGS if row.runs(setting)]  # some datasets know one setting only
+        begun = [setting for setting in SETTINGS if row.runs(setting)]  # some datasets have one setting only
         have = sum(row.finished_runs(setting) for setting in begun)
         return {
             "dataset": row.dataset.title,

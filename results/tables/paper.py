@@ -18,7 +18,7 @@ class Pair:
 
     @property
     def text(self) -> str:
-        """``96.5 / 97.9``, in percent; a number that is missing is a dash or says how many runs there are."""
+        """``96.5 / 97.9``, in percent; a missing number is a dash, or the number of runs, e.g. ``35/36``."""
         return " / ".join(_short(cell) for cell in (self.unified, self.separate))
 
 
@@ -29,7 +29,7 @@ class PaperLine:
     Attributes:
         name: The category, or ``mean of 10 objects``.
         summary: Whether it is a mean.
-        pairs: By method, in the order of the rows given.
+        pairs: One pair for each row of the leaderboard, in the given order.
     """
 
     name: str
@@ -41,7 +41,7 @@ def paper_lines(rows: Sequence[Row], metric: str) -> list[PaperLine]:
     """Objects, then textures, then their means where the dataset has both, then the mean of all.
 
     Args:
-        rows: Of one table.
+        rows: Rows of one table.
         metric: One of the per-category metrics.
     """
     dataset = rows[0].dataset

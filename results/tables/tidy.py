@@ -1,4 +1,4 @@
-"""The tidy frame: one row per run x category x metric, for anyone's own analysis."""
+"""The tidy frame: one row per run x category x metric, for further analysis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COLUMNS = {
     "git_commit": "string",
     "finished_utc": "string",
 }
-"""Columns of the tidy frame and their types. ``left_out`` says why a record is stale, else empty."""
+"""Columns of the tidy frame and their types. ``left_out`` is the reason why a record is stale, else empty."""
 
 
 def load(roots: Sequence[Path | str] | None = None) -> pd.DataFrame:
