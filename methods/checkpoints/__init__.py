@@ -1,1 +1,1 @@
-"""Files of fitted detectors: this project's own and those that authors published."""
+"""Files of fitted detectors: those of this project and those that authors publish."""

@@ -1,8 +1,7 @@
-"""Fitted detectors in files: this project's own (``safetensors``) and those that authors publish.
+"""Fitted detectors in files: this project's (``safetensors``) and those that authors publish.
 
-The header of an own file says which detector it holds: method and version, configuration, feature layout, and the
-backbone whose features it was trained on. ``released.py`` infers the same from the
-shapes of a published file.
+The header of this project's files describes the detector: method and version, configuration, feature layout, and the
+backbone whose features it was trained on. ``released.py`` derives the same from the shapes of a published file.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ from methods.registry import find_detector
 from results.records.weights import WeightsKind
 
 Changes = Callable[[type[Detector]], Mapping[str, Any]]
-"""The fields of a detector's configuration that the user gives, as typed values by name."""
+"""A function that returns the fields of a detector's configuration that the user gives, as typed values by name."""
 
 
 @dataclass(frozen=True)
 class RecordedBackbone:
-    """The backbone whose features a detector was trained on, as its file says.
+    """The backbone whose features a detector was trained on, as the detector's file records it.
 
     Attributes:
         name: timm name.
         weights: Kind of weights.
-        sha256: Of the weights; empty where the file does not say.
-        padding: See ``BackboneChoice``.
+        sha256: Hash of the weights; empty if the file does not have it.
+        padding: Padding; see ``BackboneChoice``.
     """
 
     name: str
@@ -58,16 +57,16 @@ class Checkpoint:
     """A file of a fitted detector. Its tensors are read when the detector is built.
 
     Attributes:
-        file: Where.
-        sha256: Of the file when it was opened.
-        detector_class: What it holds.
+        file: Path of the file.
+        sha256: Hash of the file when it was opened.
+        detector_class: Class of the detector.
         config: The detector's configuration.
-        layout: The features that it was trained on; of a published one with channels of all taps together where the
-            detector concatenates them.
-        backbone: Whose features.
-        published: By the method's authors, not by this project.
+        layout: Layout of the features that it was trained on. For a published file of a detector that concatenates
+            its taps, it has one number of channels for all of them.
+        backbone: The backbone that computed these features.
+        published: Whether the method's authors published the file; otherwise this project wrote it.
         changed: Fields of the configuration that were given when the file was opened.
-        remarks: What the user should know, in words.
+        remarks: Sentences for the user about the file.
     """
 
     file: Path
@@ -86,7 +85,7 @@ class Checkpoint:
         return self.detector_class.info.name
 
     def padding_for(self, name: str) -> Padding:
-        """The padding to use with a backbone of that name where the user names none."""
+        """The padding to use with a backbone of that name if the user does not choose one."""
         released = self.detector_class.released
         by_authors = self.published and released is not None and released.native_padding
         native = by_authors or self.backbone.padding == "native"
@@ -115,9 +114,9 @@ class Checkpoint:
         """The fitted detector.
 
         Args:
-            layout: Of ``layout_with``.
-            device: Where it will compute.
-            config: Another configuration than the file's; it may differ in test-time options only.
+            layout: Layout from ``layout_with``.
+            device: Device of the detector.
+            config: Configuration to use instead of the file's; it may differ only in test-time options.
 
         Raises:
             CheckpointError: If the file's tensors do not fit the detector, or the file has changed.
@@ -140,11 +139,11 @@ class Checkpoint:
 
 
 def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -> None:
-    """Write a fitted detector with a header from which ``open_checkpoint`` makes it again.
+    """Write a fitted detector with a header from which ``open_checkpoint`` restores it.
 
     Args:
-        file: Ends in ``.safetensors``.
-        detector: Fitted.
+        file: Path that ends in ``.safetensors``.
+        detector: The fitted detector.
         backbone: ``name``, ``weights``, ``sha256`` and ``padding`` of the backbone that it was trained on.
     """
     layout = detector.layout
@@ -159,25 +158,26 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -
 
 
 def no_changes(cls: type[Detector]) -> Mapping[str, Any]:
-    """The configuration as the file has it."""
+    """No fields: the configuration of the file is not changed."""
     return {}
 
 
 def open_checkpoint(
     file: Path, method: str = "", categories: tuple[str, ...] = (), changes: Changes = no_changes
 ) -> Checkpoint:
-    """Open a file of a fitted detector: its method, configuration, feature layout and backbone.
+    """Open a file of a fitted detector and find its method, configuration, feature layout and backbone.
 
     Args:
-        file: Of this project (safetensors) or as its authors published it.
-        method: Needed for a published one; of an own one it must be the method that the header names.
+        file: A file of this project (safetensors) or a file that the method's authors published.
+        method: Name of the method, required for a published file. For this project's files it may be empty, and must
+            otherwise be the method that the header names.
         categories: Names of a published class-aware detector's categories, in its order.
-        changes: Fields of the configuration that are given, once the file has told the detector's class; of an own
-            file only test-time options may be.
+        changes: Function that returns the fields of the configuration that the user gives. It is called with the
+            detector's class. For this project's files only test-time options can be given.
 
     Raises:
-        CheckpointError: If it is neither, or does not fit what is asked of it.
-        UnknownNameError: If its method is not known here.
+        CheckpointError: If the file is neither kind of checkpoint, or does not match the other arguments.
+        UnknownNameError: If the method is unknown.
     """
     if not file.is_file():
         raise CheckpointError(f"{file}: no such file.")
@@ -185,7 +185,7 @@ def open_checkpoint(
         return _open_own(file, method, categories, changes)
     if not method:
         raise CheckpointError(
-            f"{file}: not a file of this project; name the method of a published checkpoint "
+            f"{file}: not a file of this project. For a published checkpoint, name the method "
             f"({', '.join(readable_methods())})."
         )
     cls = find_detector(method)
@@ -203,7 +203,7 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
     try:
         name, version = str(header["method"]), int(header["version"])
         if method and method != name:
-            raise CheckpointError(f"{file}: holds a detector of '{name}', not of '{method}'.")
+            raise CheckpointError(f"{file}: it holds a detector of '{name}', not of '{method}'.")
         if categories:
             raise CheckpointError(f"{file}: its header names its categories; leave them out.")
         cls = find_detector(name)
@@ -212,8 +212,8 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
         backbone = RecordedBackbone(**header["backbone"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{file}: its header does not say which detector it holds ({error}). Only files that this project wrote "
-            "(KEEP=last, or score --save) can be read as safetensors."
+            f"{file}: its header does not say which detector it holds ({error}). Of safetensors files, only those that "
+            "this project wrote (KEEP=last, or score --save) can be read."
         ) from error
     except UniBoardError as error:
         if isinstance(error, CheckpointError):
@@ -224,34 +224,37 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
     fixed = [field_name for field_name in given if field_name not in scored]
     if fixed:
         raise CheckpointError(
-            f"{file}: {', '.join(fixed)} belong to the fitted detector and can't be changed; test-time options "
-            f"({', '.join(sorted(scored)) or 'none here'}) can."
+            f"{file}: {', '.join(fixed)} belong to the fitted detector and can't be changed. Only test-time options "
+            f"({', '.join(sorted(scored)) or 'it has none'}) can be changed."
         )
     remarks: tuple[str, ...] = ()
     if version != cls.info.version:
-        remarks = (f"written by version {version} of {name}, this is version {cls.info.version}: maps may differ",)
+        remarks = (f"written by version {version} of {name}; this is version {cls.info.version}, so maps may differ",)
     config = dataclasses.replace(config, **given)
     return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(given), remarks)
 
 
 def _is_safetensors(file: Path) -> bool:
-    """Safetensors begin with a length of 8 bytes and a JSON object; archives and pickles do not."""
+    """Whether a file is in the safetensors format.
+
+    Such files begin with a length of 8 bytes and a JSON object; archives and pickles do not.
+    """
     with file.open("rb") as stream:
         return stream.read(9)[8:] == b"{" or file.suffix == ".safetensors"
 
 
 def _config_of(cls: type[Detector], values: Mapping[str, Any], file: Path) -> Any:
-    """The configuration from the header's JSON values; a field that is younger than the file has its default."""
+    """The configuration from the header's JSON values; a field that was added after the file has its default."""
     known = [f.name for f in dataclasses.fields(cls.config_type)]
     unknown = values.keys() - known
     if unknown:
         raise unknown_name(f"field of {cls.info.name} in the header", min(unknown), known)
-    try:  # as JSON, where a list is a tuple, but strictly: "3" is no number
+    try:  # validated as JSON, where a list gives a tuple, and strictly, so that "3" is not a number
         return TypeAdapter(cls.config_type).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise CheckpointError(
-            f"{file}: {name} is {values[name]!r} in the header, which is none of its values here."
+            f"{file}: {name} is {values[name]!r} in the header, which is not a valid value."
         ) from error
 
 
@@ -265,12 +268,13 @@ def _channels(layout: FeatureLayout) -> str:
 
 
 def remarks_on(checkpoint: Checkpoint, backbone: AnyBackbone, *, named: bool) -> tuple[str, ...]:
-    """What must be said of using the checkpoint with this backbone, in short sentences without a full stop.
+    """Remarks for the user about this checkpoint with this backbone, as short sentences without a full stop.
 
     Args:
-        checkpoint: Opened.
-        backbone: Chosen.
-        named: The user named the backbone: then one with other weights is used, and said.
+        checkpoint: The opened checkpoint.
+        backbone: The chosen backbone.
+        named: Whether the user named the backbone. If its weights are not the recorded ones, there is then a remark
+            instead of an error.
 
     Raises:
         CheckpointError: If the weights are not those that the file records, and the user did not name the backbone.
@@ -284,8 +288,8 @@ def remarks_on(checkpoint: Checkpoint, backbone: AnyBackbone, *, named: bool) ->
             raise CheckpointError(
                 f"{checkpoint.file}: trained on features of {recorded.name} with {recorded.weights} weights "
                 f"{recorded.sha256[:12]}, but the {choice.weights} weights here are {backbone.sha256[:12]} (a file has "
-                "another hash than the same weights from timm). Give the same with WEIGHTS_DIR=... or WEIGHTS=..., or "
-                f"use these all the same with BACKBONE={recorded.name}."
+                "another hash than the same weights from timm). Give the same weights with WEIGHTS_DIR=... or "
+                f"WEIGHTS=..., or use the present weights anyway with BACKBONE={recorded.name}."
             )
         remarks.append(f"the backbone's weights are not the checkpoint's ({recorded.sha256[:12]})")
     usual = checkpoint.padding_for(choice.name)

@@ -1,10 +1,8 @@
-"""Reads the checkpoints that authors publish, and tells the detector's sizes from the shapes.
+"""Reads the checkpoints that authors publish, and derives the detector's sizes from the shapes of the tensors.
 
-The form of a method's files is ``Detector.released`` of its class.
-
-Such a file is a pickle: it is read with ``weights_only``, so nothing in it is ever executed. Its tensors get the names
-of the detector's own state: the prefix of parallel training and the name of the detector's part go, the frozen
-backbone is left out.
+``Detector.released`` describes the form of a method's files. Such a file is a pickle. It is read with
+``weights_only``, so nothing in it is ever executed. Its tensors get the names of the detector's own state: the prefix
+of parallel training and the name of the detector's part are removed, and the frozen backbone is left out.
 """
 
 from __future__ import annotations
@@ -27,8 +25,9 @@ from methods.registry import find_detector, known_detectors
 from methods.released_form import ReleasedForm, Shapes
 
 _NAMED = 10
+"""Names of tensors that a message lists at most."""
 _PARALLEL = "module."
-# The best score so far stands in some files as a numpy number: harmless, but not on torch's list.
+# Some files store the best score so far as a numpy number, which is harmless but not on torch's list of safe types.
 _NUMBERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (scalar, "numpy.core.multiarray.scalar"),
     (scalar, "numpy._core.multiarray.scalar"),
@@ -58,11 +57,11 @@ def read_checkpoint(file: Path, method: str) -> dict[str, Tensor]:
     """The detector's part of a published checkpoint, under the names of the detector's own state.
 
     Args:
-        file: As published: a dict with ``state_dict``.
+        file: The published file, a dict with ``state_dict``.
         method: One of ``readable_methods``.
 
     Raises:
-        CheckpointError: If it is no such file, or holds code.
+        CheckpointError: If it is not such a file, or contains code.
     """
     form = _form_of(method, file)
     content = _load(file)
@@ -88,8 +87,8 @@ def _load(file: Path) -> Any:
         if forbidden is None:
             raise CheckpointError(f"{file}: not a checkpoint that torch can read, or damaged.") from error
         raise CheckpointError(
-            f"{file}: refused, because it holds more than tensors and numbers ({forbidden[1]}): loading it could run "
-            "code of its own. Save the tensors alone (torch.save of a dict with 'state_dict')."
+            f"{file}: refused, because it holds more than tensors and numbers ({forbidden[1]}), and loading it could "
+            "run code in the file. Save the tensors alone (torch.save of a dict with 'state_dict')."
         ) from error
     except MemoryError:
         raise
@@ -101,29 +100,29 @@ def _load(file: Path) -> Any:
 
 def _renamed(file: Path, state: Any, method: str, form: ReleasedForm, prefix: str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{file}: its state_dict is not a dict of tensors, as one of {method} is.")
+        raise CheckpointError(f"{file}: its state_dict is not a dict of tensors, which {method} needs.")
     found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         own = name.removeprefix(_PARALLEL)
         if own.startswith(form.backbone):
             continue
         if not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{file}: '{name}' is no tensor.")
+            raise CheckpointError(f"{file}: '{name}' is not a tensor.")
         found[prefix + own.removeprefix(form.part)] = tensor
     return found
 
 
 def complete_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path, method: str) -> dict:
-    """The state to load: all of ``found``, which must be all that the detector wants, and what no published file has.
+    """The state to load: the tensors of a published file, and the initial values of parts that no such file has.
 
     Args:
-        found: Of ``read_checkpoint``.
-        expected: The state of a detector that was just made.
-        file: Named in errors.
+        found: Tensors from ``read_checkpoint``. They must be exactly those that the detector needs from a file.
+        expected: The state of a new detector.
+        file: The file, which errors name.
         method: Name of the detector.
 
     Raises:
-        CheckpointError: Naming the keys that are missing, left over, or of another shape.
+        CheckpointError: If keys are missing, left over, or of another shape. The message names them.
     """
     own = {name: tensor for name, tensor in expected.items() if name.startswith(_form_of(method, file).own)}
     wanted = {name: tensor for name, tensor in expected.items() if name not in own}
@@ -137,10 +136,10 @@ def complete_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
         "left over": [name for name in found if name not in wanted],
         "of another shape": wrong,
     }
-    said = [f"{len(names)} {what}: {_listed(names)}" for what, names in problems.items() if names]
-    if said:
+    reports = [f"{len(names)} {problem}: {_listed(names)}" for problem, names in problems.items() if names]
+    if reports:
         raise CheckpointError(
-            f"{file}: not a checkpoint of {method} of the sizes that it seems to have. {'. '.join(said)}."
+            f"{file}: not a checkpoint of {method} with the sizes that its shapes suggest. {'. '.join(reports)}."
         )
     return {**own, **found}
 
@@ -150,30 +149,31 @@ def sizes_of(
 ) -> tuple[Any, FeatureLayout, tuple[str, ...]]:
     """Configuration and feature layout of a published detector, from the shapes of its tensors.
 
-    What shapes do not tell (heads, neighbour window, ...) is the paper's, unless it is changed.
+    Fields that do not follow from the shapes (heads, neighbour window, ...) have the paper's values, unless
+    ``changes`` gives them.
 
     Args:
-        file: Named in errors.
+        file: The file, which errors name.
         method: One of ``readable_methods``.
-        state: Of ``read_checkpoint``.
-        categories: Names of a class-aware detector's categories, in its order; none for the 15 of MVTec AD.
-        changes: Fields of the configuration that are given.
+        state: Tensors from ``read_checkpoint``.
+        categories: Names of a class-aware detector's categories, in its order; empty for the 15 of MVTec AD.
+        changes: Fields of the configuration that the user gives.
 
     Returns:
-        The configuration; the layout, whose channels are those of all taps together where the detector concatenates
-        them; and what differs from the paper, in words.
+        The configuration; the layout, which has one number of channels for all taps if the detector concatenates them;
+        and remarks on the fields that differ from the paper.
 
     Raises:
-        CheckpointError: If the shapes belong to no configuration, or the categories are not told.
+        CheckpointError: If the shapes belong to no configuration, or the names of the categories are not given.
     """
     cls, form = find_detector(method), _form_of(method, file)
     shapes = Shapes(file, state)
-    told, channels = form.sizes_of(shapes, changes)
-    config, paper = cls.config_type(**{**told, **changes}), cls.config_type()
+    derived, channels = form.sizes_of(shapes, changes)
+    config, paper = cls.config_type(**{**derived, **changes}), cls.config_type()
     names = _categories(shapes, form, categories) if cls.info.class_aware else ()
     if categories and not cls.info.class_aware:
         raise CheckpointError(f"{file}: {cls.info.title} knows no categories; leave their names out.")
-    inferred = [name for name in told if name not in changes and getattr(config, name) != getattr(paper, name)]
+    inferred = [name for name in derived if name not in changes and getattr(config, name) != getattr(paper, name)]
     remarks = tuple(
         f"{name} is {_plain(getattr(config, name))} by the shapes (the paper: {_plain(getattr(paper, name))})"
         for name in inferred
@@ -188,9 +188,9 @@ def _categories(shapes: Shapes, form: ReleasedForm, given: tuple[str, ...]) -> t
     count = shapes.count(form.categories, 0)
     names = given or (tuple(sorted(COUNTS)) if count in (0, len(COUNTS)) else ())
     if count and len(names) != count:
-        told = f"{len(names)} names are given" if names else "their names are not in it"
+        problem = f"{len(names)} names are given" if names else "their names are not in it"
         raise CheckpointError(
-            f"{shapes.file}: it has {count} categories, but {told}. Name them in the checkpoint's order "
+            f"{shapes.file}: it has {count} categories, but {problem}. Name them in the checkpoint's order "
             "(alphabetical in the official code), separated by commas."
         )
     return names

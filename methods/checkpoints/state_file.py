@@ -1,4 +1,4 @@
-"""Fitted states as safetensors files; the header says which detector the tensors belong to."""
+"""Fitted states as safetensors files with a header that describes the detector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from datasets.storage.atomic import written
 
 _HEADER = "uniboard"
-_CURE = "Free some space there, or choose another directory, and start again: what is recorded stays."
+_CURE = "Free some space there, or choose another directory, and start again; recorded runs are kept."
 
 
 def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any] | None = None) -> None:
@@ -22,7 +22,7 @@ def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str
 
     Args:
         state: Tensors by name.
-        path: The file.
+        path: Path of the file.
         description: JSON values for the file's header.
 
     Raises:
@@ -39,7 +39,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """What the header says; empty where it says nothing."""
+    """The description in the file's header; empty if there is none."""
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
     description: dict[str, Any] = json.loads(header.get(_HEADER, "{}"))

@@ -1,23 +1,23 @@
 """RLR: reconstruct frozen features from a learnable reference, one network per feature level.
 
 He et al., "Learning Unified Reference Representation for Unsupervised Multi-class Anomaly Detection", ECCV 2024,
-https://arxiv.org/abs/2403.11561. Sizes, initialisation and schedule follow the official code; the network and
-what the official code decides in it stand in ``methods/rlr/network.py``.
+https://arxiv.org/abs/2403.11561. Sizes, initialisation and schedule follow the official code.
+``methods/rlr/network.py`` describes the network, and its details that follow the official code.
 
-Two stages of EfficientNet-b6 at 256 px (72 channels on 32x32, 200 on 16x16), each smoothed by a mean over 3x3
-places. A level of stride s has width D = 32 s and N = (256 / s)^2 tokens of C channels; 4 blocks, 8 heads,
-feed-forward 4 D. Trainable parameters of a level, of which
+The features are two stages of EfficientNet-b6 at 256 px (72 channels on 32x32, 200 on 16x16), each smoothed by a mean
+over 3x3 positions. A level of stride s has width D = 32 s and N = (256 / s)^2 tokens of C channels; 4 blocks, 8 heads,
+feed-forward 4 D. The trainable parameters of a level are
  reference N C, two embeddings 2 * (C D + D), final norm 2 D, projection D C + C,
  each block 2 * (4 D^2 + 4 D) for two attentions, 8 D^2 + 5 D for the feed-forward, 4 D for two norms.
 That is 4,341,832 at stride 8 and 17,172,680 at stride 16: 21,514,512 together.
 
-Published training: Adam, one optimiser for all levels. The paper sums the levels' losses (``paper``); the official
-code makes an update after each level's loss and, with the torch of its day, gradients of the other levels are
-zeros then, not absent: they move by their momentum (``official``).
+Training uses Adam, with one optimiser for all levels. The paper sums the levels' losses (``paper``). The official code
+makes an update after each level's loss (``official``). In the torch version of that code, the gradients of the other
+levels are then zeros instead of absent, so that these levels move by their momentum.
 
-Deviations: images are resized by Pillow bilinear on uint8. Where ``jitter_probability`` is below 1, every token is
-drawn for itself, where the official code jitters an exact share of each image's tokens. Seeds are set once per run.
-The last epoch counts, where the official code keeps the best one on the test images.
+Deviations: images are resized by Pillow bilinear on uint8. If ``jitter_probability`` is below 1, one draw per token
+decides whether it is jittered; the official code jitters an exact share of each image's tokens. Seeds are set once per
+run. The last epoch counts; the official code keeps the epoch that is best on the test images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from methods.training.loop import Training, train_network
 
 
 class Levels(nn.Module):
-    """The levels' networks, independent of each other."""
+    """The networks of the levels, which are independent of each other."""
 
     def __init__(self, config: RLRConfig, layout: FeatureLayout, source: DropoutSource) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class RLR(Detector):
             "quick": Preset(
                 {
                     "image_size": 128,
-                    "strides": (16,),  # one level: the finer one costs four times as much
+                    "strides": (16,),  # one level only, because the finer level costs four times as much
                     "widths": (128,),
                     "windows": (3,),
                     "heads": 4,
@@ -84,7 +84,7 @@ class RLR(Detector):
                 "resnet18",
                 "this project: CPU minutes",
             ),
-            "paper": Preset({}, "tf_efficientnet_b6", "the paper: the losses of both levels summed"),
+            "paper": Preset({}, "tf_efficientnet_b6", "the paper: one update with the sum of both levels' losses"),
             "official": Preset(
                 {"update": "per_level"},
                 "tf_efficientnet_b6",
@@ -92,8 +92,8 @@ class RLR(Detector):
             ),
         },
         deviations=(
-            "Images are resized by Pillow on uint8. The last epoch counts, where the official code keeps the best "
-            "one on the test images."
+            "Images are resized by Pillow on uint8. The last epoch counts; the official code keeps the epoch that is "
+            "best on the test images."
         ),
     )
     config_type = RLRConfig
@@ -112,11 +112,11 @@ class RLR(Detector):
 
     @classmethod
     def features(cls, config: RLRConfig) -> FeatureSpec:
-        """Every tap on its own grid, after a mean over 3x3 places."""
+        """Every tap on its own grid, after a mean over 3x3 positions."""
         return FeatureSpec(config.image_size, config.strides, "average_pool_3")
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train on jittered features against clean ones."""
+        """Train to reconstruct clean features from jittered ones."""
         config = self.config
         self.network.to(context.device)
 
@@ -126,13 +126,13 @@ class RLR(Detector):
             if config.update == "summed":
                 yield torch.stack(list(losses)).sum()
             else:
-                yield from losses  # lazily: a level is computed after the update for the one before
+                yield from losses  # a generator: each level is computed after the update for the previous level
 
         training = Training.of(config, zero_gradients=config.update == "per_level")
         return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     def _loss(self, level: ReferenceNetwork, clean: Tensor) -> Tensor:
-        """Loss of one level on (B, C, h, w) features, a scalar."""
+        """The loss of one level on features (B, C, h, w), a scalar."""
         config = self.config
         if config.mask_probability:
             disturbed = mask_tokens(clean, config.mask_probability)
@@ -147,9 +147,10 @@ class RLR(Detector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Mean squared error plus 1 - cosine similarity per token, bilinear with aligned corners, mean over levels.
+        """The map is the mean over levels of each token's mean squared error plus 1 - cosine similarity.
 
-        Image score: maximum of the map after a Gaussian; the map itself is not smoothed (official code).
+        Each level is resized bilinearly with aligned corners. The image score is the maximum of the map after a
+        Gaussian filter; the map itself is not smoothed (official code).
         """
         device = next(self.network.parameters()).device
         size = (self.config.image_size, self.config.image_size)
@@ -170,7 +171,7 @@ class RLR(Detector):
         return tuple(level(tap.to(device)) for level, tap in zip(self.network.levels, batch.features, strict=True))
 
     def state(self) -> dict[str, Tensor]:
-        """The networks' weights: ``levels.<level>.`` and the names of the official checkpoints."""
+        """The networks' weights, named ``levels.<level>.`` followed by the name in the official checkpoints."""
         return self.network.state_dict()
 
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
@@ -183,7 +184,7 @@ class RLR(Detector):
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
-        """Input, and tokens, width and window of each level, and depth."""
+        """Size of the input; tokens, width and window of each level; depth."""
         config = self.config
         grids = "+".join(f"{grid}x{grid}" for grid in self.layout.grids)
         widths, windows = "+".join(map(str, config.widths)), "+".join(map(str, config.windows))
@@ -198,7 +199,7 @@ def mask_tokens(features: Tensor, share: float) -> Tensor:
 
 
 def _check(config: RLRConfig) -> None:
-    """Raise a ``ConfigError`` for values that make no detector."""
+    """Raise a ``ConfigError`` for values with which no detector can be built."""
     levels = len(config.strides)
     for name, values in (("widths", config.widths), ("windows", config.windows)):
         if len(values) != levels:
@@ -212,8 +213,8 @@ def _check(config: RLRConfig) -> None:
     if config.mask_probability > 1:
         raise ConfigError(f"rlr: mask_probability {config.mask_probability} exceeds 1.")
     if config.gates != "none" and config.attention != "both":
-        raise ConfigError(f"rlr: gates={config.gates} weighs LCA against MLKA; it needs attention=both.")
+        raise ConfigError(f"rlr: gates={config.gates} weights LCA and MLKA; it needs attention=both.")
     if config.reference_length > 1 and config.attention not in ("both", "lca"):
         raise ConfigError(f"rlr: reference_length {config.reference_length} needs LCA: attention=both or lca.")
     if config.reference_penalty and config.reference_length < 2:
-        raise ConfigError("rlr: reference_penalty compares stacked references: reference_length must be at least 2.")
+        raise ConfigError("rlr: reference_penalty compares stacked references; reference_length must be at least 2.")

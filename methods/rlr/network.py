@@ -1,16 +1,15 @@
 """RLR's network for one feature level: reconstruction from a learnable reference (He et al. 2024, section 3).
 
-A block has no residual path from its input: what it puts out is what attention fetched, either from the
-reference near the token (LCA: locality-constrained attention) or from the image far from it, found by comparing
-the image with the reference (MLKA: masked learnable-key attention). Parameter names and initialisation are those
-of the official code (``mca`` is LCA, ``nsa`` is MLKA), so that its checkpoints fit. The configuration and the
-detector stand in ``methods/rlr/detector.py``.
+A block has no residual path from its input around the attentions. Its tokens come only from two attentions. LCA
+(locality-constrained attention) reads the reference near the token. MLKA (masked learnable-key attention) reads the
+image outside the token's neighbourhood; its keys come from the reference. Parameter names and initialisation are those
+of the official code (``mca`` is LCA, ``nsa`` is MLKA), so that its checkpoints fit.
 
-Where the paper's text leaves a choice open, the official code decides:
+Details that the paper's text leaves open follow the official code:
 
-- The position code's first half is of the column, the second of the row; sine and cosine alternate.
-- Of several stacked references each has an LCA of its own (one softmax each, same weights), and the results are
-  added up; MLKA compares with the last reference.
+- The first half of the position code encodes the column, the second half the row; sine and cosine alternate.
+- With several stacked references, each has its own LCA (one softmax each, with the same weights), and the results are
+  added; the keys of MLKA come from the last reference.
 - Learned gates start at 1 for LCA and 1 for MLKA, not at the fixed weights 2 and 1.
 """
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from methods.rlr.config import RLRConfig
 
 FIXED_WEIGHTS = {"mca": 2.0, "nsa": 1.0, "sa": 1.0}
-"""Weights of a block's attentions where they are not learned."""
+"""Weights of a block's attentions, if they are not learned."""
 _ATTENTIONS = {"both": ("mca", "nsa"), "lca": ("mca",), "mlka": ("nsa",), "plain": ("sa",)}
 
 
@@ -41,9 +40,9 @@ class Windows:
     """The local windows of a level.
 
     Attributes:
-        inside: (N, N) mask that shows the keys inside the window only.
-        outside: (N, N) mask that shows the keys outside it only.
-        bands: Where the keys inside the windows lie.
+        inside: (N, N) mask that shows only the keys inside the window.
+        outside: (N, N) mask that shows only the keys outside the window.
+        bands: Bands of tokens with their keys inside the windows, from ``window_bands``.
     """
 
     inside: Tensor
@@ -52,7 +51,7 @@ class Windows:
 
 
 class ProjectEmbedding(nn.Module):
-    """1x1 convolution of tokens, Kaiming-normal (names as in the official checkpoints)."""
+    """1x1 convolution of tokens, initialised Kaiming-normal (names as in the official checkpoints)."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -60,12 +59,12 @@ class ProjectEmbedding(nn.Module):
         nn.init.kaiming_normal_(self.project.weight, mode="fan_in", nonlinearity="leaky_relu")
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, C, N) to (B, N, D)."""
+        """Project tokens (B, C, N) to (B, N, D)."""
         return self.project(tokens).transpose(1, 2)
 
 
 class Embedding(nn.Module):
-    """Projection and position code; the code is repeated where several references are stacked."""
+    """Projection plus position code; the code is repeated if several references are stacked."""
 
     def __init__(self, channels: int, width: int, dropout: float, source: DropoutSource) -> None:
         super().__init__()
@@ -73,7 +72,7 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout, source)
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
-        """(B, C, N) tokens, (1, N, D) position code to (B, N, D)."""
+        """Embed tokens (B, C, N) with the position code (1, N, D) to (B, N, D)."""
         return self.dropout(self.project_embedding(tokens) + position)
 
 
@@ -87,12 +86,12 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout, source)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+        """Apply the layers to (B, N, D) tokens."""
         return self.dropout(self.fc2(F.gelu(self.fc1(x))))
 
 
 class Block(nn.Module):
-    """LCA and MLKA side by side, weighted sum, norm; then feed-forward with residual, norm."""
+    """Weighted sum of LCA and MLKA, norm; then feed-forward with residual path, norm."""
 
     def __init__(self, config: RLRConfig, width: int, source: DropoutSource) -> None:
         super().__init__()
@@ -105,34 +104,34 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout, source)
 
     def forward(self, x: Tensor, references: tuple[Tensor, ...], windows: Windows, gates: Tensor | None) -> Tensor:
-        """One block.
+        """Apply the block.
 
         Args:
             x: (B, N, D) tokens.
-            references: Embedded references, (1, N, D) each; none for plain attention.
+            references: Embedded references, each (1, N, D); empty for plain attention.
             windows: Local windows.
-            gates: (B or 1, 1, K) weights of the K attentions; None for the fixed ones.
+            gates: (B or 1, 1, K) weights of the K attentions; None for the fixed weights.
 
         Returns:
             (B, N, D).
         """
         h: Tensor | float = 0.0
-        for place, name in enumerate(self.names):
+        for index, name in enumerate(self.names):
             attention = getattr(self, name)
             if name == "mca":
-                fetched = sum(attention(x, r, r, windows.inside, windows.bands) for r in references)
+                attended = sum(attention(x, r, r, windows.inside, windows.bands) for r in references)
             elif name == "nsa":
-                fetched = attention(x, references[-1], x, windows.outside)
+                attended = attention(x, references[-1], x, windows.outside)
             else:
-                fetched = attention(x, x, x, None)
-            weight = FIXED_WEIGHTS[name] if gates is None else gates[:, :, place, None]
-            h = h + weight * self.dropout(fetched)
+                attended = attention(x, x, x, None)
+            weight = FIXED_WEIGHTS[name] if gates is None else gates[:, :, index, None]
+            h = h + weight * self.dropout(attended)
         x = self.norm1(h)
         return self.norm2(x + self.ffn(x))
 
 
 class Encoder(nn.Module):
-    """The blocks, the final norm, and the gates where the attentions' weights are learned."""
+    """The blocks, the final norm, and the gates if the attentions' weights are learned."""
 
     def __init__(self, config: RLRConfig, width: int, source: DropoutSource) -> None:
         super().__init__()
@@ -143,19 +142,19 @@ class Encoder(nn.Module):
         if config.gates == "scalar":
             self.gate = nn.Parameter(torch.ones(config.layers, attentions))
         elif config.gates == "network":
-            # One for all layers, as in the official code.
+            # All layers share one network, as in the official code.
             self.gate = nn.Sequential(
                 Linear(2 * width, width), nn.GELU(), Linear(width, attentions), nn.Softmax(dim=-1)
             )
 
     def forward(self, x: Tensor, references: tuple[Tensor, ...], windows: Windows) -> Tensor:
-        """(B, N, D) to (B, N, D); arguments as of ``Block``."""
+        """Apply all blocks to (B, N, D) tokens; the arguments are those of ``Block``."""
         for index, layer in enumerate(self.encode_layers):
             x = layer(x, references, windows, self._gates(index, x))
         return self.norm(x)
 
     def _gates(self, index: int, x: Tensor) -> Tensor | None:
-        """(B or 1, 1, K) weights of the attentions of layer ``index`` with input ``x``; None for the fixed ones."""
+        """Weights (B or 1, 1, K) of the attentions of layer ``index`` with input ``x``; None for the fixed weights."""
         if self.gate is None:
             return None
         if isinstance(self.gate, nn.Parameter):
@@ -166,18 +165,18 @@ class Encoder(nn.Module):
 
 
 class ReferenceNetwork(nn.Module):
-    """(B, C, h, w) features of one level to their reconstruction.
+    """Reconstructs the features (B, C, h, w) of one level.
 
     Args:
         config: Hyper-parameters.
         channels: C.
-        grid: h = w.
-        width: D, divisible by 4 and by the heads.
+        grid: Side of the grid, h = w.
+        width: D, divisible by 4 and by the number of heads.
         window: Side of the local window in tokens.
-        source: Random bits of the dropout.
+        source: Source of the dropout's random bits.
 
     Raises:
-        ValueError: If the width does not fit, or the window leaves MLKA no visible key.
+        ValueError: If the width is not so divisible, or the window leaves MLKA no visible key.
     """
 
     position: Tensor
@@ -189,7 +188,7 @@ class ReferenceNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if width % 4:
-            raise ValueError(f"a width of {width} is not divisible by 4, as sine and cosine of two axes need")
+            raise ValueError(f"a width of {width} is not divisible by 4; the position code needs that")
         tokens = grid * grid
         uses_reference = config.attention != "plain"
         self.tokens = tokens
@@ -202,7 +201,7 @@ class ReferenceNetwork(nn.Module):
         self.projection = Linear(width, channels)
         for module in self.modules():
             if isinstance(module, Attention):
-                nn.init.zeros_(module.out_proj.bias)  # as torch's attention starts
+                nn.init.zeros_(module.out_proj.bias)  # as in torch's attention
         none = torch.zeros(0)
         inside = window_mask(grid, window) if config.attention in ("both", "lca") else none
         outside = neighbour_mask(grid, window) if config.attention in ("both", "mlka") else none
@@ -216,7 +215,7 @@ class ReferenceNetwork(nn.Module):
         position = self.position
         references: tuple[Tensor, ...] = ()
         if self.uses_reference:
-            # The same for every image: embedded, and projected to keys and values, once.
+            # The references are the same for every image; they are embedded and projected to keys and values once.
             stacked = self.ref_mca.transpose(1, 2)
             repeated = position.repeat(1, stacked.shape[2] // self.tokens, 1)
             references = self.ref_mca_embedding(stacked, repeated).split(self.tokens, dim=1)
@@ -225,7 +224,7 @@ class ReferenceNetwork(nn.Module):
         return x.transpose(1, 2).reshape(features.shape)
 
     def reference_similarity(self) -> Tensor:
-        """Cosine similarity of the stacked references, place by place: sum over pairs / (n * (n - 1)), n references."""
+        """Cosine similarity of the n stacked references, mean over tokens: sum over pairs / (n * (n - 1))."""
         references = self.ref_mca.split(self.tokens, dim=1)
         n = len(references)
         pairs = [(a, b) for index, a in enumerate(references) for b in references[index + 1 :]]
@@ -233,14 +232,14 @@ class ReferenceNetwork(nn.Module):
 
 
 def sine_position(grid: int, width: int) -> Tensor:
-    """Fixed code of the place: sine and cosine alternating, first half of the column, second half of the row.
+    """Fixed position code: alternating sine and cosine, the first half of the column, the second half of the row.
 
     Args:
         grid: Side of the token grid.
         width: D, divisible by 4.
 
     Returns:
-        (1, N, D); frequencies fall from 1 to nearly 1 / 10,000.
+        (1, N, D). The frequencies fall from 1 to nearly 1 / 10,000.
     """
     half = width // 2
     frequency = torch.exp(torch.arange(0, half, 2) * (-math.log(10000.0) / half))

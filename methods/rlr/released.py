@@ -23,8 +23,8 @@ def _sizes_of(shapes: Shapes, changes: Mapping[str, Any]) -> tuple[dict[str, Any
     strides = tuple(changes.get("strides", (width // 32 for width in widths)))
     if len(strides) != len(levels) or any(stride not in (4, 8, 16) for stride in strides):
         raise CheckpointError(
-            f"{shapes.file}: levels of the widths {_listed(widths)} are at no known strides (the paper: 32 times the "
-            "stride). Give them with --set rlr.strides=..."
+            f"{shapes.file}: the widths {_listed(widths)} of the levels belong to no known strides (in the paper they "
+            "are 32 times the stride). Give the strides with --set rlr.strides=..."
         )
     references = int(changes.get("reference_length", 1))
     paper_tokens = [references * (256 // stride) ** 2 for stride in strides]
@@ -33,13 +33,13 @@ def _sizes_of(shapes: Shapes, changes: Mapping[str, Any]) -> tuple[dict[str, Any
     sides = {grid * stride for grid, stride in zip(grids, strides, strict=True)}
     if [grid**2 for grid in grids] != tokens or len(sides) > 1:
         raise CheckpointError(
-            f"{shapes.file}: levels of {_listed(tokens)} tokens (ref_mca) at strides {_listed(strides)} belong to no "
-            "one square image."
+            f"{shapes.file}: levels of {_listed(tokens)} tokens (ref_mca) at strides {_listed(strides)} do not belong "
+            "to one square image."
         )
     if "windows" not in changes and any(grid not in _PAPER_WINDOWS for grid in grids):
         raise CheckpointError(
-            f"{shapes.file}: the paper names no local window for grids of {_listed(grids)} tokens a side. Give them "
-            "with --set rlr.windows=..."
+            f"{shapes.file}: the paper gives no local window for grids of {_listed(grids)} tokens a side. Give the "
+            "windows with --set rlr.windows=..."
         )
     fields: dict[str, Any] = {
         "image_size": sides.pop(),

@@ -1,20 +1,21 @@
 """Three plain reconstructors that learn the "identical shortcut": MLP, CNN, and a transformer without query.
 
-You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, section 3.1 and figure 2: trained on
-many categories, a plain network lowers its loss by copying whatever it is given, anomalies too, so that detection
-gets worse while the loss still falls; an MLP and a CNN more than a transformer. Features, loop and scores are those
-of ``methods/uniad``; there is no jitter, no mask and no learned query: mean squared error against the input.
+You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, section 3.1 and figure 2, describe the
+shortcut. A plain network that is trained on many categories lowers its loss by copying its input, anomalies included,
+so that detection gets worse while the loss still falls. This affects an MLP and a CNN more than a transformer.
+Features, training loop and scores are those of ``methods/uniad``. There is no jitter, no mask and no learned query; the
+loss is the mean squared error against the input.
 
-The paper prints no depths and no widths. THE SIZES ARE THIS PROJECT'S PROPOSAL, for C = 272 channels and D = 256:
+The paper gives no depths and no widths. THE SIZES ARE THIS PROJECT'S PROPOSAL, for C = 272 channels and D = 256:
 
-* MLP, at each token C-D-D-D-C with ReLU: 271,376 parameters =
+* The MLP has the layers C-D-D-D-C with ReLU at each token: 271,376 parameters =
   C*D + D + 2 * (D*D + D) + D*C + C. ``layers=0`` is the linear map of the paper's argument.
-* CNN, 1x1 to D, three times (3x3, batch normalisation, ReLU) without residual, 1x1 to C: 1,910,800 parameters =
-  C*D + D + 3 * (9*D*D + 2*D) + D*C + C.
-* Transformer, UniAD without its three remedies: 7,516,688 parameters = UniAD's 7,717,392 less 4 query tables of
-  196*D. It is UniAD's network under ``query=none`` and no mask, dropout 0.1 kept: the decoder starts from the encoder
-  output E, and each of its layers attends from the previous output y first to E, then to y, with residual paths all
-  the way (a textbook decoder attends to y first). In the first layer y is E: both are self-attention.
+* The CNN is a 1x1 convolution to D, three times (3x3, batch normalisation, ReLU) without residual path, and a 1x1
+  convolution to C: 1,910,800 parameters = C*D + D + 3 * (9*D*D + 2*D) + D*C + C.
+* The transformer is UniAD without its three remedies: 7,516,688 parameters = UniAD's 7,717,392 minus 4 query tables of
+  196*D. It is UniAD's network with ``query=none``, without masks and with dropout 0.1. The decoder starts from the
+  encoder output E. Each of its layers attends from the previous output y first to E, then to y, always with a residual
+  path (a textbook decoder attends to y first). In the first layer y is E, so that both are self-attention.
 """
 
 from __future__ import annotations
@@ -59,10 +60,10 @@ class ShortcutConfig(TrainingConfig):
         image_size: Side of the input in pixels.
         strides: Taps of the backbone.
         width: D, width of the hidden layers.
-        layers: Hidden layers of the MLP; 3x3 convolutions of the CNN.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        layers: Number of hidden layers of the MLP, or of 3x3 convolutions of the CNN.
+        learning_rate: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
@@ -81,7 +82,7 @@ class ShortcutConfig(TrainingConfig):
 
     @property
     def grid(self) -> int:
-        """Side of the token grid: the deepest tap's."""
+        """Side of the token grid, which is the grid of the deepest tap."""
         return self.image_size // max(self.strides)
 
 
@@ -91,10 +92,10 @@ class ShortcutTransformerConfig(ShortcutConfig):
 
     Attributes:
         width: D, width of the tokens.
-        layers: Encoder layers, and as many decoder layers.
+        layers: Number of encoder layers, and also of decoder layers.
         heads: Attention heads.
         feedforward: Width of the feed-forward layers.
-        dropout: On attention weights, inside the feed-forward layers and on every residual branch.
+        dropout: Dropout probability on attention weights, inside the feed-forward layers and on residual branches.
     """
 
     layers: int = 4
@@ -104,13 +105,13 @@ class ShortcutTransformerConfig(ShortcutConfig):
 
 
 def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | None = None) -> DetectorInfo:
-    """What the three share on the page.
+    """The description of one of the three detectors, most of which they share.
 
     Args:
         name: Name on the command line.
-        title: Name for the page.
-        deviations: What is particular to this one.
-        quick: Further values of the quick preset.
+        title: Name on the page.
+        deviations: Deviations of this detector only.
+        quick: Further values of its quick preset.
     """
     sizes = {"image_size": 128, "strides": (4, 8, 16), "width": 128}
     training = {"steps": 250, "batch_size": 8, "learning_rate": 1e-3, "schedule": "one_cycle"}
@@ -128,13 +129,13 @@ def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | Non
             "quick": Preset({**sizes, **training, **(quick or {})}, "resnet18", "this project: CPU minutes"),
             "paper": Preset({}, "tf_efficientnet_b4", "the paper's training of UniAD; sizes proposed by this project"),
         },
-        deviations=f"The paper prints neither depth nor width of its plain networks: they are this project's proposal. "
+        deviations=f"The paper gives neither depth nor width of its plain networks; they are this project's proposal. "
         f"{deviations} Backbone padding and image resizing deviate as in this project's UniAD.",
     )
 
 
 class Shortcut(NetworkDetector):
-    """What the three share: features, training, scores. See the module's docstring."""
+    """Base class of the three detectors, with their features, training and scores. See the module's docstring."""
 
     config_type = ShortcutConfig
     config: ShortcutConfig
@@ -146,10 +147,10 @@ class Shortcut(NetworkDetector):
         if config.image_size % max(config.strides):
             raise ConfigError(f"{name}: image_size {config.image_size} is not divisible by {max(config.strides)}.")
         if not 1 <= config.score_window <= config.image_size:
-            raise ConfigError(f"{name}: score_window must lie between 1 and the image's {config.image_size} px.")
+            raise ConfigError(f"{name}: score_window must be between 1 and the image's {config.image_size} px.")
         config.require_step(name)
         if config.width < 1:
-            raise ConfigError(f"{name}: a width of {config.width} makes no network.")
+            raise ConfigError(f"{name}: width must be at least 1, not {config.width}.")
         self.dropout = DropoutSource()
         try:
             self.network = self.build()
@@ -159,19 +160,19 @@ class Shortcut(NetworkDetector):
 
     @abstractmethod
     def build(self) -> nn.Module:
-        """The network: (B, C, h, w) features to their reconstruction.
+        """The network, which reconstructs features (B, C, h, w).
 
         Raises:
-            ValueError: If the configuration makes no network.
+            ValueError: If no network can be built from the configuration.
         """
 
     @classmethod
     def features(cls, config: ShortcutConfig) -> FeatureSpec:
-        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        """All taps, resized to the grid of the deepest one (bilinear with aligned corners)."""
         return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train the network to give back what it gets."""
+        """Train the network to reconstruct its input."""
         config = self.config
         self.network.to(context.device)
 
@@ -195,31 +196,35 @@ class Shortcut(NetworkDetector):
         return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
 
     def sizes(self) -> str:
-        """Input, tokens and width; each adds its depth."""
+        """Input, tokens and width; subclasses add their depth."""
         config = self.config
         return f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}"
 
 
 @register
 class ShortcutMLP(Shortcut):
-    """The same MLP at every token."""
+    """An MLP that is applied to every token."""
 
-    info = _info("shortcut_mlp", "MLP (shortcut)", "Here: three hidden layers of width 256 at each token.")
+    info = _info("shortcut_mlp", "MLP (shortcut)", "The MLP has three hidden layers of width 256 at each token.")
 
     def build(self) -> nn.Module:
         """See ``TokenMLP``."""
         return TokenMLP(self.layout.total_channels, self.config.width, self.config.layers)
 
     def sizes(self) -> str:
-        """With the number of hidden layers."""
+        """Input, tokens, width and the number of hidden layers."""
         return f"{super().sizes()}, {self.config.layers} hidden layers"
 
 
 @register
 class ShortcutCNN(Shortcut):
-    """3x3 convolutions with batch normalisation."""
+    """A CNN of 3x3 convolutions with batch normalisation."""
 
-    info = _info("shortcut_cnn", "CNN (shortcut)", "Here: three 3x3 convolutions of width 256 between two 1x1.")
+    info = _info(
+        "shortcut_cnn",
+        "CNN (shortcut)",
+        "The CNN has three 3x3 convolutions of width 256 between two 1x1 convolutions.",
+    )
 
     def build(self) -> nn.Module:
         """See ``PlainCNN``."""
@@ -228,26 +233,26 @@ class ShortcutCNN(Shortcut):
         return PlainCNN(self.layout.total_channels, self.config.width, self.config.layers)
 
     def sizes(self) -> str:
-        """With the number of convolutions."""
+        """Input, tokens, width and the number of convolutions."""
         return f"{super().sizes()}, {self.config.layers} 3x3 convolutions"
 
 
 @register
 class ShortcutTransformer(Shortcut):
-    """UniAD without query, mask and jitter."""
+    """UniAD's transformer without query, mask and jitter."""
 
     info = _info(
         "shortcut_transformer",
         "Transformer (shortcut)",
-        "Here: UniAD's network without query tables and masks, its decoder starting from the encoder output; "
-        "dropout 0.1 as in UniAD, its masks from 16 random bits an element.",
+        "The transformer is UniAD's network without query tables and masks; its decoder starts from the encoder "
+        "output. Dropout is 0.1 as in UniAD, with masks from 16 random bits per element.",
         {"heads": 4, "feedforward": 256},
     )
     config_type = ShortcutTransformerConfig
     config: ShortcutTransformerConfig
 
     def build(self) -> nn.Module:
-        """UniAD's network with its remedies switched off."""
+        """UniAD's network without its remedies."""
         config = self.config
         plain = UniADConfig(
             image_size=config.image_size,
@@ -266,5 +271,5 @@ class ShortcutTransformer(Shortcut):
         return UniADNetwork(plain, self.layout.total_channels, self.dropout)
 
     def sizes(self) -> str:
-        """With the number of layers."""
+        """Input, tokens, width and the number of layers."""
         return f"{super().sizes()}, {self.config.layers}+{self.config.layers} layers"

@@ -1,7 +1,7 @@
 """Two networks that can copy their input: an MLP over tokens and a small CNN.
 
-Both keep the grid and have no residual path; what they are for stands in ``methods/shortcut/detectors.py``. Linear and
-convolution weights start Xavier-uniform with zero bias, as UniAD's official code initialises its linear layers.
+Both keep the grid and have no residual path; ``methods/shortcut/detectors.py`` describes their purpose. Linear and
+convolution layers are initialised Xavier-uniform with zero bias, as the linear layers of UniAD's official code.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from methods.blocks.linear import Linear
 
 
 class TokenMLP(nn.Module):
-    """The same MLP at every position: linear layers with ReLU between them.
+    """An MLP that is applied to every token: linear layers with ReLU between them.
 
     Args:
-        channels: C, of input and output.
-        width: D, of the hidden layers.
+        channels: C, channels of input and output.
+        width: D, width of the hidden layers.
         hidden: Number of hidden layers; 0 leaves one linear layer.
     """
 
@@ -38,11 +38,11 @@ class TokenMLP(nn.Module):
 
 
 class PlainCNN(nn.Module):
-    """A 1x1 convolution to the width, 3x3 convolutions with batch normalisation and ReLU, a 1x1 back to C.
+    """A 1x1 convolution to D, 3x3 convolutions with batch normalisation and ReLU, and a 1x1 convolution to C.
 
     Args:
-        channels: C, of input and output.
-        width: D.
+        channels: C, channels of input and output.
+        width: D, width of the convolutions.
         blocks: Number of 3x3 convolutions.
     """
 
@@ -54,7 +54,7 @@ class PlainCNN(nn.Module):
         _initialise(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Reconstruct (B, C, h, w) features; zeros around the border are read by the 3x3 convolutions."""
+        """Reconstruct (B, C, h, w) features; the 3x3 convolutions pad with zeros."""
         x = self.input_proj(features)
         for block in self.blocks:
             x = block(x)
@@ -63,7 +63,7 @@ class PlainCNN(nn.Module):
 
 
 def _block(width: int) -> nn.Sequential:
-    # The convolution has no bias: the normalisation after it would take it away.
+    # The convolution has no bias, because the normalisation after it would remove it.
     return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
 
 

@@ -1,1 +1,1 @@
-"""The training loop: schedules of the learning rate, checkpoints to resume from, data on the device."""
+"""The training loop, its learning-rate schedules, its checkpoints, and the training data on the device."""

@@ -1,7 +1,8 @@
-"""The loop that every detector with gradients trains in.
+"""The training loop of all detectors that are trained by gradients.
 
-The sampler's position and the learning rate are functions of the step, so a checkpoint of model, optimiser and
-random states is enough to go on to the same result on a CPU. Last step wins: nothing is selected.
+The sampler's position and the learning rate are functions of the step. So a training that resumes from a checkpoint of
+model, optimiser and random states gives the same result on a CPU. The result is the network after the last step;
+nothing is selected.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ Losses = Callable[[Batch], Iterator[Tensor]]
 ParameterGroups = Sequence[dict[str, Any]]
 _CHECKPOINT_SECONDS = 60.0
 _READING = {"cpu": 1}
-"""Steps between two looks at the losses, by device type; on a GPU looking makes the host wait."""
+"""Steps between two readings of the losses, by device type; on a GPU the host has to wait for a reading."""
 _READING_ELSEWHERE = 50
 _EXPLOSION = 1e6
-"""Losses this many times the first one (or 1, if that is more) end the training; recorded ones reached 2.5 times."""
+"""A loss this many times the first loss (or 1, if that is more) ends the training; recorded runs reached 2.5 times."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ class Training:
         steps: Presented batches; 0 counts epochs instead.
         batch_size: Images per step; the last batch of an epoch may be smaller.
         learning_rate: Peak learning rate.
-        weight_decay: Of the optimiser: decoupled in AdamW, added to the gradient in Adam and SGD.
-        schedule: See ``methods.training.schedule``.
-        clip: Largest global norm of the gradient; 0 for none.
+        weight_decay: Weight decay of the optimiser: decoupled in AdamW, added to the gradient in Adam and SGD.
+        schedule: Schedule of the learning rate; see ``methods.training.schedule``.
+        clip: Largest global norm of the gradient; 0 for no clipping.
         precision: ``bfloat16`` runs matrix products in bfloat16 (autocast); weights and optimiser stay float32.
-        zero_gradients: Gradients are set to zero between updates instead of being dropped: an update then also moves
-            the parameters that its loss does not reach, by Adam's momentum (as torch did before 2.0).
-        optimiser: Which.
-        betas: Of Adam and AdamW.
-        momentum: Of SGD.
-        nesterov: Of SGD.
+        zero_gradients: Whether gradients are set to zero between updates instead of being dropped. An update then also
+            moves the parameters that its loss does not reach, by Adam's momentum (as in torch before 2.0).
+        optimiser: Name of the optimiser.
+        betas: Decay rates of the averages in Adam and AdamW.
+        momentum: Momentum of SGD.
+        nesterov: Whether SGD uses Nesterov's momentum.
     """
 
     epochs: int
@@ -72,21 +73,21 @@ class Training:
 
     @classmethod
     def of(cls, config: Any, **fixed: Any) -> Training:
-        """The loop's part of a detector's configuration: its fields of these names; the others as ``fixed`` says."""
+        """The loop's hyper-parameters: ``fixed``, and the detector configuration's fields of the same names."""
         found = {field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)}
         return cls(**found | fixed)
 
     def optimise(self, parameters: Iterable[nn.Parameter] | ParameterGroups) -> torch.optim.Optimizer:
-        """The optimiser over parameters, or over groups of them that bring values of their own (``lr``, ...)."""
+        """The optimiser for parameters, or for groups of parameters that have their own values (``lr``, ...)."""
         shared: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         if self.optimiser == "sgd":
             return torch.optim.SGD(parameters, momentum=self.momentum, nesterov=self.nesterov, foreach=True, **shared)
-        # Fused: one pass over the memory instead of six, and one call instead of a dozen for every parameter.
+        # The fused form makes one pass over the memory instead of six, and one call per parameter instead of a dozen.
         kind = torch.optim.Adam if self.optimiser == "adam" else torch.optim.AdamW
         return kind(parameters, betas=self.betas, fused=True, **shared)
 
     def total_steps(self, images: int) -> int:
-        """Steps for a training set of that many images."""
+        """Number of steps for a training set of that many images."""
         return self.steps or self.epochs * math.ceil(images / self.batch_size)
 
 
@@ -102,28 +103,28 @@ def train_network(
     groups: ParameterGroups | None = None,
     stage: str = "",
 ) -> FitReport:
-    """Train ``network`` so that the losses of ``losses_of(batch)`` fall.
+    """Train ``network`` to minimise the losses of ``losses_of(batch)``.
 
     Args:
-        detector: Given to the observer.
-        network: Whose parameters are trained; already on the device.
-        losses_of: Yields the training losses of a batch on the device, each a scalar. The optimiser makes an update
-            after each of them, before the next is computed, of the parameters that the loss reaches; most methods
-            yield one.
-        train: Normal images.
-        context: Seed, device, progress, observer, checkpoint.
+        detector: The detector that the observer gets.
+        network: The network whose parameters are trained; it is already on the device.
+        losses_of: Function that yields the training losses of a batch on the device, each a scalar. After each loss,
+            before the next is computed, the optimiser updates the parameters that the loss reaches. Most methods yield
+            one loss.
+        train: The normal images.
+        context: Seed, device, progress, observer and checkpoint.
         training: Hyper-parameters.
-        dropout: The network's source of random bits, reseeded here and kept in checkpoints.
-        groups: Groups of the network's parameters with values of their own, as torch's optimisers take them; a group's
-            ``lr`` is its peak. None for one group of all that need a gradient.
-        stage: Name of this training where a fit consists of several: each has its own checkpoints, of which the last
-            stays until the fit is over (the runner takes it away).
+        dropout: The network's source of random bits, which is reseeded here and stored in checkpoints.
+        groups: Groups of the network's parameters that have their own values, in the form that torch's optimisers
+            accept; a group's ``lr`` is its peak. None for one group of all parameters that need a gradient.
+        stage: Name of this training if a fit consists of several. Each has its own checkpoints; its last one is kept
+            until the fit is over (the runner deletes it).
 
     Returns:
-        Steps, presentations, the loss of every step (summed where there are several), and what was observed.
+        Steps, presentations, the loss of every step (the sum if there are several), and the observations.
 
     Raises:
-        FitError: If a loss is not finite or explodes, naming step and epoch.
+        FitError: If a loss is not finite or explodes. The message names step and epoch.
         StorageError: If a checkpoint can't be written.
     """
     device = context.device
@@ -187,7 +188,7 @@ def train_network(
 
 
 class _Reading:
-    """Losses on their way from the device to the report: at once on a CPU, now and then on a GPU."""
+    """Transfers losses from the device to the report: at every step on a CPU, every 50 steps on a GPU."""
 
     def __init__(self, report: FitReport, context: FitContext, total: int, per_epoch: int) -> None:
         self.report, self.context, self.total, self.per_epoch = report, context, total, per_epoch
@@ -195,23 +196,23 @@ class _Reading:
         self.waiting: dict[int, Tensor] = {}
 
     def add(self, step: int, loss: Tensor) -> None:
-        """A loss of this step; on a CPU one that is not finite stops the training before it moves the weights."""
+        """Add a loss of this step. On a CPU, a loss that is not finite ends the training before the update."""
         earlier = self.waiting.get(step)
         self.waiting[step] = loss.detach() if earlier is None else earlier + loss.detach()
         if self.every == 1 and not math.isfinite(float(self.waiting[step])):
             self.read()
 
     def end_step(self, step: int) -> None:
-        """All losses of the step are there."""
+        """Call this after the last loss of a step; the losses are read if it is time."""
         if len(self.waiting) >= self.every:
             self.read()
             self.context.progress(step, self.total, f"step, loss {self.report.loss_curve[-1][1]:.4f}")
 
     def read(self) -> None:
-        """Fetch what waits.
+        """Read the waiting losses from the device.
 
         Raises:
-            FitError: If a loss is not finite, or has left every scale.
+            FitError: If a loss is not finite, or exploded.
         """
         if not self.waiting:
             return
@@ -233,7 +234,7 @@ class _Reading:
 
 
 def _next_loss(losses: Iterator[Tensor], precision: Precision, device: torch.device) -> Tensor | None:
-    """The next loss of a batch, computed in ``precision``; None where there is none left."""
+    """The next loss of a batch, computed in ``precision``; None if there are no more."""
     autocast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
     with autocast:
         return next(losses, None)
@@ -245,7 +246,7 @@ def _positions(steps: int, per_epoch: int) -> list[int]:
 
 
 def _order(seed: int, epoch: int, images: int) -> list[int]:
-    """The order of an epoch: a function of seed and epoch, so that the sampler has no state."""
+    """The order of the images in an epoch. It is a function of seed and epoch, so that the sampler has no state."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % (1 << 63))
     order: list[int] = torch.randperm(images, generator=generator).tolist()
     return order
@@ -254,14 +255,14 @@ def _order(seed: int, epoch: int, images: int) -> list[int]:
 def _observe(
     context: FitContext, step: int, detector: Detector, network: nn.Module, dropout: DropoutSource
 ) -> dict[str, object]:
-    """Call the observer so that the training does not notice."""
+    """Call the observer, and restore the random states and the training mode afterwards."""
     devices = [context.device] if context.device.type == "cuda" else []
     bits = dropout.state()
-    noted: dict[str, object] = {}
+    observation: dict[str, object] = {}
     with torch.random.fork_rng(devices=devices):
         network.eval()
         if context.observer:
-            noted = context.observer(step, detector)
+            observation = context.observer(step, detector)
     network.train()
     dropout.restore(bits)
-    return noted
+    return observation

@@ -1,4 +1,4 @@
-"""Where training features lie while a network is trained on them: in the bank, or in the memory of the device."""
+"""Training sets for a device: all in its memory, sent batch by batch, or read from the feature bank."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from methods.detector import Batch, TrainingSet
 _GATHER = 64
 _SHARE_OF_FREE_MEMORY = 0.5
 _SMALL = 1 << 27
-"""Bytes of float32 that are kept in main memory rather than read from the bank and widened at every step."""
+"""Training sets up to this size in bytes of float32 are copied to main memory, on devices other than a GPU. Otherwise
+every step would read its images from the bank and convert them to float32."""
 
 
 class ResidentSet:
-    """A training set copied to a device once, so that a step waits neither for the disk nor for a transfer.
+    """A training set that is copied to a device once, so that no step waits for the disk or for a transfer.
 
     Args:
-        train: The images.
-        device: Where to.
+        train: The training set.
+        device: The device that gets the copy.
     """
 
     def __init__(self, train: TrainingSet, device: torch.device) -> None:
@@ -48,7 +49,7 @@ class ResidentSet:
         return self._length
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images of these positions, on the device."""
+        """The batch of the images at these positions, on the device."""
         rows = torch.tensor(indices).to(self._device, non_blocking=True)
         names = tuple(self._names[index] for index in indices) if self._names else None
         images = None if self.images is None else self.images.index_select(0, rows)
@@ -56,11 +57,11 @@ class ResidentSet:
 
 
 class TransferredSet:
-    """A training set that stays where it is; every batch is sent to the device while the host goes on.
+    """A training set that is not copied as a whole. Every batch is sent to the device, and the host does not wait.
 
     Args:
-        train: The images.
-        device: Where to.
+        train: The training set.
+        device: The device that gets the batches.
     """
 
     def __init__(self, train: TrainingSet, device: torch.device) -> None:
@@ -71,7 +72,7 @@ class TransferredSet:
         return len(self.train)
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images of these positions, on their way to the device."""
+        """The batch of the images at these positions, whose transfer to the device has started."""
         batch = self.train.batch(indices)
         images = None if batch.images is None else self._send(batch.images)
         return Batch(tuple(self._send(tap) for tap in batch.features), batch.categories, images)
@@ -81,7 +82,7 @@ class TransferredSet:
 
 
 def on_device(train: TrainingSet, device: torch.device) -> TrainingSet:
-    """The training set as ``device`` reads it best: all of it in its memory where that has room."""
+    """The fastest form of a training set for ``device``: all of it in the device's memory, if that has room."""
     if not len(train):
         return train
     first = train.batch([0])

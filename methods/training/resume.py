@@ -1,4 +1,7 @@
-"""Mid-training checkpoints: enough to go on to the same result on a CPU. Tensors and plain values only."""
+"""Mid-training checkpoints, from which a training resumes to the same result on a CPU.
+
+They contain only tensors and plain values.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,20 @@ from methods.blocks.dropout import DropoutSource
 from methods.detector import FitReport
 
 _PARTS = {"step", "seconds", "network", "optimiser", "torch_rng", "cuda_rng", "dropout", "loss_curve", "observations"}
-_CURE = "Free some space there, or choose another directory with CACHE_DIR=..., and start again: it goes on from here."
+_CURE = (
+    "Free some space there, or choose another directory with CACHE_DIR=..., and start again; the training then resumes "
+    "from its last checkpoint."
+)
 
 
 @dataclass
 class TrainingState:
-    """What a checkpoint holds besides step and time: everything that the loop changes.
+    """Everything that the loop changes; a checkpoint stores it together with step and time.
 
     Attributes:
-        network: Weights and buffers (moving averages of codebooks and batch norms among them).
-        optimiser: Its moments.
-        dropout: Its generator; torch's generators are read and set where they are.
+        network: The network with its weights and buffers (such as moving averages of codebooks and batch norms).
+        optimiser: The optimiser with its moments.
+        dropout: The source of the dropout's random bits. torch's own generators are global and not attributes.
         report: Losses and observations so far.
     """
 
@@ -39,10 +45,10 @@ class TrainingState:
     report: FitReport
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Write a checkpoint, atomically, readable with ``weights_only=True``.
+        """Write a checkpoint atomically. It is readable with ``weights_only=True``.
 
         Raises:
-            StorageError: If it can't be written; the one before it stays.
+            StorageError: If it can't be written; the previous checkpoint is kept.
         """
         state: dict[str, Any] = {
             "step": step,
@@ -59,10 +65,10 @@ class TrainingState:
             torch.save(state, partial)
 
     def resume(self, path: Path | None) -> int:
-        """Go on from a checkpoint if there is one.
+        """Restore the state of a checkpoint, if there is one.
 
         Returns:
-            The number of steps already done.
+            The number of steps that are done.
         """
         if path is None or not path.exists():
             return 0
@@ -70,7 +76,7 @@ class TrainingState:
             state = load_intact(path)
             self._require_own(state)
         except Exception as error:  # a damaged archive makes torch raise nearly anything; nothing in it was executed
-            return _begin_anew(path, error)
+            return _start_over(path, error)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch_rng"])
@@ -83,10 +89,10 @@ class TrainingState:
         return int(state["step"])
 
     def _require_own(self, state: Any) -> None:
-        """Loading half of a foreign state would leave a network that is neither new nor trained.
+        """Check a state before loading: half of a foreign state would leave a network neither new nor trained.
 
         Raises:
-            ValueError: If the state is not one of this network.
+            ValueError: If the state does not belong to this network.
         """
         lacking = _PARTS - state.keys()
         if lacking:
@@ -97,12 +103,12 @@ class TrainingState:
 
 
 def load_intact(path: Path) -> Any:
-    """What ``torch.save`` wrote, on the CPU; nothing in the file is executed.
+    """Read a file of ``torch.save`` to the CPU, after checking it for damage. Nothing in the file is executed.
 
-    Torch writes a checksum of every tensor into its archive, and reads without looking at it.
+    The check is needed because torch writes a checksum of every tensor into its archive, but does not verify it.
 
     Raises:
-        Exception: Of nearly any kind if the file is damaged, or holds more than tensors and plain values.
+        Exception: If the file is damaged, or holds more than tensors and plain values. It can be of nearly any type.
     """
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
@@ -110,11 +116,11 @@ def load_intact(path: Path) -> Any:
         raise ValueError(f"{damaged} is damaged")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own words explain, by half, how to run the code in it
+    except pickle.UnpicklingError as error:  # torch's own message partly explains how to run the code in the file
         raise ValueError("it holds more than numbers") from error
 
 
-def _begin_anew(path: Path, reason: Exception) -> int:
+def _start_over(path: Path, reason: Exception) -> int:
     warnings.warn(f"{path}: can't be read ({reason}). The training starts at step 0.", stacklevel=3)
     with contextlib.suppress(OSError):
         path.unlink()

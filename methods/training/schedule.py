@@ -1,4 +1,4 @@
-"""Learning rates as plain functions of the step, so that a resumed training needs no scheduler state."""
+"""Learning rates as functions of the step alone, so that a resumed training needs no scheduler state."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def learning_rate(
             peak / 250,000 (Smith and Topin 2018, with the customary defaults); ``two_steps``: times 0.2 after 80 % and
             again after 90 % (DRAEM's official code); ``two_tenfold_steps``: times 0.1 after 4/7 and again after 6/7
             (DRAEM's paper: after 400 and 600 of 700 epochs); ``cosine``: half a cosine down to 0 (CutPaste);
-            ``exponential``: down to 0.049 of the peak (FCDD: times 0.985 after each of its 200 epochs), step by step.
+            ``exponential``: at every step by the same factor, down to 0.049 of the peak (FCDD: times 0.985 after each
+            of its 200 epochs).
         step: The step.
         total: Number of steps.
         peak: Highest learning rate.
-        drop_at: For ``step``.
-        drop_factor: For ``step``.
+        drop_at: Fraction of the training after which ``step`` drops the rate.
+        drop_factor: Factor by which ``step`` drops the rate.
 
     Example:
         >>> learning_rate("step", 79, 100, 1.0), learning_rate("step", 80, 100, 1.0)
@@ -37,8 +38,8 @@ def learning_rate(
     if name == "step":
         return peak * drop_factor if step >= drop_at * total else peak
     if name in _STEPS:
-        places, factor = _STEPS[name]
-        return peak * float(factor ** sum(step >= place * total for place in places))
+        fractions, factor = _STEPS[name]
+        return peak * float(factor ** sum(step >= fraction * total for fraction in fractions))
     if name == "cosine":
         return peak * (1 + math.cos(math.pi * step / total)) / 2
     if name == "exponential":

@@ -1,19 +1,6 @@
-"""UniAD: reconstruct frozen features with a layer-wise query decoder and neighbour-masked attention.
+"""The hyper-parameters of UniAD, which ``methods/uniad/detector.py`` describes.
 
-You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, https://arxiv.org/abs/2206.03687.
-Sizes, initialisation and schedule follow the official code; every factor that the paper ablates is a field.
-
-Four stages of EfficientNet-b4 at 224 px, brought to 14x14 and concatenated (272 channels): 196 tokens; linear
-272 -> 256; 4 encoder and 4 decoder layers, post-norm, 8 heads, feed-forward 1024; linear 256 -> 272; mean
-squared error against the clean features. Trainable parameters at these sizes: 7,717,392, of which
- in/out projection 272*256 + 256 + 256*272 + 272, position tables 2 * 14*128,
- each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
- each decoder layer 8 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 3 * 512 + 196*256, final norm 512.
-
-Deviations: images are resized by Pillow bilinear on uint8 and pass timm's ``tf_efficientnet_b4``, whose "same"
-padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout
-masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-10 the paper adds a fifth stage
-(stride 32, 720 channels in all); backbones are cut at stride 16 here.
+Every factor that the paper ablates is a field.
 """
 
 from __future__ import annotations
@@ -39,9 +26,9 @@ class UniADConfig(TrainingConfig):
         feedforward: Width of the feed-forward layers.
         encoder_layers: Number of encoder layers.
         decoder_layers: Number of decoder layers.
-        dropout: On attention weights, inside the feed-forward layers and on every residual branch.
-        query: Learned query tables: in every decoder layer (``all``, the paper), in the first only (``first``;
-            later layers start from the previous output), or nowhere (``none``: the first starts from the encoder).
+        dropout: Dropout probability on attention weights, inside the feed-forward layers and on residual branches.
+        query: Learned query tables: in every decoder layer (``all``, the paper), only in the first (``first``; later
+            layers start from the previous output), or in none (``none``; the first starts from the encoder output).
         mask_encoder: Neighbour mask in the encoder's self-attention.
         mask_decoder_cross: Neighbour mask in the decoder's attention to the encoder output.
         mask_decoder_self: Neighbour mask in the decoder's attention to the previous layer's output.
@@ -49,9 +36,9 @@ class UniADConfig(TrainingConfig):
         jitter_scale: Strength alpha of the feature jitter: noise of standard deviation alpha * norm / C per token.
         jitter_probability: Probability that a batch is jittered.
         position: ``learned`` row and column tables, or ``sine``.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        learning_rate: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
@@ -82,5 +69,5 @@ class UniADConfig(TrainingConfig):
 
     @property
     def grid(self) -> int:
-        """Side of the token grid: the deepest tap's."""
+        """Side of the token grid, which is the grid of the deepest tap."""
         return self.image_size // max(self.strides)

@@ -1,19 +1,20 @@
 """UniAD: reconstruct frozen features with a layer-wise query decoder and neighbour-masked attention.
 
 You et al., "A Unified Model for Multi-class Anomaly Detection", NeurIPS 2022, https://arxiv.org/abs/2206.03687.
-Sizes, initialisation and schedule follow the official code; every factor that the paper ablates is a field.
+Sizes, initialisation and schedule follow the official code; every factor that the paper ablates is a field of
+``UniADConfig``.
 
-Four stages of EfficientNet-b4 at 224 px, brought to 14x14 and concatenated (272 channels): 196 tokens; linear
-272 -> 256; 4 encoder and 4 decoder layers, post-norm, 8 heads, feed-forward 1024; linear 256 -> 272; mean
-squared error against the clean features. Trainable parameters at these sizes: 7,717,392, of which
+Four stages of EfficientNet-b4 at 224 px are resized to 14x14 and concatenated (272 channels). The network has 196
+tokens; linear 272 -> 256; 4 encoder and 4 decoder layers, post-norm, 8 heads, feed-forward 1024; linear 256 -> 272. The
+loss is the mean squared error against the clean features. Trainable parameters at these sizes: 7,717,392, of which
  in/out projection 272*256 + 256 + 256*272 + 272, position tables 2 * 14*128,
  each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
  each decoder layer 8 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 3 * 512 + 196*256, final norm 512.
 
-Deviations: images are resized by Pillow bilinear on uint8 and pass timm's ``tf_efficientnet_b4``, whose "same"
-padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout
-masks come from 16 random bits an element. Seeds are set once per run. On CIFAR-10 the paper adds a fifth stage
-(stride 32, 720 channels in all); backbones are cut at stride 16 here.
+Deviations: images are resized by Pillow bilinear on uint8. The backbone is timm's ``tf_efficientnet_b4``, whose "same"
+padding differs from the official backbone's at one convolution (a shift of one sample at stride 4). Dropout masks come
+from 16 random bits per element. Seeds are set once per run. On CIFAR-10 the paper adds a fifth stage (stride 32, 720
+channels in all); here backbones are cut at stride 16.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class UniAD(NetworkDetector):
         },
         deviations=(
             "timm's tf_efficientnet_b4 pads one convolution differently from the official backbone; images are "
-            "resized by Pillow on uint8; dropout masks use 16 random bits an element. On CIFAR-10 the fifth stage "
+            "resized by Pillow on uint8; dropout masks use 16 random bits per element. On CIFAR-10 the fifth stage "
             "(stride 32) that the paper adds is left out."
         ),
     )
@@ -105,11 +106,11 @@ class UniAD(NetworkDetector):
 
     @classmethod
     def features(cls, config: UniADConfig) -> FeatureSpec:
-        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        """All taps, resized to the grid of the deepest one (bilinear with aligned corners)."""
         return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train on jittered features against clean ones."""
+        """Train to reconstruct clean features from jittered ones."""
         config = self.config
         self.network.to(context.device)
 
@@ -123,9 +124,9 @@ class UniAD(NetworkDetector):
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Norm over channels of the reconstruction error, bilinear with aligned corners to the image size.
+        """The map is the norm over channels of the reconstruction error, resized bilinearly with aligned corners.
 
-        Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
+        The image score is the maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
         """
         features = batch.features[0].to(next(self.network.parameters()).device)
         config = self.config

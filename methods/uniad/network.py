@@ -1,7 +1,6 @@
 """UniAD's network: neighbour-masked encoder and layer-wise query decoder (You et al. 2022, section 3).
 
-Parameter names and initialisation are those of the official code, so that its checkpoints fit. The
-configuration and the detector stand in ``methods/uniad/detector.py``.
+Parameter names and initialisation are those of the official code, so that its checkpoints fit.
 """
 
 from __future__ import annotations
@@ -25,7 +24,10 @@ _Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 class FeedForward(nn.Module):
-    """Base of layers: two linear layers with ReLU and dropout between them (names as in the official checkpoints)."""
+    """Base class of the layers: two linear layers with ReLU and dropout between them.
+
+    The names are those of the official checkpoints.
+    """
 
     def __init__(self, width: int, hidden: int, dropout: float, source: DropoutSource) -> None:
         super().__init__()
@@ -34,13 +36,13 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout, source)
 
     def feed(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
-        fed: Tensor = self.linear2(self.dropout(F.relu(self.linear1(x))))
-        return fed
+        """Apply the feed-forward to (B, N, D) tokens."""
+        output: Tensor = self.linear2(self.dropout(F.relu(self.linear1(x))))
+        return output
 
 
 class EncoderLayer(FeedForward):
-    """Self-attention and feed-forward, each with residual and post-norm."""
+    """Self-attention and feed-forward, each with residual path and post-norm."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, source: DropoutSource) -> None:
         super().__init__(width, hidden, dropout, source)
@@ -49,9 +51,9 @@ class EncoderLayer(FeedForward):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, D) tokens, (1, N, D) position code, (N, N) mask to (B, N, D)."""
-        asking = x + position
-        x = self.norm1(x + self.dropout(self.self_attn(asking, asking, x, mask)))
+        """Apply the layer to tokens (B, N, D) with position code (1, N, D) and mask (N, N); the result is (B, N, D)."""
+        located = x + position
+        x = self.norm1(x + self.dropout(self.self_attn(located, located, x, mask)))
         return self.norm2(x + self.dropout(self.feed(x)))
 
 
@@ -75,17 +77,17 @@ class DecoderLayer(FeedForward):
         cross_mask: Tensor | None,
         self_mask: Tensor | None,
     ) -> Tensor:
-        """One layer.
+        """Apply the layer.
 
         Args:
-            previous: (B, N, D) output y of the previous layer; of the first layer: the encoder output.
+            previous: (B, N, D) output y of the previous layer; for the first layer, the encoder output.
             memory: (B, N, D) encoder output E.
-            position: (1, N, D).
+            position: (1, N, D) position code.
             cross_mask: (N, N) mask of the attention to E.
             self_mask: (N, N) mask of the attention to y.
 
         Returns:
-            (B, N, D). With a query table there is no residual path from y or E to it.
+            (B, N, D). With a query table, there is no residual path from y or E to the result.
         """
         # A table is the same for every image, so it is projected once: (1, N, D).
         query = previous if self.learned_embed is None else self.learned_embed.weight[None]
@@ -96,7 +98,7 @@ class DecoderLayer(FeedForward):
 
 
 class LearnedPosition(nn.Module):
-    """Row and column tables of half the width each; (r, c) is concat(column[c], row[r])."""
+    """Learned tables of rows and columns, each of half the width; the code at (r, c) is concat(column[c], row[r])."""
 
     def __init__(self, grid: int, width: int) -> None:
         super().__init__()
@@ -106,7 +108,7 @@ class LearnedPosition(nn.Module):
         nn.init.uniform_(self.col_embed.weight)
 
     def forward(self) -> Tensor:
-        """(1, N, D)."""
+        """The position code (1, N, D)."""
         rows, columns = self.row_embed.weight, self.col_embed.weight
         grid = rows.shape[0]
         code = torch.cat([columns[None].expand(grid, -1, -1), rows[:, None].expand(-1, grid, -1)], dim=-1)
@@ -120,16 +122,16 @@ class SinePosition(nn.Module):
 
     def __init__(self, grid: int, width: int) -> None:
         super().__init__()
-        place = (torch.arange(grid) + 1) / (grid + 1e-6) * 2 * torch.pi
+        position = (torch.arange(grid) + 1) / (grid + 1e-6) * 2 * torch.pi
         half = width // 2
         frequency = 10000 ** (2 * (torch.arange(half) // 2) / half)
-        angle = place[:, None] / frequency
+        angle = position[:, None] / frequency
         code = torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=-1).flatten(1)  # (grid, D / 2)
         full = torch.cat([code[:, None].expand(-1, grid, -1), code[None].expand(grid, -1, -1)], dim=-1)
         self.register_buffer("code", full.reshape(1, grid * grid, width), persistent=False)
 
     def forward(self) -> Tensor:
-        """(1, N, D)."""
+        """The position code (1, N, D)."""
         return self.code
 
 
@@ -142,7 +144,7 @@ class LayerStack(nn.Module):
 
 
 class NormedLayerStack(LayerStack):
-    """A list of layers, and a norm of the last one's output."""
+    """A list of layers and a norm for the output of the last one."""
 
     def __init__(self, layers: Sequence[nn.Module], width: int) -> None:
         super().__init__(layers)
@@ -159,7 +161,7 @@ class _Transformer(nn.Module):
 
 
 class UniADNetwork(nn.Module):
-    """(B, C, h, w) features to their reconstruction. Parameter names are those of the official checkpoints."""
+    """Reconstructs features (B, C, h, w). Parameter names are those of the official checkpoints."""
 
     mask: Tensor
 
@@ -172,8 +174,8 @@ class UniADNetwork(nn.Module):
             if config.position == "learned"
             else SinePosition(config.grid, config.width)
         )
-        # Layers are made by copying, as the official code does: query tables and attention in-projections of all
-        # layers start equal, linear layers are initialised one by one below.
+        # As in the official code, layers are copies of one layer, so that query tables and attention in-projections of
+        # all layers have equal initial values. Linear layers are initialised one by one below.
         encoder = EncoderLayer(config.width, config.heads, config.feedforward, config.dropout, source)
         decoder = DecoderLayer(config, tokens, source, query=config.query != "none")
         encoders = [_copy(encoder, source) for _ in range(config.encoder_layers)]
@@ -211,5 +213,5 @@ class UniADNetwork(nn.Module):
 
 
 def _copy(layer: _Layer, source: DropoutSource) -> _Layer:
-    """A deep copy that still draws its dropout bits from the one source."""
+    """A deep copy that shares the source of dropout bits with the original."""
     return copy.deepcopy(layer, {id(source): source})

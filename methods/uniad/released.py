@@ -16,10 +16,10 @@ def _sizes_of(shapes: Shapes, changes: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def transformer_sizes(shapes: Shapes, changes: Mapping[str, Any], projection: str, layers: str) -> dict[str, Any]:
-    """The sizes that UniAD and HVQ-Trans have in common; the deepest of the strides is that of the token grid.
+    """The sizes that UniAD and HVQ-Trans have in common. The stride of the token grid is the deepest stride.
 
     Args:
-        shapes: Of the file's tensors.
+        shapes: Shapes of the file's tensors.
         changes: Fields of the configuration that the user gives.
         projection: Name of the weight that projects the features to tokens.
         layers: Prefix of the encoder's layers.

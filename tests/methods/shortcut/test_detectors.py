@@ -266,8 +266,8 @@ def test_bfloat16_trains_to_about_the_same_loss_and_keeps_float32_weights(cls):
     ("cls", "changes", "message"),
     [
         (ShortcutMLP, {"image_size": 50}, "shortcut_mlp: image_size 50 is not divisible by 16"),
-        (ShortcutMLP, {"score_window": 49}, "score_window must lie between 1 and the image's 48 px"),
-        (ShortcutMLP, {"score_window": 0}, "score_window must lie between 1 and the image's 48 px"),
+        (ShortcutMLP, {"score_window": 49}, "score_window must be between 1 and the image's 48 px"),
+        (ShortcutMLP, {"score_window": 0}, "score_window must be between 1 and the image's 48 px"),
         (ShortcutMLP, {"steps": 0, "epochs": 0}, "at least one step"),
         (ShortcutCNN, {"batch_size": 0}, "at least one step of one image"),
         (ShortcutCNN, {"width": 0}, "shortcut_cnn: a width of 0"),
