@@ -61,7 +61,7 @@ def export(
         if name in wanted:
             target = out / name
             if path.resolve() != target.resolve():
-                copy_run(path, target, maps=False, curves=wanted[name], edit=_without_places)
+                copy_run(path, target, maps=False, curves=wanted[name], edit=_without_local_paths)
             written.append(target)
     shown = {row.method.name for row in rows}
     for card in known_cards((store.root, *store.also)).values():
@@ -76,15 +76,15 @@ def _require(names: Collection[str], known: Collection[str], what: str) -> None:
             raise unknown_name(what, name, known)
 
 
-def _without_places(record: RunRecord) -> RunRecord:
-    words = iter(shlex.split(record.provenance.command))
+def _without_local_paths(record: RunRecord) -> RunRecord:
+    arguments = iter(shlex.split(record.provenance.command))
     kept = []
-    for word in words:
-        name, assigned, _ = word.partition("=")
+    for argument in arguments:
+        name, assigned, _ = argument.partition("=")
         if name in _LOCAL:
             if not assigned:
-                next(words, None)
+                next(arguments, None)
         else:
-            kept.append(word)
+            kept.append(argument)
     command = shlex.join(kept)
     return record.model_copy(update={"provenance": record.provenance.model_copy(update={"command": command})})

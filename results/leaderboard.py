@@ -114,10 +114,10 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
         elif record.dataset.fingerprint != data[_data_key(record)]:
             left_out.append((record, "the data has changed since: its fingerprint is not that of the newest record"))
         else:
-            place = (*_row_key(record), record.setting, record.categories, record.seed)
-            if place in current:
-                left_out.append((current[place], "repeated: a newer record of the same run exists"))
-            current[place] = record
+            key = (*_row_key(record), record.setting, record.categories, record.seed)
+            if key in current:
+                left_out.append((current[key], "repeated: a newer record of the same run exists"))
+            current[key] = record
     groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in current.values():
         groups[_row_key(record)].append(record)

@@ -42,7 +42,9 @@ def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDA
         expected += len(record.categories)
         for name, end in CURVES.items():
             grid = np.linspace(0, end, _POINTS)
-            heights[name] += [at(found[f"{c}/{name}"], grid) for c in record.categories if f"{c}/{name}" in found]
+            heights[name] += [
+                heights_at(found[f"{c}/{name}"], grid) for c in record.categories if f"{c}/{name}" in found
+            ]
     return {
         name: (np.linspace(0, end, _POINTS), np.mean(heights[name], axis=0))
         for name, end in CURVES.items()
@@ -50,15 +52,15 @@ def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDA
     }
 
 
-def at(curve: NDArray[np.float32], places: Iterable[float]) -> NDArray[np.float64]:
+def heights_at(curve: NDArray[np.float32], positions: Iterable[float]) -> NDArray[np.float64]:
     """Heights of a curve: linear between its vertices, and the upper end where it rises vertically.
 
     Args:
         curve: (2, K): the x row, non-decreasing, then the y row.
-        places: Values of x within the curve.
+        positions: Values of x within the curve.
     """
     x, y = curve.astype(np.float64)
-    wanted = np.asarray(places, dtype=np.float64)
+    wanted = np.asarray(positions, dtype=np.float64)
     left = np.clip(np.searchsorted(x, wanted, side="right") - 1, 0, len(x) - 1)
     right = np.minimum(left + 1, len(x) - 1)
     span = x[right] - x[left]

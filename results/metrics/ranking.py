@@ -89,8 +89,8 @@ def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None 
     del order, ascending, first
     total = 0
     above, reached = np.zeros(scores.size, dtype=np.int64), np.zeros(scores.size, dtype=np.int64)
-    places = partial(_places, scores=scores)
-    for size, below, not_above in pool.map(places, parts) if pool else map(places, parts):
+    count = partial(_count_below, scores=scores)
+    for size, below, not_above in pool.map(count, parts) if pool else map(count, parts):
         total += size
         reached += size - below[::-1]
         above += size - not_above[::-1]
@@ -100,18 +100,18 @@ def rank_scores(parts: Sequence[Part], anomalous: Scores, pool: Executor | None 
     return Ranking(total - anomalous.size, anomalous.size, tied, found, above, reached, step)
 
 
-def _places(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
+def _count_below(sort: Part, scores: Scores) -> tuple[int, Counts, Counts]:
     """Number of values in a part, and for each score the numbers of values below it and not above it, ascending."""
     part = sort()
     dtype = np.int32 if part.size < 2**31 else np.int64
     below: Counts = np.empty(scores.size, dtype=dtype)
     not_above: Counts = np.empty(scores.size, dtype=dtype)
     for few in pieces(scores.size):
-        below[few], not_above[few] = _places_of_few(part, scores[few])
+        below[few], not_above[few] = _count_few(part, scores[few])
     return part.size, below, not_above
 
 
-def _places_of_few(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
+def _count_few(part: Scores, scores: Scores) -> tuple[Counts, Counts]:
     """For each score, the numbers of values of an ascending part that are below it and that are not above it."""
     below = np.searchsorted(part, scores, side="left")
     not_above = below.copy()

@@ -137,11 +137,11 @@ def copy_run(
     edited = edit(record)
     target.unlink(missing_ok=True)  # a crash must not leave the old record with the new arrays
     for suffix in ARRAYS:
-        arrays, place = source.with_suffix(suffix), target.with_suffix(suffix)
+        arrays, copy = source.with_suffix(suffix), target.with_suffix(suffix)
         if arrays.exists() and (maps or suffix != ".maps.npz"):
             content = arrays.read_bytes()
-            write_bytes(place, content if curves else without_curves(content))
+            write_bytes(copy, content if curves else without_curves(content))
         else:
-            place.unlink(missing_ok=True)
+            copy.unlink(missing_ok=True)
     content = source.read_bytes() if edited == record else encode_record(edited)
     write_bytes(target, content)

@@ -146,7 +146,7 @@ class Store:
             }
             write_bytes(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
         if maps is not None:
-            images, ends = joined(looks)
+            images, ends = pack_bytes(looks)
             kept: dict[str, NDArray[np.generic]] = {"looks": images, "look_ends": ends} if looks else {}
             write_bytes(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
         write_bytes(path, encode_record(record))
@@ -219,7 +219,7 @@ class Store:
             RecordError: If the file is absent or can't be read.
         """
         arrays = self._arrays(record, ".maps.npz", lambda name: name != "maps")
-        return parted(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
+        return unpack_bytes(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
 
     def damaged_arrays(self, record: RunRecord) -> tuple[Path, str] | None:
         """The first array file of a record under ``root`` that was cut short or changed, and what is wrong.
@@ -274,8 +274,8 @@ def read_record(path: Path) -> RunRecord:
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecordError(f"{path}: not a valid record ({place}: {first['msg']}). Its run will be repeated.") from error
+        entry = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(f"{path}: not a valid record ({entry}: {first['msg']}). Its run will be repeated.") from error
     if record.score_id not in path.name:
         raise RecordError(f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated.")
     return record
@@ -289,13 +289,13 @@ def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:
     return versions
 
 
-def joined(pieces: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def pack_bytes(pieces: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pack byte strings: all bytes in one array, and where each string ends."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
     return np.frombuffer(b"".join(pieces), dtype=np.uint8), ends
 
 
-def parted(everything: NDArray[np.uint8], ends: NDArray[np.int64]) -> tuple[bytes, ...]:
-    """Unpack the byte strings that were packed by ``joined``."""
+def unpack_bytes(everything: NDArray[np.uint8], ends: NDArray[np.int64]) -> tuple[bytes, ...]:
+    """Unpack the byte strings that were packed by ``pack_bytes``."""
     starts = [0, *ends[:-1].tolist()]
     return tuple(everything[start:end].tobytes() for start, end in zip(starts, ends.tolist(), strict=True))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from datasets.storage.atomic import write_bytes
 from results.ids import short_id
-from results.records.store import Store, joined, parted, portable
+from results.records.store import Store, pack_bytes, portable, unpack_bytes
 
 PICTURE_SIDE = 192
 """Largest side of a stored test image in pixels. The image is square, as detectors see it."""
@@ -45,7 +45,7 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
     Raises:
         StorageError: If the directory can't be written.
     """
-    images, ends = joined(pictures.images)
+    images, ends = pack_bytes(pictures.images)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -56,19 +56,19 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
         ends=ends,
         masks=np.packbits(pictures.masks, axis=-1),
     )
-    write_bytes(store.root / _place(dataset, category), buffer.getvalue())
+    write_bytes(store.root / _file_of(dataset, category), buffer.getvalue())
 
 
 def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
     """The pictures of one category, or None if there are none that can be read: a gallery can do without them."""
     for root in (store.root, *store.also):
         try:
-            with np.load(root / _place(dataset, category), allow_pickle=False) as file:
+            with np.load(root / _file_of(dataset, category), allow_pickle=False) as file:
                 return Pictures(
                     fingerprint=str(file["fingerprint"]),
                     paths=tuple(map(str, file["paths"])),
                     defects=tuple(map(str, file["defects"])),
-                    images=parted(file["images"], file["ends"]),
+                    images=unpack_bytes(file["images"], file["ends"]),
                     masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
                 )
         except Exception:  # noqa: S112 - absent, or damaged: numpy may then raise nearly anything
@@ -76,7 +76,7 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
     return None
 
 
-def _place(dataset: str, category: str) -> str:
+def _file_of(dataset: str, category: str) -> str:
     name = portable(category)
     if name != category:  # two names may become the same file name
         name = f"{name}-{short_id(category)}"

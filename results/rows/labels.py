@@ -85,14 +85,14 @@ def _differences(row: Row, twins: list[Row]) -> list[str]:
     mine = _settings(row)
     others = [_settings(twin) for twin in twins]
     found = {key: value for key, value in mine.items() if any(other.get(key) != value for other in others)}
-    if "weights" in found and not any(_same_but_for_the_file(row, twin) for twin in twins):
+    if "weights" in found and not any(_differ_only_in_hash(row, twin) for twin in twins):
         found["weights"] = row.backbone.weights
         if row.backbone.name_tells_weights:
             del found["weights"]
     return [f"{key}={shown(value)}" for key, value in sorted(found.items())]
 
 
-def _same_but_for_the_file(row: Row, twin: Row) -> bool:
+def _differ_only_in_hash(row: Row, twin: Row) -> bool:
     """Whether their backbones differ only in the hash of the weights."""
     mine, its = row.backbone, twin.backbone
     return (mine.name, mine.weights) == (its.name, its.weights) and mine.sha256 != its.sha256

@@ -75,10 +75,10 @@ class Row:
 
     def run_of(self, setting: Setting, seed: int, category: str) -> RunRecord | None:
         """The run that tested ``category`` with that seed, or None. May be a failed one."""
-        return self._by_place.get((setting, seed, category))
+        return self._by_key.get((setting, seed, category))
 
     @cached_property
-    def _by_place(self) -> dict[tuple[str, int, str], RunRecord]:
+    def _by_key(self) -> dict[tuple[str, int, str], RunRecord]:
         return {
             (record.setting, record.seed, category): record for record in self.records for category in record.categories
         }

@@ -16,7 +16,7 @@ from results.records.record import Setting
 from results.rows.cell import Cell
 from results.rows.row import Row
 from results.rows.statistics import Comparison, holm, paired_interval
-from results.studies.study import Level, Study, Value, tried
+from results.studies.study import Level, Study, Value, has_values
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _ablation(study: Study, members: Sequence[Row]) -> Ablation:
     preset = members[0].method.preset
     levels = study.levels(preset)
     placed = {
-        level.label: next((row for row in members if tried(level.fields, _config(row))), None) for level in levels
+        level.label: next((row for row in members if has_values(level.fields, _config(row))), None) for level in levels
     }
     given = {name: value for name, value in members[0].method.overrides.items() if name not in study.fields}
     return Ablation(study, levels, placed, given)

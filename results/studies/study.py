@@ -221,12 +221,12 @@ def read_study(path: Path) -> Study:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    entry = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return str(unknown_name("entry", str(problem["loc"][-1]), _Content.model_fields))
     if problem["type"] == "missing":
-        return f"{place} is missing."
-    return f"{place}: {problem['msg']}."
+        return f"{entry} is missing."
+    return f"{entry}: {problem['msg']}."
 
 
 def shipped_studies() -> dict[str, Study]:
@@ -261,6 +261,6 @@ def find_study(name: str) -> Study:
     return studies[name]
 
 
-def tried(fields: Mapping[str, Value], config: Mapping[str, Any]) -> bool:
+def has_values(fields: Mapping[str, Value], config: Mapping[str, Any]) -> bool:
     """Whether a configuration has these values."""
     return all(name in config and config[name] == value for name, value in fields.items())

@@ -1,4 +1,4 @@
-"""The records that are committed: what the export writes, and what lies in ``results/reference``."""
+"""The records that are committed: what the export writes, and the content of ``results/reference``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_levels_of_a_study_are_copied_without_their_curves(store, tmp_path):
     np.testing.assert_array_equal(out.scores(level).own, store.scores(level).own)
 
 
-def test_commands_lose_the_places_of_the_machine_they_ran_on(store, tmp_path):
+def test_local_paths_are_removed_from_the_commands(store, tmp_path):
     record = make_record()
     command = "python -m bench run --results-dir /home/x/runs --dataset toy --cache-dir=/tmp/y --set 'a.b=c d'"
     store.write(record.model_copy(update={"provenance": record.provenance.model_copy(update={"command": command})}))

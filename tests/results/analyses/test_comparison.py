@@ -96,7 +96,7 @@ def test_few_methods_or_categories_make_no_ranking(methods, categories):
     assert ranking(rows_of(tables, categories=tuple("abcdef"[:categories])), "unified", "I-AUROC") is None
 
 
-def test_rows_that_are_all_alike_are_told_apart_by_nothing():
+def test_rows_that_are_all_alike_share_one_rank():
     found = ranking(rows_of({f"m{k}": {"unified": [0.9] * 6} for k in range(3)}), "unified", "I-AUROC")
     assert found.ranks == (2.0, 2.0, 2.0)
     assert found.p == 1.0

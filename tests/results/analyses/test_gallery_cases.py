@@ -64,7 +64,7 @@ def test_among_equally_wrong_images_a_missed_defect_comes_first():
     assert {case.kind: case.image for case in cases}["failed"] == 3
 
 
-def test_no_image_stands_for_two_kinds_and_perfect_detectors_leave_no_failed_case():
+def test_no_image_is_shown_for_two_kinds_and_perfect_detectors_leave_no_failed_case():
     perfect = witness([1, 2, 3, 7, 8, 9], [0, 0, 0, 1, 1, 1])
     cases = choose([perfect, perfect])
     assert [case.kind for case in cases] == ["good", "easy", "hard"]

@@ -88,7 +88,7 @@ def separate(category, image, every=10):
     return make_record(setting="separate", category=category, learning_curve=points)
 
 
-def test_separate_detectors_are_averaged_where_their_points_stand_at_the_same_steps():
+def test_separate_detectors_are_averaged_if_their_points_are_at_the_same_steps():
     records = [separate(category, (0.5 + 0.1 * k, 0.8)) for k, category in enumerate(CATEGORIES)]
     series = curve_of(*records, setting="separate").metrics["I-AUROC"]
     assert series.means == pytest.approx((0.6, 0.8))

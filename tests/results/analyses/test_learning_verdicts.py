@@ -14,7 +14,7 @@ def curves_of(*records):
 
 
 def verdicts(*records):
-    """The claims about each curve by method, judged beside the others."""
+    """The claims about each curve by method, judged together with the others."""
     curves = curves_of(*records)
     return {name: judge(curve, list(curves.values())) for name, curve in curves.items()}
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from results.analyses.roc_pro_curves import at, mean_curves
+from results.analyses.roc_pro_curves import heights_at, mean_curves
 from results.leaderboard import leaderboard
 from results.records.store import Store
 from tests.support.records import make_row, make_scores
@@ -13,7 +13,7 @@ from tests.support.records import make_row, make_scores
 
 def test_heights_between_and_on_vertices():
     curve = np.array([[0, 0, 0.5, 0.5, 1], [0, 0.4, 0.6, 0.8, 1]], dtype=np.float32)
-    assert at(curve, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0.4, 0.5, 0.8, 0.9, 1.0])
+    assert heights_at(curve, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0.4, 0.5, 0.8, 0.9, 1.0])
 
 
 def _store(tmp_path, records, without=()):

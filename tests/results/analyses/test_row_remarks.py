@@ -17,7 +17,7 @@ def with_untrained(record, value, metric="P-AUROC", **others):
     return record.model_copy(update={"untrained": scores})
 
 
-def test_a_row_that_falls_below_its_untrained_state_is_told_with_both_means():
+def test_a_row_that_falls_below_its_untrained_state_is_reported_with_both_means():
     record = with_untrained(make_record(value=0.8), 0.82, cloth=0.85)
     (found,) = shortfalls(row(record))
     assert (found.setting, found.metric) == ("unified", "P-AUROC")
@@ -40,7 +40,7 @@ def test_the_mean_over_runs_and_categories_counts_not_a_single_category():
     assert not shortfalls(row(*records))
 
 
-def test_settings_are_told_apart():
+def test_settings_are_judged_separately():
     unified = with_untrained(make_record(value=0.8), 0.9)
     separate = [
         with_untrained(make_record(setting="separate", category=category, value=0.8), 0.5) for category in CATEGORIES
@@ -48,7 +48,7 @@ def test_settings_are_told_apart():
     assert [found.setting for found in shortfalls(row(unified, *separate))] == ["unified"]
 
 
-def test_nothing_is_said_where_nothing_is_known():
+def test_there_is_no_shortfall_without_both_numbers():
     assert shortfalls(row(make_record(value=0.1))) == ()
     assert shortfalls(row(with_untrained(make_record(value=0.1), None))) == ()
     assert shortfalls(row(with_untrained(make_record(failed=True), 0.9))) == ()

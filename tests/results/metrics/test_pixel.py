@@ -124,7 +124,7 @@ def test_perfect_maps_score_exactly_one(limit):
     assert values == dict.fromkeys(PIXEL_METRICS, 1.0)
 
 
-def test_constant_maps_lie_on_the_diagonal():
+def test_constant_maps_give_the_diagonal():
     _, masks = blobs(4)
     maps = np.full(masks.shape, 7.0, dtype=np.float32)
     share = masks.mean()

@@ -1,4 +1,4 @@
-"""Records from another machine: what is taken, what stays, and what is nobody's to decide."""
+"""Records from another machine: what is copied, what stays, and which conflicts need a choice."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_two_outcomes_of_one_run_wait_for_a_choice(mine, theirs, keep, value):
 
 
 @pytest.mark.parametrize("keep", ["ask", "mine", "theirs"])
-def test_a_finished_run_stands_against_a_failed_one_whosever_it_is(mine, theirs, keep):
+def test_a_finished_run_wins_over_a_failed_one_in_either_store(mine, theirs, keep):
     good, bad = make_record(seed=0), make_record(seed=0, failed=True)
     mine.write(bad)
     theirs.write(good)
@@ -70,7 +70,7 @@ def test_a_finished_run_stands_against_a_failed_one_whosever_it_is(mine, theirs,
     assert mine.records() == [good]
 
 
-def test_torn_records_are_named_and_not_taken_and_ones_own_torn_record_is_healed(mine, theirs):
+def test_damaged_records_are_reported_and_not_copied_and_a_damaged_own_record_is_replaced(mine, theirs):
     good = make_record(seed=0)
     torn = theirs.write(make_record(seed=1))
     torn.write_text(torn.read_text()[:100])
@@ -83,7 +83,7 @@ def test_torn_records_are_named_and_not_taken_and_ones_own_torn_record_is_healed
     assert not mine.problems
 
 
-def test_where_records_lie_below_the_other_directory_does_not_matter(mine, theirs):
+def test_records_are_found_in_any_subdirectory_of_the_other_directory(mine, theirs):
     record = make_record()
     theirs.write(record)
     merge(theirs.root / record.dataset.name, mine)

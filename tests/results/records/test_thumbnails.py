@@ -1,4 +1,4 @@
-"""Pictures beside the records: written, read, damaged and merged."""
+"""Pictures of the test images in a store: written, read, damaged and merged."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ def test_every_kind_has_its_facts():
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "badge", "kind", "said"),
+    ("trained_on", "badge", "kind", "text"),
     [
         ("photographs", "resnet18", "plain", ""),
         ("formulas", "resnet18 backbone", "warn", "has seen no photographs"),
         ("nothing", "resnet18, random weights", "warn", "is untrained"),
     ],
 )
-def test_a_new_kind_is_described_by_what_it_was_trained_on(monkeypatch, trained_on, badge, kind, said):
+def test_a_new_kind_is_described_by_what_it_was_trained_on(monkeypatch, trained_on, badge, kind, text):
     facts = {**weights.WEIGHTS, "packaged": weights.WeightsFacts(trained_on)}
     monkeypatch.setattr("results.records.record.WEIGHTS", facts)
     falling = record("uniad", ((0.8, 0.5, 0.3), (0.7, 0.9, 0.8)))
@@ -33,7 +33,7 @@ def test_a_new_kind_is_described_by_what_it_was_trained_on(monkeypatch, trained_
     (row,) = leaderboard([falling.model_copy(update={"backbone": new})]).rows
     curve = learning_curves(row, "unified")
     assert (badge, kind) in [(one.text, one.kind) for one in badges(row)]
-    assert bool(said) == bool(mixing([row])[0].startswith("Rows here use"))
-    assert (said in " ".join(background([curve]))) if said else len(background([curve])) == 1
+    assert bool(text) == bool(mixing([row])[0].startswith("Rows here use"))
+    assert (text in " ".join(background([curve]))) if text else len(background([curve])) == 1
     (line,) = told([curve], {row.row_id: "UniAD"})
-    assert line.verdict.startswith("Other than published" if said else "Contradicts the paper")
+    assert line.verdict.startswith("Other than published" if text else "Contradicts the paper")

@@ -49,7 +49,7 @@ def test_categories_average_to_the_printed_mean():
     assert checked > 50
 
 
-def test_no_number_stands_twice():
+def test_no_number_occurs_twice():
     keys = [(e.method, e.dataset, e.category, e.setting, e.metric, e.source) for e in all_reported()]
     assert len(keys) == len(set(keys))
 

@@ -1,4 +1,4 @@
-"""Labels that tell rows apart in as few words as possible."""
+"""Labels of rows: they distinguish rows in as few words as possible."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from results.rows.labels import labels, labels_among
 from tests.support.records import make_record
 
 
-def test_weights_are_named_in_as_few_words_as_tell_them_apart():
-    def told(*backbones: tuple[str, str, str]) -> list[str]:
+def test_labels_name_only_as_much_of_the_weights_as_is_needed():
+    def labels_of(*backbones: tuple[str, str, str]) -> list[str]:
         records = []
         for name, weights, sha256 in backbones:
             record = make_record(backbone=name, weights=weights)
@@ -17,9 +17,9 @@ def test_weights_are_named_in_as_few_words_as_tell_them_apart():
         return sorted(labels(leaderboard(records).rows).values())
 
     formula, random = ("formula", "shipped", "a"), ("resnet18", "random", "b")
-    assert told(formula, random) == ["Plain (backbone=formula)", "Plain (backbone=resnet18, weights=random)"]
-    assert told(("resnet18", "file", "c"), random) == ["Plain (weights=file)", "Plain (weights=random)"]
-    two_files = told(("resnet18", "file", "c"), ("resnet18", "file", "d"))
+    assert labels_of(formula, random) == ["Plain (backbone=formula)", "Plain (backbone=resnet18, weights=random)"]
+    assert labels_of(("resnet18", "file", "c"), random) == ["Plain (weights=file)", "Plain (weights=random)"]
+    two_files = labels_of(("resnet18", "file", "c"), ("resnet18", "file", "d"))
     assert two_files == ["Plain (weights=file cccccccc)", "Plain (weights=file dddddddd)"]
 
 

@@ -1,4 +1,4 @@
-"""Rows: what makes one, and what it lacks."""
+"""Rows: which records belong to one, and which runs it lacks."""
 
 from __future__ import annotations
 

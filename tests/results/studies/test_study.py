@@ -1,4 +1,4 @@
-"""Studies as data: reading, levels, and what is said of mistakes."""
+"""Studies as data: reading, levels, and the errors for mistakes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_preset_has_its_own_base_and_its_own_impossible_levels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('claim = "C"', 'clain = "C"', "claim is missing|Did you mean claim"),
         ('title = "T"', "title = ", "not a TOML file"),
@@ -68,9 +68,9 @@ def test_a_preset_has_its_own_base_and_its_own_impossible_levels(tmp_path):
         ('query = ["none", "all"]', "query = 3", "grid"),
     ],
 )
-def test_mistakes_are_told_with_the_file(tmp_path, old, new, said):
+def test_errors_name_the_file_and_the_mistake(tmp_path, old, new, message):
     assert old in TEXT
-    with pytest.raises(StudyError, match=rf"mine\.toml: .*({said})"):
+    with pytest.raises(StudyError, match=rf"mine\.toml: .*({message})"):
         read_study(write(tmp_path, TEXT.replace(old, new)))
 
 
@@ -82,7 +82,7 @@ def test_names_get_did_you_mean_and_paths_are_read(tmp_path):
         find_study(str(tmp_path / "none.toml"))
 
 
-def test_a_study_of_ones_own_is_kept_beside_the_records_and_found_there(tmp_path):
+def test_a_user_study_is_stored_next_to_the_records_and_found_there(tmp_path):
     study = read_study(write(tmp_path))
     study.keep_in(tmp_path / "runs")
     assert "mine" in [found.name for found in known_studies([tmp_path / "runs"])]
