@@ -1,1 +1,1 @@
-"""A small backbone that is trained on images that formulas make, so that useful features need no download."""
+"""A small backbone, trained on images that formulas make, whose useful features need no download."""

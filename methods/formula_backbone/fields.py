@@ -1,8 +1,8 @@
-"""Grey fields on a plane by formula: noise, cells, waves, tilings. Each takes any coordinates, turned and scaled.
+"""Grey fields on a plane by formula (noise, cells, waves, tilings), for any rotated and scaled coordinates.
 
-A field is a function of two generators: ``fixed`` draws what makes the class (it starts from the class's number, so it
-always draws the same), ``free`` draws what differs from image to image. Coordinates are in units of a feature's typical
-size; values come out in any range and are levelled by the caller.
+A field is a function of two generators. ``fixed`` draws what defines the class; its seed is the class's number, so that
+it always draws the same. ``free`` draws what differs between images of a class. Coordinates are in units of a feature's
+typical size. The values can have any range; the caller scales them with ``levelled``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 Plane = NDArray[np.float64]
-"""(H, W)."""
+"""An array (H, W)."""
 Field = Callable[[np.random.Generator, np.random.Generator, Plane, Plane], Plane]
 
 _PERIOD = 128
@@ -25,7 +25,7 @@ _UNIT = 8.0
 
 
 def spectral_noise(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Noise of a power-law spectrum, stretched along one direction, with a band left out or stressed."""
+    """Noise with a power-law spectrum, stretched along one direction, without its lowest frequencies."""
     exponent, stretch = fixed.uniform(0.6, 2.4), np.exp(fixed.uniform(0, 1.6))
     angle, low = fixed.uniform(0, np.pi), fixed.uniform(0.5, 4)
     fy, fx = np.meshgrid(np.fft.fftfreq(_PERIOD), np.fft.fftfreq(_PERIOD), indexing="ij")
@@ -37,7 +37,7 @@ def spectral_noise(fixed: np.random.Generator, free: np.random.Generator, y: Pla
 
 
 def warped_noise(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Noise read at places that other noise displaces; as it is, folded, or cut into level lines."""
+    """Noise at positions that other noise displaces; its values are unchanged, folded, or cut into level lines."""
     strength, lines = fixed.uniform(0.5, 3.0), fixed.integers(0, 3)
     count = fixed.uniform(4, 12)
     seed = int(fixed.integers(1 << 31))
@@ -53,7 +53,7 @@ def warped_noise(fixed: np.random.Generator, free: np.random.Generator, y: Plane
 
 
 def cells(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Distances to scattered points: cells, their walls, or flat tones, in a metric of the class."""
+    """Distances to scattered points, in a metric that belongs to the class: cells, their walls, or flat tones."""
     density, order = fixed.uniform(1.0, 6.0), fixed.choice([1.0, 2.0, np.inf])
     kind, jitter = fixed.integers(0, 4), fixed.uniform(0.2, 1.0)
     low_y, low_x, high_y, high_x = y.min() - 2, x.min() - 2, y.max() + 2, x.max() + 2
@@ -73,7 +73,7 @@ def cells(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Pl
 
 
 def waves(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Plane waves in several directions: gratings, nets, quasi-crystals; smooth or hard."""
+    """Sums of plane waves in several directions: gratings, nets, quasi-crystals; with smooth or hard edges."""
     folds, pitch = int(fixed.integers(1, 8)), fixed.uniform(0.35, 1.4)
     hardness, drift = fixed.choice([0.0, 2.0, 8.0]), fixed.uniform(0, 0.6)
     bend = spectral_noise(np.random.default_rng(int(fixed.integers(1 << 31))), free, y, x)
@@ -88,7 +88,7 @@ def waves(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Pl
 
 
 def tiles(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Courses of bricks with joints, each brick of its own tone; offset, size and joint belong to the class."""
+    """Courses of bricks with joints; each brick has its own tone. Offset, size and joint belong to the class."""
     width, height = fixed.uniform(0.6, 2.4), fixed.uniform(0.4, 1.4)
     offset, joint, depth = fixed.choice([0.0, 0.25, 1 / 3, 0.5]), fixed.uniform(0.03, 0.16), fixed.uniform(0.2, 1.0)
     row = np.floor(y / height)
@@ -104,7 +104,7 @@ def tiles(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Pl
 
 
 def arcs(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Truchet tiles: quarter circles that join into winding bands; number and width belong to the class."""
+    """Truchet tiles: quarter circles that join into winding bands. Number and width belong to the class."""
     rings, width = int(fixed.integers(1, 4)), fixed.uniform(0.06, 0.2)
     row, column = np.floor(y).astype(int), np.floor(x).astype(int)
     flipped = free.random((64, 64))[row % 64, column % 64] < 0.5
@@ -118,7 +118,7 @@ def arcs(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Pla
 
 
 def escape_time(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """How fast z -> z^n + c leaves a disc; c and n belong to the class."""
+    """The number of steps after which z -> z^n + c leaves a disc; c and n belong to the class."""
     power, steps = int(fixed.integers(2, 5)), 40
     angle = fixed.uniform(0, 2 * np.pi)
     c = fixed.uniform(0.55, 0.85) * np.exp(1j * angle)
@@ -133,11 +133,11 @@ def escape_time(fixed: np.random.Generator, free: np.random.Generator, y: Plane,
 
 
 def read_grid(grid: NDArray[np.floating], y: Plane, x: Plane) -> Plane:
-    """A periodic grid at coordinates, linear between its cells."""
+    """The values of a periodic grid at coordinates, with linear interpolation."""
     return np.asarray(map_coordinates(grid, [_UNIT * y, _UNIT * x], order=1, mode="grid-wrap"))
 
 
 def levelled(field: Plane) -> Plane:
-    """To about [0, 1], by its 1st and 99th percentile."""
+    """A field scaled by its 1st and 99th percentile and clipped to [0, 1]."""
     low, high = np.quantile(field, [0.01, 0.99])
     return np.clip((field - low) / max(high - low, 1e-9), 0, 1)

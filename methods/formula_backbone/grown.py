@@ -1,4 +1,7 @@
-"""Grey fields that grow on a periodic grid (reactions, automata, fractals, strokes, dots), read at any coordinates."""
+"""Grey fields that are computed on a periodic grid (reactions, automata, fractals, strokes, dots).
+
+They are read at any coordinates. ``methods/formula_backbone/fields.py`` describes the arguments.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _GROWN = 64
 
 
 def reaction(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Gray and Scott's reaction and diffusion: spots, stripes, mazes, by feed and removal rate of the class."""
+    """Gray-Scott reaction and diffusion: spots, stripes, mazes. Feed and removal rate belong to the class."""
     feeds = (
         (0.022, 0.051),
         (0.030, 0.057),
@@ -26,8 +29,8 @@ def reaction(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x:
     feed, kill = feeds[int(fixed.integers(len(feeds)))]
     feed, kill = feed + fixed.uniform(-0.001, 0.001), kill + fixed.uniform(-0.0007, 0.0007)
     u, v = np.ones((_GROWN, _GROWN)), np.zeros((_GROWN, _GROWN))
-    for place in free.integers(0, _GROWN, (24, 2)):
-        rows, columns = (np.arange(p, p + 5) % _GROWN for p in place)
+    for corner in free.integers(0, _GROWN, (24, 2)):
+        rows, columns = (np.arange(p, p + 5) % _GROWN for p in corner)
         u[np.ix_(rows, columns)], v[np.ix_(rows, columns)] = 0.5, 0.25
     v += free.uniform(0, 0.02, v.shape)
     for _ in range(1400):
@@ -38,7 +41,7 @@ def reaction(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x:
 
 
 def automaton(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """A binary automaton over a 3x3 neighbourhood whose table belongs to the class; its last states averaged."""
+    """The mean of the last states of a binary automaton on 3x3 neighbourhoods. Its table belongs to the class."""
     table = fixed.random(18) < fixed.uniform(0.3, 0.6)  # by own state and number of living neighbours
     state = free.random((_GROWN, _GROWN)) < 0.5
     total = np.zeros((_GROWN, _GROWN))
@@ -51,7 +54,10 @@ def automaton(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x
 
 
 def attractor(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """An iterated function system: two to four contractions of the class, density of their attractor, tiled."""
+    """The density of the attractor of an iterated function system, tiled.
+
+    Its two to four contractions belong to the class.
+    """
     count = int(fixed.integers(2, 5))
     maps = []
     for _ in range(count):
@@ -66,14 +72,14 @@ def attractor(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x
             points[mine] = points[mine] @ linear.T + shift
         if step >= 6:
             low, high = np.quantile(points, [0.01, 0.99], axis=0)
-            place = ((points - low) / np.maximum(high - low, 1e-9) * (_SIDE - 1)).astype(int)
-            inside = ((place >= 0) & (place < _SIDE)).all(axis=1)
-            np.add.at(density, tuple(place[inside].T), 1.0)
+            cell = ((points - low) / np.maximum(high - low, 1e-9) * (_SIDE - 1)).astype(int)
+            inside = ((cell >= 0) & (cell < _SIDE)).all(axis=1)
+            np.add.at(density, tuple(cell[inside].T), 1.0)
     return read_grid(np.log1p(density), y, x)
 
 
 def strokes(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Many straight or bent strokes; length, width, number and spread of directions belong to the class."""
+    """Many straight or bent strokes. Length, width, number and spread of directions belong to the class."""
     number, length, width = int(fixed.integers(20, 160)), fixed.uniform(8, 60), int(fixed.integers(1, 5))
     angle, spread, bend = fixed.uniform(0, np.pi), fixed.choice([0.05, 0.3, np.pi]), fixed.uniform(-0.8, 0.8)
     image = Image.new("L", (_SIDE, _SIDE))
@@ -85,13 +91,13 @@ def strokes(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: 
         path = at + np.cumsum(np.stack([np.cos(turned), np.sin(turned)], axis=1) * length / 5, axis=0)
         tone = int(free.integers(90, 256))
         for dy in (0, -_SIDE):
-            for dx in (0, -_SIDE):  # what leaves at one side enters at the other
+            for dx in (0, -_SIDE):  # a stroke that leaves at one side enters at the other
                 draw.line([(px + dx, py + dy) for px, py in path], fill=tone, width=width)
     return read_grid(np.asarray(image, dtype=np.float64), y, x)
 
 
 def dots(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> Plane:
-    """Discs, rings or squares on a lattice or scattered; size, shape and order belong to the class."""
+    """Discs, rings or squares, on a lattice or scattered. Size, shape and order belong to the class."""
     pitch, share, shape = int(fixed.choice([8, 16, 32])), fixed.uniform(0.2, 0.48), int(fixed.integers(0, 3))
     disorder, kept = fixed.choice([0.0, 0.15, 0.6]), fixed.uniform(0.5, 1.0)
     image = Image.new("L", (_SIDE, _SIDE))

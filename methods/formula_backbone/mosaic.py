@@ -1,8 +1,8 @@
-"""Training images with a class at every place: pictures of the pool pasted into each other or onto a plain surface.
+"""Training images with a class at every position: pictures of the pool, pasted into each other or onto plain surfaces.
 
-A backbone for anomaly detection has to tell places apart, not images; so the target is dense. A place that shows more
-than one class has none, nor has one where nothing of its class is to be seen. A plain surface, however lit and noisy,
-is a class of its own: most photographs of parts show one behind the part, and features that read something into it
+A backbone for anomaly detection has to distinguish positions, not images, so the target is dense. A position has no
+class if it shows more than one class, or if nothing of its class is visible there. A plain surface is a separate class,
+whatever its light and noise: most photographs of parts show one behind the part, and features that see structure in it
 hide the defects.
 """
 
@@ -15,25 +15,26 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 UNKNOWN = -1
-"""Target of a place that shows several classes, or nothing of its class."""
+"""Target of a position that shows several classes, or nothing of its class."""
 _PLAIN = 0.4
-"""Share of the images with a plain surface behind what is pasted."""
+"""Share of the images that have a plain surface as background."""
 
 
 def batch(
     pool: NDArray[np.uint8], classes: int, rng: np.random.Generator, count: int, strides: tuple[int, ...]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Images and their classes by place.
+    """Draw images and the classes of their positions.
 
     Args:
-        pool: (N, H, W, 4) uint8, of ``open_pool``; picture k is of class k modulo ``classes``.
-        classes: Number of classes of the pool; the plain surface is one more, the last.
-        rng: Decides everything.
-        count: B, images.
-        strides: Of the target grids; each divides H and W.
+        pool: (N, H, W, 4) uint8 from ``open_pool``; picture k has class k modulo ``classes``.
+        classes: Number of classes of the pool. The plain surface is one more class, the last.
+        rng: Generator of all draws.
+        count: B, number of images.
+        strides: Strides of the target grids; each divides H and W.
 
     Returns:
-        (B, 3, H, W) uint8, and for every stride (B, H / stride, W / stride) int64, ``UNKNOWN`` where classes meet.
+        (B, 3, H, W) uint8 images, and for every stride (B, H / stride, W / stride) int64 classes, ``UNKNOWN`` at
+        positions without a class.
     """
     size = pool.shape[1]
     images = np.empty((count, size, size, 3), dtype=np.uint8)
@@ -46,26 +47,26 @@ def batch(
             canvas, known = _picture(pool, classes, rng)
             pasted = int(rng.integers(0, 4))
         for _ in range(pasted):
-            other, its = _picture(pool, classes, rng)
+            other, other_classes = _picture(pool, classes, rng)
             region = _region(rng, size)
-            canvas[region], known[region] = other[region], its[region]
+            canvas[region], known[region] = other[region], other_classes[region]
         images[row], labels[row] = _degraded(_recoloured(canvas, rng), rng), known
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return pixels, [targets(torch.from_numpy(labels), stride) for stride in strides]
 
 
 def targets(labels: Tensor, stride: int) -> Tensor:
-    """(B, H, W) classes of pixels to (B, H / stride, W / stride): the class that all pixels of a place share."""
+    """The class that all pixels of a position share, else ``UNKNOWN``: (B, H, W) to (B, H / stride, W / stride)."""
     B, H, W = labels.shape
-    places = labels.view(B, H // stride, stride, W // stride, stride).transpose(2, 3).flatten(3)
-    low, high = places.amin(dim=3), places.amax(dim=3)
+    pixels = labels.view(B, H // stride, stride, W // stride, stride).transpose(2, 3).flatten(3)
+    low, high = pixels.amin(dim=3), pixels.amax(dim=3)
     return torch.where(low == high, low, UNKNOWN)
 
 
 def _picture(
     pool: NDArray[np.uint8], classes: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """(size, size, 3) picture of the pool, turned or reflected in one of eight ways, and (size, size) its classes."""
+    """A picture (size, size, 3) of the pool in one of eight rotations and reflections, and its classes (size, size)."""
     number = int(rng.integers(len(pool)))
     turned = np.rot90(pool[number], int(rng.integers(4)))
     turned = turned[:, ::-1] if rng.random() < 0.5 else turned
@@ -73,7 +74,7 @@ def _picture(
 
 
 def _plain(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """(size, size, 3) of one colour under light that falls off to a side."""
+    """An image (size, size, 3) of one colour under light that decreases to one side."""
     line = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     slope = rng.normal(0, 0.3, 2).astype(np.float32)
     colour = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
@@ -82,13 +83,13 @@ def _plain(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
 
 
 def _recoloured(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Channels scaled and exchanged, so that a pool of pictures does not become a list of colours."""
+    """The image with scaled and permuted channels, so that colours do not identify the pictures of the pool."""
     gain = rng.uniform(0.7, 1.3, 3) * rng.uniform(0.7, 1.3)
     return np.asarray(image[..., rng.permutation(3)] * gain.astype(np.float32))
 
 
 def _degraded(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Sometimes out of focus, always a little noisy: neither says anything of a place."""
+    """The image with some noise and sometimes out of focus, which are no information about the class."""
     if rng.random() < 0.3:
         sharp = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
         image = np.asarray(sharp.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))), dtype=np.float32)
@@ -97,7 +98,7 @@ def _degraded(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
 
 def _region(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
-    """(size, size) bool: an ellipse, a rectangle, a half plane, or a blob."""
+    """A region (size, size) bool: an ellipse, a rectangle, a half plane, or a blob."""
     line = np.linspace(-1, 1, size)
     y, x = np.meshgrid(line - rng.uniform(-0.8, 0.8), line - rng.uniform(-0.8, 0.8), indexing="ij")
     angle = rng.uniform(0, np.pi)

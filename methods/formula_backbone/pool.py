@@ -1,4 +1,4 @@
-"""A pool of pictures on disk: every class several times, made once, picked up where an interrupted call stopped."""
+"""A pool on disk of several pictures of every class. It is made once; an interrupted call can be continued."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from datasets.storage.atomic import written
 from methods.formula_backbone.scene import picture
 
 _CHUNK = 256
-_CURE = "Free some space there, or choose another directory, and start again: the pictures that are made stay."
+_CURE = "Free some space there, or choose another directory, and start again; the finished pictures are kept."
 _DRAWS = 7
-"""Separates the free draws of the pool from every other use of the classes' numbers."""
+"""Part of the seed, which separates the free draws of the pool from other uses of the classes' numbers."""
 
 
 def open_pool(
@@ -27,23 +27,23 @@ def open_pool(
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NDArray[np.uint8]:
-    """The pool, read-only; what is absent is made first.
+    """Open the pool read-only. Missing pictures are made first.
 
     Args:
-        directory: Where it lies; one file per chunk of 256 pictures.
+        directory: Directory of the pool; while it is made, it has one file per chunk of 256 pictures.
         classes: Number of classes.
-        each: Pictures of every class.
-        size: Side in pixels.
-        jobs: Processes that make pictures.
-        progress: Told how many pictures of how many there are.
+        each: Number of pictures of every class.
+        size: Side of the pictures in pixels.
+        jobs: Number of processes that make pictures.
+        progress: Function that is called with the number of finished pictures and the number of all pictures.
 
     Returns:
-        (classes * each, size, size, 4) uint8: RGB and where the class is to be seen; picture k is of class k modulo
+        (classes * each, size, size, 4) uint8: RGB, and 255 where the class is visible. Picture k has class k modulo
         ``classes``.
 
     Raises:
-        StorageError: If it can't be written; what is made stays.
-        DatasetError: If a file of it is damaged.
+        StorageError: If it can't be written; the finished pictures are kept.
+        DatasetError: If one of its files is damaged.
     """
     total = classes * each
     file = directory / f"pool-{classes}x{each}-{size}.npy"
@@ -62,10 +62,10 @@ def open_pool(
 
 def _make(part: Path, start: int, count: int, classes: int, size: int) -> int:
     pictures = np.empty((count, size, size, 4), dtype=np.uint8)
-    for place in range(count):
-        number = start + place
+    for index in range(count):
+        number = start + index
         free = np.random.default_rng([_DRAWS, number])
-        pictures[place] = picture(number % classes, free, size)
+        pictures[index] = picture(number % classes, free, size)
     _write(part, pictures.shape, [pictures])
     return count
 
@@ -79,7 +79,7 @@ def _join(parts: list[Path], file: Path, shape: tuple[int, ...]) -> None:
 
 
 def _write(file: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
-    """As ``np.save``, block by block. A stream: through a memory map a full disk would end the process."""
+    """Write like ``np.save``, block by block to a stream; with a memory map, a full disk would kill the process."""
     with written(file, _CURE) as partial, partial.open("wb") as stream:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
@@ -91,7 +91,7 @@ def _load(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         array: NDArray[np.uint8] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # a damaged header makes numpy raise nearly anything
-        raise DatasetError(f"{file}: damaged ({error}). Delete it and start again: it is made anew.") from error
+        raise DatasetError(f"{file}: damaged ({error}). Delete it and start again; it is then made again.") from error
     if array.shape != shape or array.dtype != np.uint8:
         raise DatasetError(f"{file}: damaged (it is {array.dtype} {array.shape}). Delete it and start again.")
     return array

@@ -1,9 +1,9 @@
 """Trains the backbone on the pool: ``python -m methods.formula_backbone.pretrain --out DIR`` (``make backbone``).
 
-A small ResNet (timm's resnet10t up to stride 16) learns to say at every place which class of formula it shows. No
-photograph and no other network has a part in it. Same options, same weights on the same machine; an interrupted call
-goes on from its last checkpoint to the same result. The weights serve as any others:
-BACKBONE=resnet10t WEIGHTS_DIR=DIR. Beside them lie a log (CSV) and a card (JSON).
+A small ResNet (timm's resnet10t up to stride 16) learns to classify at every position the class of formula that it
+shows. No photograph and no other network is used. The same options give the same weights on the same machine; a call
+after an interruption resumes from the last checkpoint and reaches the same result. The weights are used as any others,
+with BACKBONE=resnet10t WEIGHTS_DIR=DIR. The directory also gets a log (CSV) and a card (JSON).
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ from methods.training.resume import load_intact
 from methods.training.schedule import learning_rate
 
 _WEIGHTS = {8: 0.5, 16: 1.0}
-"""Of the losses of the target grids."""
+"""Weight of the loss of each target grid, by stride."""
 _LOG_EVERY = 50
 _STATISTICS = 16
-"""Batches of other mosaics that the average's batch statistics are measured on."""
+"""Number of batches, made of other mosaics, on which the batch statistics of the averaged network are measured."""
 _SAVE_SECONDS = 120.0
-_CURE = "Free some space there and start again: the training goes on from its last checkpoint."
+_CURE = "Free some space there and start again; the training then resumes from its last checkpoint."
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the weights.
+    """The options that determine the weights.
 
     Attributes:
-        classes: Of formulas; a plain surface is one more.
-        each: Pictures of every class in the pool.
+        classes: Number of classes of formulas; a plain surface is one more class.
+        each: Number of pictures of every class in the pool.
         size: Side of the images in pixels.
         steps: Optimiser steps.
         batch_size: Images per step.
-        places: Of each grid with one class each that a step's loss is computed over, at most.
-        peak: Learning rate of AdamW, one cycle.
-        weight_decay: Of AdamW.
-        smoothing: Of the labels.
-        averaged: Share of the steps, the last ones, whose weights are averaged.
-        bfloat16: Matrix products in bfloat16.
-        seed: Of initial weights and mosaics.
+        places: Largest number of positions with a class that a step's loss uses of each grid.
+        peak: Peak learning rate of AdamW, with a one-cycle schedule.
+        weight_decay: Weight decay of AdamW.
+        smoothing: Label smoothing.
+        averaged: Share of the steps, at the end of the training, whose weights are averaged.
+        bfloat16: Whether matrix products are in bfloat16.
+        seed: Seed of initial weights and mosaics.
     """
 
     classes: int = 420
@@ -82,7 +82,7 @@ class Recipe:
 
 
 class Pupil(nn.Module):
-    """The backbone with a linear classifier of places for the grids that have targets.
+    """The backbone with a linear classifier of positions for each grid that has targets.
 
     Args:
         classes: Number of classes.
@@ -99,71 +99,71 @@ class Pupil(nn.Module):
         if tuple(widths) != STRIDES:
             raise ValueError(f"{ARCHITECTURE} has features at strides {tuple(widths)}, not {STRIDES}")
         self.heads = nn.ModuleDict({str(stride): nn.Linear(widths[stride], classes) for stride in _WEIGHTS})
-        config = timm.get_pretrained_cfg(ARCHITECTURE)  # as methods/backbones/backbone.py will normalise
+        config = timm.get_pretrained_cfg(ARCHITECTURE)  # methods/backbones/backbone.py normalises with the same values
         if config is None:
             raise ValueError(f"timm has no pixel statistics of {ARCHITECTURE}")
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("scale", torch.tensor(config.std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def normalised(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 to what the backbone takes."""
+        """Images (B, 3, H, W) uint8 as the normalised input of the backbone."""
         return ((images - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor, chosen: dict[int, Tensor]) -> list[Tensor]:
-        """Class logits of chosen places.
+        """Class logits of chosen positions.
 
         Args:
             images: (B, 3, H, W) uint8.
-            chosen: For strides 8 and 16, (P,) numbers of places, counted through (B, H / stride, W / stride).
+            chosen: For strides 8 and 16, (P,) flat indices of positions in (B, H / stride, W / stride).
 
         Returns:
             (P, classes) for each of the strides.
         """
         maps = dict(zip(STRIDES, self.backbone(self.normalised(images)), strict=True))
         return [
-            self.heads[str(stride)](maps[stride].permute(0, 2, 3, 1).flatten(0, 2)[places])
-            for stride, places in chosen.items()
+            self.heads[str(stride)](maps[stride].permute(0, 2, 3, 1).flatten(0, 2)[positions])
+            for stride, positions in chosen.items()
         ]
 
 
 def choose(wanted: Tensor, most: int, rng: np.random.Generator) -> Tensor:
-    """(P,) numbers of places with one class, at most ``most`` of them, drawn where there are more.
+    """Flat indices (P,) of positions with a class; if there are more than ``most``, that many are drawn.
 
-    The finer grid has four times as many, with as many neighbours of the same class, and the classifier's logits are
-    the largest array of a step.
+    The finer grid has four times as many positions, mostly next to others of the same class, and the classifier's
+    logits are the largest array of a step.
     """
     known = (wanted.flatten() != UNKNOWN).nonzero().squeeze(1)
     return known[torch.from_numpy(rng.permutation(len(known))[:most])] if len(known) > most else known
 
 
 def loss_of(logits: list[Tensor], wanted: list[Tensor], smoothing: float) -> tuple[Tensor, float]:
-    """Weighted cross entropy of (P, classes) logits and (P,) classes, and the share that stride 16 gets right."""
+    """Weighted cross entropy of (P, classes) logits and (P,) classes, and the share of correct classes at stride 16."""
     total = torch.zeros(())
-    for weight, said, target in zip(_WEIGHTS.values(), logits, wanted, strict=True):
-        total = total + weight * F.cross_entropy(said.float(), target, label_smoothing=smoothing)
+    for weight, predicted, target in zip(_WEIGHTS.values(), logits, wanted, strict=True):
+        total = total + weight * F.cross_entropy(predicted.float(), target, label_smoothing=smoothing)
     return total, float((logits[-1].argmax(dim=1) == wanted[-1]).float().mean())
 
 
 def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after: int = 0) -> Path | None:
-    """Train, or go on training.
+    """Train the backbone, or resume its training.
 
     Args:
-        recipe: What decides the weights.
+        recipe: The options that determine the weights.
         out: Directory of pool, checkpoint, log, weights and card.
-        jobs: Processes that make the pool.
-        console: Told of the progress.
-        stop_after: Leave a checkpoint and return after so many steps of this call; 0 for never.
+        jobs: Number of processes that make the pool.
+        console: Console to which the progress is printed.
+        stop_after: Number of steps of this call after which it writes a checkpoint and returns; 0 for no such limit.
 
     Returns:
-        The weights' file (float16 safetensors), or None where it stopped before the end.
+        The file of the weights (float16 safetensors), or None if the call returned before the end of the training.
 
     Raises:
-        StorageError: If something can't be written; the last checkpoint stays.
-        CheckpointError: If the checkpoint can't be read, or is of another recipe.
+        StorageError: If something can't be written; the last checkpoint is kept.
+        CheckpointError: If the checkpoint can't be read, or belongs to another recipe.
     """
     sweep([out])
-    told = _Told(console)
-    pool = open_pool(out / "pool", recipe.classes, recipe.each, recipe.size, jobs, told.pool)
+    progress = _Progress(console)
+    pool = open_pool(out / "pool", recipe.classes, recipe.each, recipe.size, jobs, progress.pool)
     torch.manual_seed(recipe.seed)
     pupil = Pupil(recipe.classes + 1).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(pupil.parameters(), lr=recipe.peak, weight_decay=recipe.weight_decay, fused=True)
@@ -180,7 +180,7 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
         chosen = [choose(grid, recipe.places, rng) for grid in wanted]
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
             logits = pupil(images, dict(zip(_WEIGHTS, chosen, strict=True)))
-        classes = [grid.flatten()[places] for grid, places in zip(wanted, chosen, strict=True)]
+        classes = [grid.flatten()[positions] for grid, positions in zip(wanted, chosen, strict=True)]
         loss, right = loss_of(logits, classes, recipe.smoothing)
         optimiser.zero_grad()
         loss.backward()
@@ -192,7 +192,7 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
         stops = done == stop_after or step + 1 == recipe.steps
         if stops or len(log) == _LOG_EVERY:
             _write_log(out / "log.csv", log)
-            told.step(step + 1, recipe.steps, log, (time.monotonic() - began) / done)
+            progress.step(step + 1, recipe.steps, log, (time.monotonic() - began) / done)
             log = []
         if stops or time.monotonic() - saved > _SAVE_SECONDS:
             saved = time.monotonic()
@@ -205,8 +205,8 @@ def pretrain(recipe: Recipe, out: Path, jobs: int, console: Console, stop_after:
     return _export(out, recipe, backbone, spent + time.monotonic() - began)
 
 
-class _Told:
-    """Lines of progress."""
+class _Progress:
+    """Prints the progress."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -218,7 +218,7 @@ class _Told:
         loss, right = np.mean([entry[1:] for entry in log], axis=0)
         left = seconds * (total - step) / 60
         self.console.print(
-            f"step {step:,} of {total:,}: loss {loss:.3f}, {100 * right:.1f} % of places right, {left:.0f} min left",
+            f"step {step:,} of {total:,}: loss {loss:.3f}, {100 * right:.1f} % of positions right, {left:.0f} min left",
             highlight=False,
         )
 
@@ -226,7 +226,7 @@ class _Told:
 def _resume(
     file: Path, recipe: Recipe, pupil: Pupil, optimiser: torch.optim.Optimizer, average: Average
 ) -> tuple[int, float]:
-    """Step and seconds of a checkpoint of the same recipe; zeros where there is none."""
+    """Restore a checkpoint of the same recipe and return its step and seconds; zeros if there is none."""
     if not file.exists():
         return 0, 0.0
     try:
@@ -236,15 +236,17 @@ def _resume(
             pupil.load_state_dict(state["pupil"])
             optimiser.load_state_dict(state["optimiser"])
             average.load_state(state["average"])
-        place = int(state["step"]), float(state["seconds"])
+        position = int(state["step"]), float(state["seconds"])
     except Exception as error:  # a damaged archive makes torch raise nearly anything
         raise CheckpointError(
-            f"{file}: can't be read ({str(error).splitlines()[0]}). Delete it and start again: the training then "
-            "begins at step 0, with the pictures that are there."
+            f"{file}: can't be read ({str(error).splitlines()[0]}). Delete it and start again; the training then "
+            "begins at step 0 and uses the pictures that exist."
         ) from error
     if not same:
-        raise CheckpointError(f"{file}: of another recipe. Choose another directory with OUT=..., or delete it.")
-    return place
+        raise CheckpointError(
+            f"{file}: it belongs to another recipe. Choose another directory with OUT=..., or delete the file."
+        )
+    return position
 
 
 def _save(
@@ -263,7 +265,7 @@ def _save(
 
 
 def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
-    """Append, after the entries of an earlier call that this one does not repeat."""
+    """Append entries to the log, after removing those of an earlier call that this call repeats."""
     kept = []
     if file.exists():
         with file.open(newline="") as old:
@@ -276,7 +278,7 @@ def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:
 
 
 def _export(out: Path, recipe: Recipe, backbone: nn.Module, seconds: float) -> Path:
-    """Weights as float16 safetensors, and the card."""
+    """Write the weights as float16 safetensors, and the card."""
     file = out / f"{ARCHITECTURE}.safetensors"
     weights = {
         name: t.detach().half().contiguous() if t.is_floating_point() else t
@@ -303,14 +305,14 @@ def _export(out: Path, recipe: Recipe, backbone: nn.Module, seconds: float) -> P
 def main(
     out: Annotated[Path, typer.Option(help="Directory of pool, checkpoint, log, weights and card.")],
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = Recipe.steps,
-    classes: Annotated[int, typer.Option(min=2, help="Classes of formulas.")] = Recipe.classes,
-    each: Annotated[int, typer.Option(min=1, help="Pictures of each class.")] = Recipe.each,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes of formulas.")] = Recipe.classes,
+    each: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = Recipe.each,
     batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
     bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16.")] = Recipe.bfloat16,
     seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that make the pool.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that make the pool.")] = os.cpu_count() or 1,
 ) -> None:
-    """Train the small backbone on pictures that formulas make; go on where an earlier call stopped."""
+    """Train the small backbone on pictures that formulas make, or resume an interrupted training."""
     recipe = Recipe(classes=classes, each=each, steps=steps, batch_size=batch_size, bfloat16=bfloat16, seed=seed)
     console = Console(soft_wrap=True)
     try:

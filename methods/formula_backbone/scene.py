@@ -1,7 +1,7 @@
-"""From a class number to a picture: a formula's field, turned and scaled, coloured, lit, blurred, with noise.
+"""Pictures of classes: a formula's field, rotated and scaled, coloured, lit, blurred, with noise.
 
-A class is a family and one draw of its parameters. Colour, light, pose, blur and noise are free: they say nothing of
-the class, so a network that tells classes apart has to look at structure.
+A class is a family of formulas and one draw of its parameters. Colour, light, pose, blur and noise are free. They are
+no information about the class, so that a network has to use structure to distinguish classes.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ FAMILIES = len(PLANES) + len(SOLIDS)
 _SPAN = 8.0
 """Side of a picture in the units of the fields' coordinates, before the free scale."""
 _REACH, _FLAT = 9, 0.03
-"""A field is flat where its level, from 0 to 1, stays within so much over so many pixels."""
+"""A field is flat where its level, from 0 to 1, varies by at most ``_FLAT`` in a window of ``_REACH`` pixels."""
 _SEED = 20_260_101
-"""Classes are numbered from here; no other generator of the project starts from it."""
+"""First part of the seed of every class; no other generator of the project uses it."""
 
 
 def picture(number: int, free: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """One picture of a class.
+    """Draw one picture of a class.
 
     Args:
-        number: Of the class; its family is the number modulo ``FAMILIES``.
-        free: What differs between pictures of one class.
-        size: Side in pixels.
+        number: Number of the class; its family is the number modulo ``FAMILIES``.
+        free: Generator of what differs between pictures of one class.
+        size: Side of the picture in pixels.
 
     Returns:
-        (size, size, 4) uint8: RGB, and 255 where the class is to be seen, 0 where a field is flat, as between strokes,
-        and on the ground behind a solid.
+        (size, size, 4) uint8: RGB, and 255 where the class is visible. It is 0 where a field is flat (for example
+        between strokes) and on the ground behind a solid.
     """
     family = number % FAMILIES
     fixed = np.random.default_rng([_SEED, number])
@@ -69,7 +69,7 @@ def picture(number: int, free: np.random.Generator, size: int) -> NDArray[np.uin
 
 
 def _coordinates(free: np.random.Generator, size: int, span: float) -> tuple[Plane, Plane]:
-    """(size, size) coordinates of a turned, shifted, slightly squeezed view."""
+    """Coordinates y and x, each (size, size), of a rotated, shifted and slightly squeezed view."""
     line = (np.arange(size) + 0.5) / size - 0.5
     v, u = np.meshgrid(line * span, line * span * np.exp(free.uniform(-0.15, 0.15)), indexing="ij")
     angle, shift = free.uniform(0, 2 * np.pi), free.uniform(0, 16, 2)
@@ -78,14 +78,14 @@ def _coordinates(free: np.random.Generator, size: int, span: float) -> tuple[Pla
 
 
 def _coloured(level: Plane, free: np.random.Generator, contrast: float = 1.0) -> NDArray[np.float64]:
-    """(H, W) levels in [0, 1] to (H, W, 3): a path through two to four colours of the image's own."""
+    """Colour levels (H, W) in [0, 1] to (H, W, 3), along a path through two to four colours drawn for the image."""
     stops = free.random((int(free.integers(2, 5)), 3))
     if free.random() < 0.3:
         stops = stops.mean(axis=1, keepdims=True).repeat(3, axis=1)  # grey
     stops = stops.mean(axis=0) + contrast * (stops - stops.mean(axis=0))
-    places = np.linspace(0, 1, len(stops))
+    positions = np.linspace(0, 1, len(stops))
     bent = level ** np.exp(free.uniform(-0.7, 0.7))
-    return np.stack([np.interp(bent, places, stops[:, channel]) for channel in range(3)], axis=-1)
+    return np.stack([np.interp(bent, positions, stops[:, channel]) for channel in range(3)], axis=-1)
 
 
 def _light(free: np.random.Generator, height: Plane, step: float) -> Plane:
@@ -94,7 +94,7 @@ def _light(free: np.random.Generator, height: Plane, step: float) -> Plane:
 
 
 def _photographed(colour: NDArray[np.float64], free: np.random.Generator) -> NDArray[np.uint8]:
-    """Uneven light, blur, noise, exposure; to uint8."""
+    """The uint8 image after uneven light, blur, exposure and noise."""
     size = colour.shape[0]
     line = np.linspace(-0.5, 0.5, size)
     slope = free.uniform(-0.4, 0.4, 2)

@@ -1,4 +1,7 @@
-"""Lit solids before a ground: superquadrics and faceted stars whose exponents and proportions belong to the class."""
+"""Solids to be lit in front of a ground: superquadrics and faceted stars.
+
+Their exponents and proportions belong to the class.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from methods.formula_backbone.fields import Plane
 
 
 def superquadric(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> tuple[Plane, Plane]:
-    """|u|^p + |v|^q + |w|^r = 1, seen from above.
+    """The superquadric |u|^p + |v|^q + |w|^r = 1, seen from above.
 
     Returns:
-        (height, coverage): heights in the units of the coordinates, coverage from 0 to 1.
+        (height, coverage). Heights are in the units of the coordinates; coverage is from 0 to 1.
     """
     p, q, r = np.exp(fixed.uniform(-0.2, 1.6, 3))
     ratio, size = np.exp(fixed.uniform(-0.7, 0.7)), free.uniform(1.8, 3.2)
@@ -24,10 +27,12 @@ def superquadric(fixed: np.random.Generator, free: np.random.Generator, y: Plane
 
 
 def star(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Plane) -> tuple[Plane, Plane]:
-    """A star or gear with a bevel: points, depth of the notches and bevel belong to the class; a hole in some.
+    """A star or gear with a bevel, in some classes with a hole.
+
+    Number of points, depth of the notches, bevel and hole belong to the class.
 
     Returns:
-        As ``superquadric``.
+        (height, coverage) as in ``superquadric``.
     """
     points, depth, sharp = int(fixed.integers(3, 13)), fixed.uniform(0.0, 0.45), fixed.uniform(0.5, 4)
     bevel, hole = fixed.uniform(0.1, 0.9), fixed.choice([0.0, 0.25, 0.45])
@@ -40,16 +45,16 @@ def star(fixed: np.random.Generator, free: np.random.Generator, y: Plane, x: Pla
 
 
 def lit(height: Plane, step: float, light: tuple[float, float, float], gloss: float) -> Plane:
-    """Brightness of a surface under one distant light: diffuse plus a highlight.
+    """The brightness of a surface under one distant light: diffuse reflection plus a highlight.
 
     Args:
-        height: (H, W).
-        step: Distance of two pixels in the units of the height.
-        light: Direction to the light, x, y, z.
+        height: (H, W) height of the surface.
+        step: Distance of neighbouring pixels in the units of the height.
+        light: Direction to the light, (x, y, z).
         gloss: Strength of the highlight.
 
     Returns:
-        (H, W), around 1 for a surface that faces the light.
+        (H, W), about 1 for a surface that faces the light.
     """
     slope_y, slope_x = np.gradient(height, step)
     normal = np.stack([-slope_x, -slope_y, np.ones_like(height)])

@@ -103,7 +103,7 @@ def test_a_damaged_checkpoint_is_told_with_its_cure_and_not_used(tmp_path, monke
     else:
         content[len(content) // 2] ^= damage == "flipped"
         file.write_bytes(content[: {"cut": len(content) // 2, "emptied": 0}.get(damage, len(content))])
-    told = "of another recipe. Choose another directory" if damage == "another recipe" else "can't be read .*Delete it"
+    told = "it belongs to another recipe. Choose" if damage == "another recipe" else "can't be read .*Delete it"
     with pytest.raises(CheckpointError, match=f"{file}: {told}"):
         pretrain(SMALL, tmp_path, 1, QUIET)
     monkeypatch.setattr(module, "Recipe", lambda **given: SMALL)

@@ -270,7 +270,7 @@ def test_bfloat16_trains_to_about_the_same_loss_and_keeps_float32_weights(cls):
         (ShortcutMLP, {"score_window": 0}, "score_window must be between 1 and the image's 48 px"),
         (ShortcutMLP, {"steps": 0, "epochs": 0}, "at least one step"),
         (ShortcutCNN, {"batch_size": 0}, "at least one step of one image"),
-        (ShortcutCNN, {"width": 0}, "shortcut_cnn: a width of 0"),
+        (ShortcutCNN, {"width": 0}, "shortcut_cnn: width must be at least 1, not 0"),
         (ShortcutCNN, {"image_size": 16}, "shortcut_cnn: batch normalisation needs a grid of at least 2x2"),
         (ShortcutTransformer, {"heads": 3}, "shortcut_transformer: 3 heads do not divide a width of 8"),
     ],
