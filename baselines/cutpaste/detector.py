@@ -61,6 +61,9 @@ _PATCHES_AT_A_TIME = 1024
 """Patches embedded at a time."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's pixels."""
+_NARROWEST = 8
+"""Channels. oneDNN (torch 2.14.1, processors with AVX2 and without AVX-512) writes past its memory in the backward pass
+of a 1x1 convolution with stride 2 and fewer input channels, and Python aborts."""
 
 
 @dataclass(frozen=True)
@@ -344,6 +347,10 @@ def _check(config: CutPasteConfig) -> None:
             f"cutpaste: a rotated scar may be {longest:.0f} px long, but the crop has {config.crop}. Choose smaller "
             "scar_width and scar_length."
         )
+    if config.width < _NARROWEST:
+        raise ConfigError(
+            f"cutpaste: width={config.width} is below {_NARROWEST}, the narrowest encoder that trains safely."
+        )
     config.require_step("cutpaste")
-    if min(config.width, config.crops) < 1 or config.head_layers < 0 or config.sigma <= 0 or config.patch_ceiling < 2:
-        raise ConfigError("cutpaste: width, crops, head_layers, sigma or patch_ceiling is too small for a detector.")
+    if config.crops < 1 or config.head_layers < 0 or config.sigma <= 0 or config.patch_ceiling < 2:
+        raise ConfigError("cutpaste: crops, head_layers, sigma or patch_ceiling is too small for a detector.")

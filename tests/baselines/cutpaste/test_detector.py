@@ -310,6 +310,7 @@ def test_an_observer_gets_current_densities_and_does_not_change_the_result():
         ({"steps": 0, "epochs": 0}, "at least one step"),
         ({"sigma": 0.0}, "sigma"),
         ({"crops": 0}, "crops"),
+        ({"width": 4}, "width=4 is below 8"),
     ],
 )
 def test_invalid_configurations_are_refused(changes, message):
