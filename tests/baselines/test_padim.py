@@ -1,3 +1,5 @@
+"""PaDiM against a literal Mahalanobis distance."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +9,6 @@ from scipy.ndimage import gaussian_filter
 
 import baselines.padim
 from baselines.padim import PaDiM, PaDiMConfig
-from methods.blocks.anomaly_map import gaussian_smooth
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError, FitError
 from methods.feature_spec import FeatureLayout
@@ -121,10 +122,3 @@ def test_more_channels_than_the_backbone_has_are_refused():
 def test_a_single_image_is_refused():
     with pytest.raises(FitError, match="at least two training images"):
         fitted(images=1)
-
-
-@pytest.mark.parametrize(("sigma", "side"), [(4.0, 64), (4.0, 9), (1.5, 20)])
-def test_smoothing_equals_scipys_also_where_the_kernel_is_wider_than_the_map(sigma, side):
-    maps = torch.rand(2, side, side + 3, generator=torch.Generator().manual_seed(0))
-    expected = np.stack([gaussian_filter(map_, sigma) for map_ in maps.numpy()])
-    np.testing.assert_allclose(gaussian_smooth(maps, sigma).numpy(), expected, rtol=1e-5, atol=1e-6)

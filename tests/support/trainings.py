@@ -31,3 +31,18 @@ def train(context: FitContext, **changes) -> tuple[UniAD, FitReport]:
 def equal(first: UniAD, second: UniAD) -> bool:
     """Whether two detectors have the same state, bit by bit."""
     return all(torch.equal(a, b) for a, b in zip(first.state().values(), second.state().values(), strict=True))
+
+
+class Watcher:
+    """An observer that does everything that could disturb a training."""
+
+    def due(self, step: int, total: int, per_epoch: int) -> bool:
+        return step % 2 == 0 or step == total
+
+    def __call__(self, step: int, detector: UniAD) -> dict[str, object]:
+        torch.rand(3)
+        batch = FakeImages(*structured(LAYOUT, 2, 5, concatenated=True)).batch([0, 1])
+        score = float(detector.predict(batch).image_scores.sum())
+        detector.dropout.keep(torch.Size([10]), 0.5)
+        detector.network.eval()
+        return {"step": step, "score": score}

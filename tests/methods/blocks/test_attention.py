@@ -1,10 +1,12 @@
+"""Attention and its masks against literal versions."""
+
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import nn
 
-from methods.blocks.attention import Attention, neighbour_mask
+from methods.blocks.attention import Attention, neighbour_mask, window_bands, window_mask
 from methods.blocks.dropout import DropoutSource
 
 
@@ -119,3 +121,25 @@ def test_attention_with_dropout_in_bfloat16_is_that_of_float32_to_its_rounding()
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="3 heads do not divide a width of 16"):
         Attention(16, 3, 0.0, DropoutSource())
+
+
+@pytest.mark.parametrize(("grid", "size"), [(1, 1), (2, 1), (5, 3), (8, 4), (9, 5), (16, 5), (8, 15)])
+def test_bands_of_rows_give_the_attention_that_all_keys_give(grid, size):
+    torch.manual_seed(0)
+    attention = Attention(16, 2, 0.0, DropoutSource()).double()
+    x = torch.randn(3, grid * grid, 16, dtype=torch.float64)
+    mask = window_mask(grid, size).double()
+    banded = attention(x, x, x, mask, window_bands(grid, size))
+    torch.testing.assert_close(banded, attention(x, x, x, mask))
+    rows = [token for queries, _ in window_bands(grid, size) for token in range(grid * grid)[queries]]
+    assert rows == list(range(grid * grid))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])
+def test_keys_and_values_shared_by_the_batch_are_the_same_as_repeating_them(dropout):
+    torch.manual_seed(0)
+    attention = Attention(16, 4, dropout, DropoutSource())
+    x, key, value = torch.randn(3, 25, 16), torch.randn(1, 25, 16), torch.randn(1, 25, 16)
+    repeated = attention(x, key.expand(3, -1, -1), value.expand(3, -1, -1), None)
+    torch.testing.assert_close(attention(x, key, value, None), repeated)
+    torch.testing.assert_close(attention(x, key, x, None), attention(x, key.expand(3, -1, -1), x, None))

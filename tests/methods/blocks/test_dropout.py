@@ -1,3 +1,5 @@
+"""Dropout: its rate, its bits, its gradient."""
+
 from __future__ import annotations
 
 import pytest

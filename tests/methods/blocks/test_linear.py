@@ -1,3 +1,5 @@
+"""The linear product against float64 and torch."""
+
 from __future__ import annotations
 
 import pytest

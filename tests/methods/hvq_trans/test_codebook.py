@@ -1,3 +1,5 @@
+"""The codebook against its equations."""
+
 from __future__ import annotations
 
 import torch

@@ -1,3 +1,5 @@
+"""The router chooses the category of images that it has not seen."""
+
 from __future__ import annotations
 
 import pytest
