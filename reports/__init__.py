@@ -1,1 +1,1 @@
-"""The report: one HTML page made from the records alone. Imports ``results`` only, never torch."""
+"""The report: HTML pages, tables and figures made from the records alone. Nothing in here imports torch."""

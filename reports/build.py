@@ -1,4 +1,7 @@
-"""Renders the site from the store alone: same store, same bytes. Opens from ``file://``, needs no network."""
+"""Writes the site from the store alone.
+
+The same store gives the same bytes. Pages open from ``file://`` and load nothing from a network.
+"""
 
 from __future__ import annotations
 
@@ -19,32 +22,32 @@ from results.tables.tidy import tidy
 HOME = Path(__file__).resolve().parent
 SITE = HOME / "site"
 SCRIPTS = ("view.js", "tables.js", "filters.js", "downloads.js", "page.js")
-"""In the order in which they need each other."""
+"""Script files, ordered so that each uses only those before it."""
 
 
 class PageModule(Protocol):
     """A module of ``reports.pages``."""
 
     def pages(self, content: Content) -> Sequence[Page]:
-        """The pages that the content makes; none where it has nothing for them."""
+        """Make the pages of this module; none where the content has nothing to show on them."""
 
 
 PAGES: tuple[PageModule, ...] = (leaderboard, method, gallery, protocol, study)
-"""All kinds of pages, in the order of the single file. The first one makes the page that the site opens with."""
+"""All page modules, in the order of the single file. The site opens with the page of the first one."""
 
 
 def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
     """Write the site: the leaderboard, a page for each method, study and gallery, the protocol, and the downloads.
 
     Args:
-        store: The records. Nothing else is read, nothing depends on when or where the page is built.
-        out: Directory of the site; made if need be.
-        images: Also the galleries, which show images of the datasets.
+        store: The records. Nothing else is read; the pages do not depend on the time or the machine.
+        out: Directory of the site; created if it does not exist.
+        images: Whether to write the galleries, which show images of the datasets.
 
     Returns:
-        Path of ``index.html``. Beside it: ``results.csv`` (tidy, every run), ``headline.csv``, ``headline.md`` and
-        ``headline.tex``, ``categories.csv``, and the other pages. Galleries that an earlier call left and this one does
-        not write are deleted.
+        Path of ``index.html``. The directory also gets ``results.csv`` (tidy, every run), ``headline.csv``,
+        ``headline.md`` and ``headline.tex``, ``categories.csv``, and the other pages. Galleries that an earlier call
+        wrote and this one does not are deleted.
 
     Raises:
         StorageError: If the directory can't be written.
@@ -63,19 +66,19 @@ def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
     environment = _environment(pages, single=False)
     for old in {*out.glob("gallery-*.html")} - {out / file for file in pages}:
         old.unlink()
-    for page in reversed(pages.values()):  # the page that links to all others comes last
+    for page in reversed(pages.values()):  # index.html comes last, because it links to all others
         html = environment.get_template(f"{page.template}.html.j2").render(page=page.shown)
         write_bytes(out / page.file, html.encode())
     return out / next(iter(pages))
 
 
 def build_single(store: Store, path: Path, *, images: bool = True) -> Path:
-    """Write everything but the downloads into one HTML file, to be mailed.
+    """Write all pages, without the downloads, into one HTML file, e.g. for sending by mail.
 
     Args:
         store: The records.
-        path: The file.
-        images: Also the galleries, which show images of the datasets.
+        path: The file to write.
+        images: Whether to include the galleries, which show images of the datasets.
 
     Returns:
         The same path.
@@ -89,15 +92,15 @@ def build_single(store: Store, path: Path, *, images: bool = True) -> Path:
 
 
 def _pages(content: Content) -> dict[str, Page]:
-    """All pages by the names of their files, in order."""
+    """All pages by file name, in order."""
     return {page.file: page for module in PAGES for page in module.pages(content)}
 
 
 def _environment(pages: Mapping[str, Page], *, single: bool) -> Environment:
-    """What templates are rendered with.
+    """The environment that templates are rendered in.
 
-    They know ``pages``, ``link``, ``single`` (whether all pages are in one file), and ``frame``: the template around a
-    page, which is a whole document or a part of the single file.
+    Templates can use ``pages``, ``link``, ``single`` (whether all pages are in one file), and ``frame``: the template
+    that a page extends, which makes it a whole document or a part of the single file.
     """
     environment = Environment(
         loader=FileSystemLoader(HOME / "templates"),
@@ -109,10 +112,10 @@ def _environment(pages: Mapping[str, Page], *, single: bool) -> Environment:
     )
 
     def link(target: str) -> str:
-        """The address of a page by its file, ``method-uniad.html``, or of a place on it, ``method-uniad.html#key``."""
-        file, _, place = target.partition("#")
+        """The address of a page, given as ``method-uniad.html``, or of a section of it, ``method-uniad.html#key``."""
+        file, _, section = target.partition("#")
         page = pages[file]  # a link to a page that does not exist is an error
-        return f"#{place or page.place}" if single else target
+        return f"#{section or page.anchor}" if single else target
 
     environment.globals |= {
         "pages": pages,

@@ -1,4 +1,4 @@
-"""What the pages of the site are made from, and what a page is."""
+"""The content that page modules get, and the pages that they return."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from results.studies.study import known_studies
 
 @dataclass(frozen=True)
 class Content:
-    """What every page module gets.
+    """The data that every page module gets.
 
     Attributes:
-        store: The records; image scores, curves, maps and pictures are read from it.
+        store: The store of the records. Image scores, curves, maps and pictures are read from it.
         records: All readable records, stale ones included.
-        board: The leaderboard that they make.
-        cards: What the methods are, by name.
-        images: Whether galleries, which show images of the datasets, are wanted.
+        board: The leaderboard of these records.
+        cards: Descriptions of the methods, by name.
+        images: Whether to make galleries, which show images of the datasets.
     """
 
     store: Store
@@ -37,11 +37,11 @@ class Page:
     """A page of the site.
 
     Attributes:
-        file: Name of its file, e.g. ``method-uniad.html``. Links name pages by it.
-        template: Name of its template, without the ending ``.html.j2``.
-        title: What a list of pages calls it.
-        shown: What the template gets as ``page``.
-        key: Id of the page inside the single file; by default its file's name without the ending.
+        file: File name, e.g. ``method-uniad.html``. Links refer to pages by it.
+        template: Name of the template, without the ending ``.html.j2``.
+        title: Title of the page in lists of pages.
+        shown: The data that the template gets as ``page``.
+        key: Id of the page inside the single file; by default the file name without its ending.
     """
 
     file: str
@@ -51,7 +51,7 @@ class Page:
     key: str = ""
 
     @property
-    def place(self) -> str:
+    def anchor(self) -> str:
         """Id of the page inside the single file."""
         return self.key or self.file.removesuffix(".html")
 
@@ -60,8 +60,8 @@ def content_of(store: Store, *, images: bool = True) -> Content:
     """Read everything that pages are made from.
 
     Args:
-        store: The records.
-        images: Whether galleries are wanted.
+        store: The store of the records.
+        images: Whether to make galleries.
     """
     records, roots = tuple(store.records()), (store.root, *store.also)
     return Content(store, records, leaderboard(records, known_studies(roots)), known_cards(roots), images)

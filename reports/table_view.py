@@ -1,4 +1,4 @@
-"""What a template needs to draw a table: plain values, already in words. No HTML in here."""
+"""Tables as templates draw them: plain values that are already formatted as text. This module makes no HTML."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class CellView:
 
     Attributes:
         main: The number, e.g. ``96.5``.
-        spread: ``± 0.4``, or nothing.
+        spread: The spread, e.g. ``± 0.4``; may be empty.
         below: A small second line, e.g. the published number.
-        below_title: Tooltip of the second line (its source).
-        value: The unrounded value, for sorting and for readers of the page's source; empty where blank.
-        title: Tooltip: n, seeds, or why the cell is blank.
-        classes: CSS classes: ``best``, ``second``, ``blank``; ``text`` for a cell that keeps no room for ±.
+        below_title: Tooltip of the second line, e.g. its source.
+        value: The unrounded value, for sorting and for programs that read the page; empty in a blank cell.
+        title: Tooltip: n and seeds, or the reason why the cell is blank.
+        classes: CSS classes: ``best``, ``second``, ``blank``; ``text`` for a cell without a column for ±.
         heat: Strength of the shading, 0 to 1, or None for no shading.
-        loss: Shade in the colour of losses instead of that of values.
+        loss: Whether the shading has the colour of losses instead of that of values.
     """
 
     main: str
@@ -45,9 +45,15 @@ class Badge:
 
 @dataclass(frozen=True)
 class RowView:
-    """One row: what it is about, then its cells.
+    """One row: its name with remarks, then its cells.
 
-    ``facets`` are what a reader may filter by, e.g. its family; ``href`` is the page that tells more.
+    Attributes:
+        name: Name of the row.
+        cells: One cell for each column.
+        badges: Short remarks.
+        details: Small lines below the name.
+        facets: (name, value) pairs that readers can filter rows by, e.g. the family of the method.
+        href: Page with more about the row; empty if there is none.
     """
 
     name: str
@@ -60,7 +66,7 @@ class RowView:
 
 @dataclass(frozen=True)
 class ColumnView:
-    """A column: its heading, its tooltip, and whether the table starts sorted by it."""
+    """A column: its heading, its tooltip, and the direction if the table starts sorted by it."""
 
     label: str
     title: str = ""
@@ -78,7 +84,7 @@ class GroupView:
 
 @dataclass(frozen=True)
 class TableView:
-    """A table. ``foot`` rows stay below whatever the sorting; ``spreads`` keeps room for ± in every cell."""
+    """A table. Sorting leaves the rows of ``foot`` at the end; ``spreads`` reserves space for ± in every cell."""
 
     key: str
     caption: str
@@ -103,9 +109,16 @@ def number_cell(
     loss: bool = False,
     seeds: bool = True,
 ) -> CellView:
-    """The view of a measured number: percent with one decimal, the fraction to ten digits in ``value``.
+    """The view of a measured number: percent with one decimal, and in ``value`` the fraction with ten digits.
 
-    ``seeds`` puts every seed's number into the tooltip.
+    Args:
+        cell: The number.
+        signed: Whether to show the sign of positive numbers.
+        classes: CSS classes.
+        below: Second line and its tooltip.
+        heat: Strength of the shading, or None.
+        loss: Whether the shading has the colour of losses.
+        seeds: Whether the tooltip lists every seed's number.
     """
     if cell.mean is None:
         return CellView(

@@ -1,1 +1,1 @@
-"""Figures, as SVG."""
+"""Figures of the site, as inline SVG."""

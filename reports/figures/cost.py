@@ -1,4 +1,4 @@
-"""Accuracy against cost: what N detectors, one per category, take and reach, against one for all."""
+"""The figure of accuracy against cost: one detector per category against one for all categories."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _MARKERS = {"unified": ("o", UNIFIED, UNIFIED), "separate": ("D", SEPARATE, PAGE
 
 
 def cost_figure(board: Leaderboard, key: str) -> str:
-    """I-AUROC against memory and training time, unified and separate joined by a line, rows as numbers.
+    """I-AUROC against memory and training time; a line joins both settings of a row, a number names the row.
 
     Args:
         board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where fewer than two rows have both settings. Times that were measured beside
-        other runs are not drawn.
+        The ``<svg>`` element, or an empty string if fewer than two rows have both settings. Times that were measured
+        while other runs used the machine are not drawn.
     """
     shown = [row for row in board.rows if all(row.cell(setting, "I-AUROC").mean is not None for setting in SETTINGS)]
-    places = [(title, value) for title, value in _AXES if len(_drawn(shown, value)) > 1]
-    if not places:
+    panels = [(title, value) for title, value in _AXES if len(_drawn(shown, value)) > 1]
+    if not panels:
         return ""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH, max(3.6, 0.9 + 0.2 * len(shown))), layout="constrained")
-        widths = [1.0] * len(places) + [0.55]
-        axes = list(figure.subplots(1, len(places) + 1, width_ratios=widths))
-        for ax, (title, value) in zip(axes, places, strict=False):
+        widths = [1.0] * len(panels) + [0.55]
+        axes = list(figure.subplots(1, len(panels) + 1, width_ratios=widths))
+        for ax, (title, value) in zip(axes, panels, strict=False):
             _draw(ax, shown, value)
             ax.set_xlabel(title)
         axes[0].set_ylabel("I-AUROC (%)")
@@ -54,7 +54,7 @@ def cost_figure(board: Leaderboard, key: str) -> str:
 
 
 def _alone(cost: Cost) -> float | None:
-    """Minutes of training; None if it shared the machine: such a time is not comparable."""
+    """Minutes of training; None if other runs used the machine, because such times are not comparable."""
     return cost.train_seconds / 60 if cost.train_seconds and cost.jobs == 1 else None
 
 
@@ -73,7 +73,7 @@ def _drawn(rows: Sequence[Row], value: Callable[[Cost], float | None]) -> list[R
 
 
 def _draw(ax: Axes, rows: Sequence[Row], value: Callable[[Cost], float | None]) -> None:
-    for place, row in enumerate(rows, 1):
+    for number, row in enumerate(rows, 1):
         costs = {setting: value(cost_of(row, setting)) for setting in SETTINGS}
         if not all(costs.values()):
             continue
@@ -83,7 +83,7 @@ def _draw(ax: Axes, rows: Sequence[Row], value: Callable[[Cost], float | None]) 
         for setting, (x, y) in zip(SETTINGS, points, strict=True):
             marker, edge, face = _MARKERS[setting]
             ax.plot([x], [y], marker, color=edge, markerfacecolor=face, markersize=5)
-        ax.annotate(str(place), points[1], xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
+        ax.annotate(str(number), points[1], xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator())
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -91,7 +91,7 @@ def _draw(ax: Axes, rows: Sequence[Row], value: Callable[[Cost], float | None]) 
 
 
 def _names(ax: Axes, names: Sequence[str]) -> None:
-    """The key of the numbers, as a column of text."""
+    """A column of text that gives the row of each number."""
     ax.set_axis_off()
-    lines = [f"{place}  {name}" for place, name in enumerate(names, 1)]
+    lines = [f"{number}  {name}" for number, name in enumerate(names, 1)]
     ax.text(0, 1, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8.5, linespacing=1.45)

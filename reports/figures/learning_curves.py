@@ -1,4 +1,4 @@
-"""The figure of learning curves: training loss, I-AUROC and P-AUROC side by side, a line per method."""
+"""The figure of learning curves: training loss, I-AUROC and P-AUROC side by side, one line per method."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from matplotlib.typing import LineStyleType
 
 from reports.figures.svg import DASHES, INK, LINES, PAGE, STYLE, svg_element
-from reports.text.learning_order import place
+from reports.text.learning_order import position
 from results.analyses.learning_curves import LearningCurves, Series
 from results.metrics.catalogue import AUROCS
 
 MOST_LINES = len(LINES)
-"""More lines than this are not told apart: they need a second figure."""
+"""Number of distinct line styles; more lines need a second figure."""
 _POINTS = 120
 _SIZE = (12.4, 3.3)
 
 
 def learning_figure(curves: Sequence[LearningCurves], names: Mapping[str, str], key: str) -> str:
-    """Three panels over the optimiser step, a ring at each line's peak, a dot at its last point.
+    """Draw three panels over the optimiser step, with a ring at each line's peak and a dot at its last point.
 
     Args:
-        curves: At most ``MOST_LINES``, of rows of one table and one setting.
-        names: Their labels by row id.
+        curves: At most ``MOST_LINES`` curves, of rows of one table in one setting.
+        names: Labels of the rows, by row id.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where every curve is blank.
+        The ``<svg>`` element, or an empty string if every curve is blank.
     """
     shown = [curve for curve in curves if curve.loss.cells]
     if not shown:
         return ""
-    looks = _looks(shown)
+    styles = _line_styles(shown)
     columns = -(-len(shown) // 2) if len(shown) > 3 else len(shown)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(_SIZE[0], _SIZE[1] + 0.2 * -(-len(shown) // columns)), layout="constrained")
         axes = list(figure.subplots(1, 1 + len(AUROCS)))
         for curve in shown:
-            _line(axes[0], curve.loss, looks[curve.row.row_id], 1.0, ring=False)
+            _line(axes[0], curve.loss, styles[curve.row.row_id], 1.0, ring=False)
             for ax, metric in zip(axes[1:], AUROCS, strict=True):
-                _line(ax, curve.metrics.get(metric, Series()), looks[curve.row.row_id], 100.0, ring=True)
+                _line(ax, curve.metrics.get(metric, Series()), styles[curve.row.row_id], 100.0, ring=True)
         _loss_axis(axes[0], [mean for curve in shown for mean in curve.loss.means])
         for ax, metric in zip(axes[1:], AUROCS, strict=True):
             ax.set_title(f"{metric} on the test images (%)", loc="left", fontsize=9.5, fontweight="bold")
@@ -58,33 +58,33 @@ def learning_figure(curves: Sequence[LearningCurves], names: Mapping[str, str], 
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             ax.set_xlabel("optimiser step")
-        _legend(figure, [(names[curve.row.row_id], looks[curve.row.row_id]) for curve in shown], columns)
+        _legend(figure, [(names[curve.row.row_id], styles[curve.row.row_id]) for curve in shown], columns)
         return svg_element(figure, key)
 
 
-_Look = tuple[str, LineStyleType]
+_LineStyle = tuple[str, LineStyleType]
 
 
-def _looks(curves: Sequence[LearningCurves]) -> dict[str, _Look]:
-    """Colour and dashes by row id: a method that has a place of its own gets its own, others what is free."""
+def _line_styles(curves: Sequence[LearningCurves]) -> dict[str, _LineStyle]:
+    """Colour and dashes by row id. A row with a fixed position gets the style of that position, others a free one."""
     free = list(range(MOST_LINES))
-    looks: dict[str, _Look] = {}
-    for wanting in (True, False):
+    styles: dict[str, _LineStyle] = {}
+    for fixed in (True, False):
         for curve in curves:
-            wanted = place(curve.row)
-            if curve.row.row_id in looks or (wanting and wanted not in free):
+            wanted = position(curve.row)
+            if curve.row.row_id in styles or (fixed and wanted not in free):
                 continue
-            number = wanted if wanting and wanted is not None else free[-1]
+            number = wanted if fixed and wanted is not None else free[-1]
             free.remove(number)
-            looks[curve.row.row_id] = (LINES[number], DASHES[number])
-    return looks
+            styles[curve.row.row_id] = (LINES[number], DASHES[number])
+    return styles
 
 
-def _line(ax: Axes, series: Series, look: _Look, scale: float, *, ring: bool) -> None:
-    """One line with its band, its last point and, of a metric, its peak."""
+def _line(ax: Axes, series: Series, style: _LineStyle, scale: float, *, ring: bool) -> None:
+    """Draw one line with its band, its last point and, if ``ring`` is set, its peak."""
     if not series.cells:
         return
-    colour, dashes = look
+    colour, dashes = style
     chosen = _thinned(len(series.steps), series.peak_at)
     steps = [series.steps[k] for k in chosen]
     means = [scale * series.means[k] for k in chosen]
@@ -101,13 +101,13 @@ def _line(ax: Axes, series: Series, look: _Look, scale: float, *, ring: bool) ->
 
 
 def _thinned(count: int, keep: int) -> list[int]:
-    """At most about ``_POINTS`` positions, with the last one and the one to keep: more can't be seen."""
+    """About ``_POINTS`` positions at most, with the last one and ``keep``. More points would not be visible."""
     every = max(1, math.ceil(count / _POINTS))
     return sorted({*range(0, count, every), keep, count - 1})
 
 
 def _loss_axis(ax: Axes, values: Sequence[float]) -> None:
-    """Logarithmic, with readable ticks over one decade and over several."""
+    """Make the loss axis logarithmic, with readable ticks over one decade and over several."""
     ax.set_title("training loss", loc="left", fontsize=9.5, fontweight="bold")
     if min(values) <= 0:
         return
@@ -118,8 +118,8 @@ def _loss_axis(ax: Axes, values: Sequence[float]) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _legend(figure: Figure, lines: Sequence[tuple[str, _Look]], columns: int) -> None:
-    """Above the panels, row by row in the order of the lines; what ring and dot mean below them."""
+def _legend(figure: Figure, lines: Sequence[tuple[str, _LineStyle]], columns: int) -> None:
+    """Draw the legend above the panels, row by row in the order of the lines, and the key of ring and dot."""
     handles = [
         Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=name) for name, (colour, dashes) in lines
     ]

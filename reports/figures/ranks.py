@@ -1,4 +1,4 @@
-"""The diagram of average ranks with bars over what the critical difference can't tell apart (Demsar, 2006)."""
+"""The diagram of average ranks, with bars that join rows within the critical difference (Demsar, 2006)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LINE = 0.24
 
 
 def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str) -> str:
-    """Names on both sides of an axis of ranks, best at the left, each with a line to its rank.
+    """Draw an axis of ranks, the best at the left, with the names on both sides and a line from each name to its rank.
 
     Args:
         ranked: Rows with their average ranks.
         board: The leaderboard that has the rows.
-        setting: Decides the colour.
+        setting: The setting of the ranks, which decides the colour.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
@@ -45,12 +45,12 @@ def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str)
             ax.plot([tick, tick], [0, 0.06], color=INK, linewidth=1)
             ax.text(tick, 0.1, str(tick), ha="center", va="bottom")
         _critical_difference(ax, ranked.critical_difference, low, high)
-        for place, (first, last) in enumerate(ranked.cliques):
-            y = -0.14 - 0.16 * place
+        for number, (first, last) in enumerate(ranked.cliques):
+            y = -0.14 - 0.16 * number
             ax.plot([ranked.ranks[first], ranked.ranks[last]], [y, y], color=MUTED, linewidth=3.2)
-        for place, (row, rank) in enumerate(zip(ranked.rows, ranked.ranks, strict=True)):
-            on_left = place < left
-            y = -top - _LINE * (place if on_left else count - 1 - place)
+        for number, (row, rank) in enumerate(zip(ranked.rows, ranked.ranks, strict=True)):
+            on_left = number < left
+            y = -top - _LINE * (number if on_left else count - 1 - number)
             edge = low if on_left else high
             ax.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=0.9)
             ax.plot([rank], [0], "o", color=colour, markersize=4)
@@ -68,7 +68,7 @@ def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str)
 
 
 def _critical_difference(ax: mpl.axes.Axes, width: float, low: float, high: float) -> None:
-    """The length of the critical difference above the axis, as far as the axis has room for it."""
+    """Draw the length of the critical difference above the axis, cut off at the end of the axis."""
     end = min(low + width, high)
     ax.plot([low, low, low, end, end, end], [0.36, 0.44, 0.4, 0.4, 0.36, 0.44], color=INK, linewidth=1, clip_on=False)
     ax.annotate(f"critical difference {width:.2f}", (end, 0.4), xytext=(6, 0), textcoords="offset points", va="center")

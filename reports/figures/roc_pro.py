@@ -1,4 +1,4 @@
-"""ROC curves of the image score and PRO curves: unified and separate side by side, a line per row."""
+"""The figure of ROC curves of the image score and of PRO curves, unified next to separate, one line per row."""
 
 from __future__ import annotations
 
@@ -17,48 +17,51 @@ from results.records.store import Store
 from results.rows.row import SETTINGS, Row
 
 _TITLES = {"roc_image": "ROC of the image score", "pro": "PRO"}
-_HEIGHTS = {"roc_image": "recall of anomalous images", "pro": "mean overlap of defect regions"}
+_Y_LABELS = {"roc_image": "recall of anomalous images", "pro": "mean overlap of defect regions"}
 
 
 def curve_figure(store: Store, board: Leaderboard, key: str) -> str:
-    """Four panels: ROC and PRO of both settings. The best rows are told apart, the others grey.
+    """Draw four panels, the ROC and PRO curves of both settings. The rows with the highest I-AUROC get colours.
+
+    All other rows are grey.
 
     Args:
-        store: Where curves are read from.
+        store: The store that has the curves.
         board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where no row has curves.
+        The ``<svg>`` element, or an empty string if no row has curves.
     """
     curves = {(row.row_id, setting): mean_curves(store, row, setting) for row in board.rows for setting in SETTINGS}
     shown = [row for row in board.rows if any(curves[row.row_id, setting] for setting in SETTINGS)]
     if not shown:
         return ""
-    best = sorted(shown, key=_height, reverse=True)[: len(LINES)]
-    looks = {row.row_id: (LINES[place], DASHES[place], 1.4) for place, row in enumerate(best)}
-    panels = [(name, setting) for name in CURVES for setting in SETTINGS if _any(curves, shown, name, setting)]
+    best = sorted(shown, key=_best_i_auroc, reverse=True)[: len(LINES)]
+    styles = {row.row_id: (LINES[number], DASHES[number], 1.4) for number, row in enumerate(best)}
+    panels = [(name, setting) for name in CURVES for setting in SETTINGS if _drawn(curves, shown, name, setting)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12.4, 3.6 + 0.2 * -(-len(best) // 4)), layout="constrained")
         for ax, (name, setting) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for row in reversed(shown):
                 found = curves[row.row_id, setting].get(name)
                 if found:
-                    colour, dash, width = looks.get(row.row_id, (MUTED, "solid", 0.5))
+                    colour, dash, width = styles.get(row.row_id, (MUTED, "solid", 0.5))
                     ax.plot(100 * found[0], 100 * found[1], color=colour, linestyle=dash, linewidth=width)
             _axis(ax, name, setting)
         handles = [
             Line2D([], [], color=c, linestyle=d, linewidth=w, label=board.label(row))
             for row in best
-            for c, d, w in [looks[row.row_id]]
+            for c, d, w in [styles[row.row_id]]
         ]
         if len(shown) > len(best):
-            handles.append(Line2D([], [], color=MUTED, linewidth=0.5, label=f"{len(shown) - len(best)} others"))
+            handles.append(Line2D([], [], color=MUTED, linewidth=0.5, label=f"{len(shown) - len(best)} other rows"))
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
         return svg_element(figure, key)
 
 
-def _any(curves: dict, rows: Sequence[Row], name: str, setting: str) -> bool:
+def _drawn(curves: dict, rows: Sequence[Row], name: str, setting: str) -> bool:
+    """Whether any row has this curve in this setting."""
     return any(name in curves[row.row_id, setting] for row in rows)
 
 
@@ -72,10 +75,10 @@ def _axis(ax: Axes, name: str, setting: str) -> None:
     ax.xaxis.set_major_formatter(PercentFormatter(decimals=0))
     ax.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     ax.set_xlabel("false-positive rate" + (" of pixels" if name == "pro" else ""))
-    ax.set_ylabel(_HEIGHTS[name])
+    ax.set_ylabel(_Y_LABELS[name])
 
 
-def _height(row: Row) -> float:
-    """What the rows that are told apart are chosen by: the higher I-AUROC of the two settings."""
+def _best_i_auroc(row: Row) -> float:
+    """The higher I-AUROC of the two settings, which decides which rows get colours; -1 if both are blank."""
     means = [row.cell(setting, "I-AUROC").mean for setting in SETTINGS]
     return max((mean for mean in means if mean is not None), default=-1.0)

@@ -1,4 +1,4 @@
-"""Figures as inline SVG: same rows, same bytes. Colours follow the page's theme through CSS variables."""
+"""Figures with one panel per row: I-AUROC by category in both settings, and training losses."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _WIDTH = 12.4
 
 
 def dumbbells(board: Leaderboard, key: str) -> str:
-    """Unified against separate per category, one panel per row: I-AUROC in percent, mean over seeds.
+    """Draw unified against separate by category, one panel per row: I-AUROC in percent, mean over seeds.
 
     Args:
         board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where no row has run in both settings.
+        The ``<svg>`` element, or an empty string if no row has run in both settings.
     """
     shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
     if not shown:
         return ""
-    places = [*board.rows[0].dataset.set_categories, None]
+    categories = [*board.rows[0].dataset.set_categories, None]
     with mpl.rc_context(STYLE):
-        figure, axes = _panels(len(shown), 0.7 + 0.21 * len(places))
+        figure, axes = _panels(len(shown), 0.7 + 0.21 * len(categories))
         for ax, row in zip(axes, shown, strict=False):
-            _dumbbell(ax, row, places)
+            _dumbbell(ax, row, categories)
             ax.set_title(_wrapped(board.label(row)), loc="left", fontsize=9.5, fontweight="bold")
             ax.grid(visible=False, axis="y")
-            ax.axhline(len(places) - 1.5, color=FAINT, linewidth=0.8)
-            ax.set_yticks(range(len(places)), [category or "mean" for category in places])
-            ax.set_ylim(len(places) - 0.4, -0.6)
+            ax.axhline(len(categories) - 1.5, color=FAINT, linewidth=0.8)
+            ax.set_yticks(range(len(categories)), [category or "mean" for category in categories])
+            ax.set_ylim(len(categories) - 0.4, -0.6)
             ax.set_xlabel("I-AUROC (%)")
         limits = [ax.get_xlim() for ax in axes[: len(shown)]]
         for number, ax in enumerate(axes[: len(shown)]):
@@ -59,10 +59,14 @@ def dumbbells(board: Leaderboard, key: str) -> str:
 
 
 def loss_curves(board: Leaderboard, key: str) -> str:
-    """Training loss against optimiser step, one panel per row with steps: every run is a line.
+    """Draw training loss against optimiser step, one panel per trained row, one line per run.
+
+    Args:
+        board: The leaderboard of one table.
+        key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where no run recorded a loss.
+        The ``<svg>`` element, or an empty string if no run recorded a loss.
     """
     shown = [row for row in board.rows if any(record.loss_curve for record in row.records)]
     if not shown:
@@ -84,20 +88,20 @@ def loss_curves(board: Leaderboard, key: str) -> str:
                 ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                 ax.yaxis.set_minor_locator(NullLocator())
         handles = [
-            Line2D([], [], color=UNIFIED, linewidth=1.5, label="unified, a line per seed"),
-            Line2D([], [], color=SEPARATE, linewidth=0.6, label="separate, a line per category and seed"),
+            Line2D([], [], color=UNIFIED, linewidth=1.5, label="unified: one line per seed"),
+            Line2D([], [], color=SEPARATE, linewidth=0.6, label="separate: one line per category and seed"),
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=2)
         return svg_element(figure, key)
 
 
 def _thinned(curve: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-    """At most about sixty points, the last one always: more can't be seen at this size."""
+    """About sixty points at most, always with the last one. More would not be visible at this size."""
     return [*curve[:: max(1, len(curve) // 60)], curve[-1]]
 
 
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels of that height in inches; places without a panel stay empty."""
+    """A figure with ``count`` panels of a height in inches; the rest of the last row stays empty."""
     down = -(-count // _ACROSS)
     figure = Figure(figsize=(_WIDTH, 0.3 + height * down), layout="constrained")
     axes = list(figure.subplots(down, _ACROSS, squeeze=False).ravel())
@@ -106,10 +110,10 @@ def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _dumbbell(ax: Axes, row: Row, places: Sequence[str | None]) -> None:
-    """The lines of a panel from top to bottom; of a blank cell only the seeds that exist are drawn."""
+def _dumbbell(ax: Axes, row: Row, categories: Sequence[str | None]) -> None:
+    """Draw a panel, from top to bottom. None is the mean over categories; blank cells show finished seeds only."""
     cells = {
-        setting: [row.category_cell(setting, "I-AUROC", c) if c else row.cell(setting, "I-AUROC") for c in places]
+        setting: [row.category_cell(setting, "I-AUROC", c) if c else row.cell(setting, "I-AUROC") for c in categories]
         for setting in SETTINGS
     }
     pairs = zip(cells["separate"], cells["unified"], strict=True)
@@ -132,7 +136,7 @@ def _dumbbell(ax: Axes, row: Row, places: Sequence[str | None]) -> None:
 
 
 def _wrapped(title: str) -> str:
-    """A panel's title in lines that fit its width: overrides make long names."""
+    """The title of a panel, broken into lines that fit its width. Names with overrides are long."""
     return textwrap.fill(title, 36)
 
 

@@ -1,4 +1,4 @@
-"""The strip of seeds: every seed's mean of both settings, row by row: a spread to be seen and not only read."""
+"""The figure of seeds: the mean over categories of every seed, by row and setting, which shows the spread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from results.leaderboard import Leaderboard
 from results.metrics.catalogue import HEADLINE
 from results.rows.row import SETTINGS, Row
 
-_LOOKS = {"unified": ("o", UNIFIED, UNIFIED, -0.16), "separate": ("D", SEPARATE, PAGE, 0.16)}
+_MARKS = {"unified": ("o", UNIFIED, UNIFIED, -0.16), "separate": ("D", SEPARATE, PAGE, 0.16)}
 
 
 def seed_figure(board: Leaderboard, key: str) -> str:
-    """A dot for every seed and setting, a bar at their mean, one panel per metric.
+    """Draw a mark for every seed and setting and a bar at the mean, one panel per metric.
 
     Args:
         board: The leaderboard of one table.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where no row has more than one seed.
+        The ``<svg>`` element, or an empty string if no row has more than one seed.
     """
     shown = [row for row in board.rows if any(row.cell(s, "I-AUROC").n > 1 for s in SETTINGS)]
     if not shown:
@@ -50,7 +50,7 @@ def seed_figure(board: Leaderboard, key: str) -> str:
         handles = [
             Line2D([], [], marker=marker, color=edge, markerfacecolor=face, linestyle="none", markersize=4, label=label)
             for (marker, edge, face, _), label in zip(
-                _LOOKS.values(), ("unified, a mark per seed", "separate, a mark per seed"), strict=True
+                _MARKS.values(), ("unified: one mark per seed", "separate: one mark per seed"), strict=True
             )
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=2, handletextpad=0.2)
@@ -59,7 +59,7 @@ def seed_figure(board: Leaderboard, key: str) -> str:
 
 def _strip(ax: Axes, row: Row, metric: str, y: float) -> None:
     for setting in SETTINGS:
-        marker, edge, face, shift = _LOOKS[setting]
+        marker, edge, face, shift = _MARKS[setting]
         cell = row.cell(setting, metric)
         values = [100 * value for _, value in cell.seeds]
         if cell.mean is None or not values:

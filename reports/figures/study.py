@@ -1,4 +1,4 @@
-"""The figure of a study's grid: a line with a band, a heat map, or a dot for every level; same rows, same bytes."""
+"""The figure of a study's grid: a line with a band, a heat map, or a dot for every level."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from results.studies.study import Axis, Value
 
 _WIDTH = 12.4
 _LEAST_SPAN = 2.0
-"""Points that the shades of a heat map run over at least: strong colours must not stand for a tenth of a point."""
+"""Smallest range of a heat map's shades, in points, so that a tenth of a point does not get a strong contrast."""
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#dbe7f0", "#5b9bc8"])
-"""Light enough at both ends for dark figures, in both themes of the page."""
+"""Shades that are light enough for dark digits, in both themes of the page."""
 
 
 def study_figure(ablation: Ablation, grid: Sequence[Axis], setting: Setting, key: str) -> str:
-    """One panel per metric, with what the grid varies.
+    """Draw the levels of a grid, one panel per metric.
 
     Args:
-        ablation: With rows.
+        ablation: The study with its rows.
         grid: One of the study's grids.
-        setting: Of the numbers.
+        setting: The setting of the numbers.
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or nothing where fewer than two levels of the grid have a number.
+        The ``<svg>`` element, or an empty string if fewer than two levels of the grid have a number.
     """
     metrics = [m for m in HEADLINE if sum(c.mean is not None for _, c in _points(ablation, grid, setting, m)) > 1]
     if not metrics:
@@ -61,17 +61,17 @@ def study_figure(ablation: Ablation, grid: Sequence[Axis], setting: Setting, key
 
 
 def _points(ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> list[tuple[str, Cell]]:
-    """(label, cell) of every possible combination of the grid, in its order; one axis takes the base in too."""
+    """(label, cell) of every combination of the grid, in its order; the base is added if the grid lacks it."""
     levels = ablation.study.combinations(grid, ablation.preset)
     base = ablation.study.base(ablation.preset)
     if base not in levels:
-        levels.insert(_place(levels, base, grid), base)
+        levels.insert(_position(levels, base, grid), base)
     labels = [label for fields in levels if (label := ablation.label_of(fields))]
     return [(label, ablation.cell(label, setting, metric)) for label in labels]
 
 
-def _place(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Sequence[Axis]) -> int:
-    """Where the base stands among the levels of a grid: by its number on an ordered axis, else in front."""
+def _position(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Sequence[Axis]) -> int:
+    """The position of the base among the levels: by its number on an ordered axis, else first."""
     if len(grid) != 1 or not grid[0].ordered:
         return 0
     name = grid[0].name
@@ -79,7 +79,7 @@ def _place(levels: Sequence[dict[str, Value]], base: dict[str, Value], grid: Seq
 
 
 def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
-    """Means in the order of the levels, a band of ± one standard deviation, a ring at the base."""
+    """Draw the means in the order of the levels, a band of ± one standard deviation, and a ring at the base."""
     points = _points(ablation, grid, setting, metric)
     name = grid[0].name
     fields = {level.label: level.fields for level in ablation.levels}
@@ -92,17 +92,17 @@ def _line(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
     at = [k for k in known if points[k][0] == "base"]
     ax.plot(at, [means[known.index(k)] for k in at], "o", color=colour, markerfacecolor="none", markersize=10)
     ax.set_xticks(range(len(ticks)), ticks)
-    ax.set_xlabel(f"{name} (ring: the base, {ablation.study.shown(name, ablation.study.base(ablation.preset)[name])})")
+    ax.set_xlabel(f"{name} (ring: base, {ablation.study.shown(name, ablation.study.base(ablation.preset)[name])})")
 
 
 def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str, colour: str) -> None:
-    """A dot with ± one standard deviation for every level; the base's mean as a line."""
+    """Draw a dot with ± one standard deviation for every level, and a line at the mean of the base."""
     points = _points(ablation, grid, setting, metric)
-    for place, (label, cell) in enumerate(points):
+    for y, (label, cell) in enumerate(points):
         if cell.mean is None:
             continue
         ax.errorbar(
-            100 * cell.mean, place, xerr=100 * (cell.std or 0.0), fmt="o", color=colour, markersize=5,
+            100 * cell.mean, y, xerr=100 * (cell.std or 0.0), fmt="o", color=colour, markersize=5,
             markerfacecolor=PAGE if label == "base" else colour, elinewidth=1.4,
         )  # fmt: skip
         if label == "base":
@@ -113,12 +113,12 @@ def _dots(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, 
 
 
 def _heat_map(ax: Axes, ablation: Ablation, grid: Sequence[Axis], setting: Setting, metric: str) -> None:
-    """Means as numbers on shades, first axis down, second across; the base in a frame."""
+    """Draw the means as numbers on shades, the first axis down and the second across, and a frame around the base."""
     down, across = grid
     shape = len(down.levels), len(across.levels)
     values = np.full(shape, np.nan)
-    for place, fields in enumerate(ablation.study.combinations(grid, ablation.preset)):
-        row, column = divmod(place, shape[1])
+    for index, fields in enumerate(ablation.study.combinations(grid, ablation.preset)):
+        row, column = divmod(index, shape[1])
         label = ablation.label_of(fields)
         cell = ablation.cell(label, setting, metric)
         if cell.mean is None:

@@ -1,4 +1,7 @@
-"""A figure as an inline SVG element: same figure, same bytes. Colours follow the page's theme through CSS variables."""
+"""Turns a figure into an inline SVG element. The same figure gives the same bytes.
+
+Colours follow the theme of the page through CSS variables.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ DASHES: tuple[LineStyleType, ...] = (
     (0, (3.4, 1.2, 1.2, 1.2, 1.2, 1.2)),
     (0, (1.2, 2.6)),
 )
-"""A pattern for each of ``LINES``: they differ in print and to colour-blind readers too."""
+"""A dash pattern for each of ``LINES``, so that lines also differ in print and for colour-blind readers."""
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--rule-strong)",
@@ -34,7 +37,7 @@ _VARIABLES = {
     SEPARATE: "var(--separate)",
     **{colour: f"var(--line-{number})" for number, colour in enumerate(LINES, 1)},
 }
-"""Stand-in colours that the page replaces, so that a figure follows its theme; ``LINES`` tell methods apart."""
+"""CSS variables that replace the placeholder colours of figures, so that figures follow the theme of the page."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "uniboard",
@@ -62,10 +65,10 @@ STYLE: dict[Any, Any] = {
 
 
 def svg_element(figure: Figure, key: str) -> str:
-    """The figure as an element for the page: no date, unique ids, colours and fonts from the page.
+    """The figure as an element for the page: without a date, with unique ids, and with the page's colours and fonts.
 
     Args:
-        figure: Drawn in ``STYLE`` with the colours of this module.
+        figure: A figure that was drawn in ``STYLE`` with the colours of this module.
         key: Makes the ids in the SVG unique on the page.
     """
     buffer = io.StringIO()
@@ -89,7 +92,7 @@ _SAME_STYLE = re.compile(r'<g([^>]*)>((?:\s*<use [^>]*? style="[^"]*"/>)+)\s*</g
 
 
 def _hoisted(group: re.Match[str]) -> str:
-    """Marks of one style say it once: most of a figure's bytes would else be repetitions."""
+    """Move a style that all marks of a group share to the group. It would otherwise be most of the figure's bytes."""
     styles = set(re.findall(r' style="([^"]*)"', group[2]))
     if len(styles) > 1 or "style=" in group[1]:
         return group[0]
@@ -98,7 +101,7 @@ def _hoisted(group: re.Match[str]) -> str:
 
 
 def _short_ids(text: str, key: str) -> str:
-    """Ids that nothing refers to are dropped; the others become short ones of this key alone."""
+    """Drop ids that nothing refers to, and replace the others by short ids that are unique to ``key``."""
     wanted = dict.fromkeys(
         name for pair in re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text) for name in pair if name
     )

@@ -1,4 +1,4 @@
-"""The gallery of one table: chosen test images with every detector's map on one scale."""
+"""The gallery of a table: chosen test images with the anomaly maps of all detectors on one colour scale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from results.records.thumbnails import MASK_SIDE, Pictures, read_pictures
 from results.rows.row import SETTINGS, Row
 
 _RAREST = 1e-4
-"""Share of normal pixels at which the scale ends."""
+"""Share of normal pixels at the end of the colour scale."""
 _COLOURS = 32
 _GOOD = "good"
 """Defect type of normal images."""
@@ -33,19 +33,19 @@ _TICKS = (1.0, 0.1, 0.01, 0.001, _RAREST)
 
 @dataclass(frozen=True)
 class MapView:
-    """One detector's map of one image: ``png`` and ``look`` (the rebuilt image) as data URIs."""
+    """One detector's map of one image. ``png`` and ``rebuilt``, the rebuilt image, are data URIs."""
 
     setting: Setting
     png: str
     score: str
     verdict: str
     right: bool
-    look: str = ""
+    rebuilt: str = ""
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One image: what it is, why it is shown, its JPEG as a data URI, and the contour of its defects as a path."""
+    """One image: the rule that chose it, its defect, its JPEG as a data URI, the defect's outline as an SVG path."""
 
     kind: str
     rule: str
@@ -59,7 +59,7 @@ class CaseView:
 
 @dataclass(frozen=True)
 class CategoryGallery:
-    """One category: its cases, and the rows (by name) whose maps the cases have, in order."""
+    """One category: its cases, and (name, preset, whether there are rebuilt images) of the rows in the maps' order."""
 
     name: str
     key: str
@@ -80,23 +80,23 @@ class GalleryPage:
     scale: str
     ticks: tuple[tuple[str, str], ...]
     rules: tuple[tuple[str, str], ...]
-    looks: bool
+    rebuilt: bool
 
 
 def gallery_file(key: str) -> str:
-    """Name of the file of a table's gallery, by the key of the table's section."""
+    """File name of a table's gallery, given the key of the table's section."""
     return f"gallery-{key}.html"
 
 
 def pages(content: Content) -> list[Page]:
-    """The galleries of all tables whose runs kept maps."""
+    """Make the galleries of all tables whose runs kept anomaly maps."""
     tables = content.board.tables() if content.images else []
     found = [_gallery(content.store, table, section_key(table.rows[0])) for table in tables]
     return [Page(gallery_file(page.key), "gallery", page.title, page) for page in found if page is not None]
 
 
 def _gallery(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
-    """The gallery of one table; None where no maps or no pictures are kept."""
+    """The gallery of one table; None if no maps or no pictures are stored."""
     dataset = board.rows[0].dataset
     categories = []
     for number, category in enumerate(dataset.set_categories):
@@ -115,11 +115,11 @@ def _gallery(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
         settings=tuple(setting for setting in SETTINGS if setting in shown),
         scale=_data_uri("png", _png(np.linspace(0, 1, 256)[None].repeat(8, 0))),
         ticks=tuple(
-            (f"{100 * place:.1f}", _percent(share))
-            for share, place in zip(_TICKS, _level(np.array(_TICKS)), strict=True)
+            (f"{100 * level:.1f}", _percent(share))
+            for share, level in zip(_TICKS, _level(np.array(_TICKS)), strict=True)
         ),
         rules=tuple(KINDS.items()),
-        looks=any(looks for c in categories for _, _, looks in c.methods),
+        rebuilt=any(rebuilt for c in categories for _, _, rebuilt in c.methods),
     )
 
 
@@ -139,17 +139,17 @@ def _category(name: str, key: str, pictures: Pictures, seen: Sequence[Witness], 
 
 
 _ABSENT = {
-    "good": "It has no normal test image.",
-    "easy": "It has no defective test image.",
+    "good": "This category has no normal test image.",
+    "easy": "This category has no defective test image.",
     "hard": "No other defective image is found by at least half of the detectors.",
-    "failed": "No other image is judged wrong by any detector.",
+    "failed": "No other image is classified wrongly by any detector.",
 }
 
 
 def _case(case: Case, pictures: Pictures, seen: Sequence[Witness], rows: Sequence[Row]) -> CaseView:
-    by_place = {(one.row.row_id, one.setting): one for one in seen}
+    by_detector = {(one.row.row_id, one.setting): one for one in seen}
     maps = [
-        _map(by_place[row.row_id, setting], case.image) if (row.row_id, setting) in by_place else None
+        _map(by_detector[row.row_id, setting], case.image) if (row.row_id, setting) in by_detector else None
         for row in rows
         for setting in SETTINGS
     ]
@@ -158,7 +158,7 @@ def _case(case: Case, pictures: Pictures, seen: Sequence[Witness], rows: Sequenc
         rule=KINDS[case.kind],
         path=pictures.paths[case.image],
         defect="normal image" if pictures.defects[case.image] == _GOOD else pictures.defects[case.image],
-        judged=f"{case.right} of {case.of} detectors judge it right",
+        judged=f"{case.right} of {case.of} detectors classify it correctly",
         jpeg=_data_uri("jpeg", pictures.images[case.image]),
         contour=contour_path(pictures.masks[case.image]),
         maps=tuple(maps),
@@ -168,24 +168,24 @@ def _case(case: Case, pictures: Pictures, seen: Sequence[Witness], rows: Sequenc
 def _map(witness: Witness, image: int) -> MapView:
     score, threshold, anomalous = witness.scores[image], witness.threshold, bool(witness.labels[image])
     called = score >= threshold
-    words = {
+    verdicts = {
         (True, True): "found",
         (True, False): "missed",
         (False, True): "false alarm",
-        (False, False): "quiet",
+        (False, False): "no alarm",
     }
     return MapView(
         setting=witness.setting,
         png=_data_uri("png", _png(_level(witness.rarity(image)))),
         score=f"{score:.3g} {'≥' if called else '<'} {threshold:.3g}",
-        verdict=words[anomalous, bool(called)],
+        verdict=verdicts[anomalous, bool(called)],
         right=bool(witness.right[image]),
-        look=_data_uri("jpeg", witness.looks[image]) if witness.looks else "",
+        rebuilt=_data_uri("jpeg", witness.looks[image]) if witness.looks else "",
     )
 
 
 def _level(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places on the scale of shares of normal pixels: 0 for all of them, 1 for one in ten thousand or fewer."""
+    """Positions of shares of normal pixels on the colour scale: 0 for all, 1 for one in ten thousand or fewer."""
     return np.asarray(np.log(np.maximum(shares, _RAREST)) / np.log(_RAREST))
 
 
@@ -195,7 +195,7 @@ def _percent(share: float) -> str:
 
 
 def _png(levels: NDArray[np.floating[Any]]) -> bytes:
-    """A picture of values in [0, 1], in few colours."""
+    """A PNG of values in [0, 1], in few colours."""
     palette = (255 * mpl.colormaps["inferno"](np.linspace(0, 1, _COLOURS))[:, :3]).round().astype(np.uint8)
     image = Image.fromarray(np.round(levels * (_COLOURS - 1)).astype(np.uint8), "P")
     image.putpalette(palette.tobytes())
@@ -209,14 +209,14 @@ def _data_uri(kind: str, content: bytes) -> str:
 
 
 def contour_path(mask: NDArray[np.bool_]) -> str:
-    """The outline of a mask as an SVG path in a square of 128, empty for an empty mask.
+    """The outline of a mask as an SVG path in a square of side 128; empty for an empty mask.
 
     Args:
-        mask: (128, 128) bool.
+        mask: (128, 128) bool, True for defects.
     """
     framed = np.pad(mask.astype(float), 1)
     parts = []
     for line in contourpy.contour_generator(z=framed).lines(0.5):
-        points = np.clip(np.asarray(line) - 0.5, 0, MASK_SIDE)  # a pixel's value stands at its centre
+        points = np.clip(np.asarray(line) - 0.5, 0, MASK_SIDE)  # a pixel's value is at its centre
         parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""The page that the site opens with: head, a section for each dataset and set of categories, appendix."""
+"""The leaderboard, the first page of the site: head, a section for each dataset and set of categories, appendix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from results.rows.row import Row
 
 @dataclass(frozen=True)
 class Section:
-    """One dataset with one set of categories."""
+    """The data of one section: a dataset with one set of categories."""
 
     key: str
     title: str
@@ -57,7 +57,7 @@ class Section:
 
 @dataclass(frozen=True)
 class LeaderboardPage:
-    """Everything that the template shows."""
+    """The data of the template."""
 
     sections: tuple[Section, ...]
     runs: int
@@ -74,13 +74,13 @@ class LeaderboardPage:
 
 
 def pages(content: Content) -> list[Page]:
-    """The page of the leaderboard."""
+    """Make the page of the leaderboard."""
     return [Page("index.html", "leaderboard", "UniBoard", _shown(content.store, content.board), key="top")]
 
 
 def _shown(store: Store, board: Leaderboard) -> LeaderboardPage:
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
-    tables = sorted(board.tables(), key=_newest, reverse=True)  # what has just run comes first; the sort is stable
+    tables = sorted(board.tables(), key=_newest, reverse=True)  # the table with the newest run comes first
     current = [record for row in board.all_rows for record in row.records]
     used = protocols(board)
     return LeaderboardPage(
@@ -100,7 +100,7 @@ def _shown(store: Store, board: Leaderboard) -> LeaderboardPage:
 
 
 def _newest(board: Leaderboard) -> str:
-    """When the newest run of the rows ended."""
+    """The time at which the newest run of the rows ended."""
     return max(record.provenance.finished_utc for row in board.rows for record in row.records)
 
 
@@ -137,7 +137,7 @@ def _section(store: Store, board: Leaderboard) -> Section:
 
 
 def _published(rows: tuple[Row, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(method, setting and metric; numbers with sources) of the published means for these rows."""
+    """The published means for these rows: (method, setting and metric; numbers with sources)."""
     dataset = rows[0].dataset
     if not matches(dataset.name, dataset.set_categories):
         return ()
@@ -151,7 +151,7 @@ def _published(rows: tuple[Row, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def _relative(store: Store, path: Path, reason: str) -> tuple[str, str]:
-    """File and reason of an unreadable record, without the place of the store."""
+    """File and reason of an unreadable record, without the path of the store."""
     for root in (store.root, *store.also):
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix(), reason.removeprefix(f"{path}: ")

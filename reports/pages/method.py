@@ -1,4 +1,4 @@
-"""The pages of methods: what each is, its numbers beside the published ones, its cost, its settings and every run."""
+"""The pages of methods: description, numbers next to published ones, cost, hyper-parameters and every run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from results.rows.labels import shown
 from results.rows.row import SETTINGS, Row
 
 _INTERVAL = (
-    "95 % percentile bootstrap of this run's mean I-AUROC: test images resampled 1,000 times, normal and anomalous "
-    "ones of each category apart; how much depends on the images, not on the training"
+    "95 % percentile bootstrap interval of this run's mean I-AUROC: test images resampled 1,000 times, normal and "
+    "anomalous ones of each category separately. It shows the effect of the test images, not of the training"
 )
-_FIRST = "the method's own paper, else its released checkpoint, else a re-run by others"
+_FIRST = "that of the method's own paper, else that of its released checkpoint, else that of a re-run by others"
 
 
 @dataclass(frozen=True)
 class MethodSection:
-    """One row of the leaderboard: a method with one config on one set of categories."""
+    """The data of one section: a row of the leaderboard, which is a method with one config on one set of categories."""
 
     key: str
     title: str
@@ -49,7 +49,7 @@ class MethodSection:
 
 @dataclass(frozen=True)
 class MethodPage:
-    """A method with every section that records make."""
+    """The data of a method's page, with a section for each of its rows."""
 
     name: str
     title: str
@@ -60,7 +60,7 @@ class MethodPage:
 
 
 def pages(content: Content) -> list[Page]:
-    """The pages of all methods that have rows, by title."""
+    """Make the pages of all methods that have rows, sorted by title."""
     by_method: dict[str, list[Row]] = {}
     for row in content.board.rows:
         by_method.setdefault(row.method.name, []).append(row)
@@ -92,7 +92,7 @@ def _section(store: Store, row: Row, label: str) -> MethodSection:
         has_reported=has_reported,
         cost=tuple(_cost(row)),
         config=tuple(
-            (name + (" (set by hand)" if name in row.method.overrides else ""), shown(value))
+            (name + (" (overrides the preset)" if name in row.method.overrides else ""), shown(value))
             for name, value in sorted(config.items())
         ),
         runs=_runs(store, row, f"{key}-runs"),
@@ -102,12 +102,12 @@ def _section(store: Store, row: Row, label: str) -> MethodSection:
 
 
 def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
-    """Categories by rows; per metric and setting what was measured, and where known what is published."""
+    """The table by category with measured and, where known, published numbers; and whether there are published ones."""
     categories = row.dataset.set_categories
     settings = [setting for setting in SETTINGS if row.runs(setting)]
     same_set = matches(row.dataset.name, categories)
     published: dict[tuple[str, str, str], list[Reported]] = {}
-    if not row.method.overrides:  # published numbers are about published configs
+    if not row.method.overrides:  # published numbers are valid for published configs only
         for metric in HEADLINE:
             for setting in settings:
                 for category in [*categories, *([MEAN] if same_set else [])]:
@@ -117,23 +117,23 @@ def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
     groups, columns, plan = [], [], []
     for metric in HEADLINE:
         for setting in settings:
-            beside = any(known[:2] == (metric, setting) for known in published)
+            has_published = any(known[:2] == (metric, setting) for known in published)
             heads = [ColumnView("measured", f"{metric}, {setting}, mean ± standard deviation over seeds")]
-            if beside:
+            if has_published:
                 heads += [
-                    ColumnView("reported", f"published: {_FIRST}; hover for all sources"),
+                    ColumnView("reported", f"published number: {_FIRST}; hover over it for all sources"),
                     ColumnView("difference", "measured minus reported, in points"),
                 ]
             groups.append(GroupView(f"{metric}, {setting}", len(heads), DEFINITIONS[metric]))
             columns += heads
-            plan.append((metric, setting, beside))
+            plan.append((metric, setting, has_published))
 
     def line(category: str | None) -> RowView:
         cells: list[CellView] = []
-        for metric, setting, beside in plan:
+        for metric, setting, has_published in plan:
             cell = row.category_cell(setting, metric, category) if category else row.cell(setting, metric)
             cells.append(number_cell(cell))
-            if beside:
+            if has_published:
                 cells += _published_cells(cell, published.get((metric, setting, category or MEAN), []))
         return RowView(name=category or f"mean of {len(categories)}", cells=tuple(cells))
 
@@ -169,7 +169,7 @@ def _published_cells(cell: Cell, entries: Sequence[Reported]) -> list[CellView]:
 
 
 def _cost(row: Row) -> list[tuple[str, str]]:
-    """What both settings need, in words."""
+    """(setting, cost as text) of both settings."""
     lines = []
     for setting in SETTINGS:
         cost = cost_of(row, setting)
@@ -182,24 +182,24 @@ def _cost(row: Row) -> list[tuple[str, str]]:
             f"{megabytes(cost.peak_rss_bytes)} peak memory" if cost.peak_rss_bytes is not None else "",
         ]
         detectors = "1 detector" if cost.detectors == 1 else f"{cost.detectors} detectors together"
-        said = ", ".join(part for part in parts if part) or cost.reason
-        lines.append((f"{setting.capitalize()}, {detectors}", said))
+        text = ", ".join(part for part in parts if part) or cost.reason
+        lines.append((f"{setting.capitalize()}, {detectors}", text))
     return lines
 
 
 def _runs(store: Store, row: Row, key: str) -> TableView:
-    """Every run of the row."""
+    """The table of all runs of the row."""
     return TableView(
         key=key,
         caption=f"{row.method.title} on {row.dataset.title}: every run",
         corner="Run",
-        groups=(GroupView("Mean over the run's categories", len(HEADLINE) + 1), GroupView("What it took", 3)),
+        groups=(GroupView("Mean over the run's categories", len(HEADLINE) + 1), GroupView("Training and time", 3)),
         columns=(
             ColumnView(HEADLINE[0], DEFINITIONS[HEADLINE[0]]),
             ColumnView("95 % interval", _INTERVAL),
             *(ColumnView(metric, DEFINITIONS[metric]) for metric in HEADLINE[1:]),
             ColumnView("steps", "optimiser steps"),
-            ColumnView("fit", "seconds of fitting, features apart"),
+            ColumnView("fit", "time of the fit, without the backbone's pass over the training images"),
             ColumnView("finished (UTC)"),
         ),
         rows=tuple(_run(store, record) for record in row.records),
@@ -238,7 +238,7 @@ def _image_interval(store: Store, record: RunRecord) -> CellView:
     except RecordError:
         found = None
     if found is None:
-        return CellView(BLANK, title="no image scores, or one class only", classes="blank text")
+        return CellView(BLANK, title="no image scores are stored, or there is one class only", classes="blank text")
     low, high = found
     return CellView(f"{number(low)} to {number(high)}", value=repr(low), title=_INTERVAL, classes="text")
 
@@ -258,4 +258,4 @@ def _run_cost(record: RunRecord) -> list[CellView]:
 
 
 _DIGITS = str.maketrans("", "", "-:TZ")
-"""What is between the digits of a date: tables sort by numbers."""
+"""Removes the characters between the digits of a date, because tables sort by numbers."""

@@ -1,4 +1,4 @@
-"""The page of the protocol: every knob, every metric with its formula, and what each ± stands for."""
+"""The page of the protocol: its parameters, every metric with its formula, and the meaning of every ±."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from reports.content import Content, Page
 from reports.parts.provenance import protocols
-from reports.text.protocol import SPREADS, knobs
+from reports.text.protocol import SPREADS, parameters
 from results.metrics.catalogue import CATALOGUE
 
 
 @dataclass(frozen=True)
 class ProtocolPage:
-    """What the template shows.
+    """The data of the template.
 
     Attributes:
-        protocols: (knobs, rows that were scored by them) of every protocol in use.
+        protocols: (parameters, rows that were scored with them) of every protocol in use.
         definitions: (name, definition, formula) of every metric.
-        spreads: (where, what it is, what is resampled) of every ± and interval.
+        spreads: (where it is shown, what it is, what varies or is resampled) for every ± and interval.
     """
 
     protocols: tuple[tuple[tuple[tuple[str, str, str], ...], tuple[str, ...]], ...]
@@ -26,9 +26,9 @@ class ProtocolPage:
 
 
 def pages(content: Content) -> list[Page]:
-    """The page of the protocol."""
+    """Make the page of the protocol."""
     shown = ProtocolPage(
-        protocols=tuple((tuple(knobs(protocol)), tuple(users)) for protocol, users in protocols(content.board)),
+        protocols=tuple((tuple(parameters(protocol)), tuple(users)) for protocol, users in protocols(content.board)),
         definitions=tuple((metric.name, metric.definition, metric.formula) for metric in CATALOGUE),
         spreads=SPREADS,
     )

@@ -1,4 +1,4 @@
-"""The tables by category: categories by rows, methods and settings by columns, lightly shaded."""
+"""The tables by category: one row per category, columns for methods and settings, shaded by value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from results.tables.headline import Group, cell_of
 
 
 def category_tables(store: Store, board: Leaderboard, key: str) -> list[tuple[str, TableView]]:
-    """(metric, table) of every metric that any row of one table has."""
+    """(metric, table) for every metric that at least one row has.
+
+    Args:
+        store: The store of the records.
+        board: The leaderboard of one table.
+        key: Key of the section.
+    """
     rows = board.rows
     categories = rows[0].dataset.set_categories
     return [
@@ -27,14 +33,14 @@ def category_tables(store: Store, board: Leaderboard, key: str) -> list[tuple[st
 
 
 def pooled_table(further: TableView, key: str) -> list[tuple[str, TableView]]:
-    """(``pooled``, table): the image AUROC that has no number by category, since all are ranked together.
+    """(``pooled``, table) for the pooled I-AUROC, which has no number per category.
 
     Args:
-        further: The table of further metrics, whose first group is the pooled one.
-        key: Of the section.
+        further: The table of further metrics, whose first group is the pooled I-AUROC.
+        key: Key of the section.
 
     Returns:
-        Nothing where no row has a number.
+        An empty list if no row has a number.
     """
     span = further.groups[0].span
     rows = tuple(replace(row, cells=row.cells[:span]) for row in further.rows)
@@ -69,7 +75,7 @@ def _category_table(store: Store, board: Leaderboard, metric: str, key: str) -> 
         cell = cells[row.row_id, group, category]
         heat = None
         if category and cell.mean is not None:
-            heat = _loss_share(-cell.mean, most) if group == "delta" else _place(cell.mean, levels)
+            heat = _loss_share(-cell.mean, most) if group == "delta" else _share_below(cell.mean, levels)
         return number_cell(cell, signed=group == "delta", heat=heat, loss=group == "delta", seeds=False)
 
     def line(category: str | None) -> RowView:
@@ -97,11 +103,11 @@ def _category_table(store: Store, board: Leaderboard, metric: str, key: str) -> 
     )
 
 
-def _place(value: float, levels: Sequence[float]) -> float:
-    """Share of the table's values below ``value``: one bad method does not bleach all others."""
+def _share_below(value: float, levels: Sequence[float]) -> float:
+    """Share of the table's values below ``value``. One bad method does not make the shades of all others alike."""
     return round(bisect_left(levels, value) / max(1, len(levels) - 1), 2)
 
 
 def _loss_share(loss: float, most: float) -> float:
-    """Square root of the share of the largest loss, so that small ones still show; 0 for a gain."""
+    """Square root of ``loss`` as a share of the largest loss, so that small losses are visible; 0 for a gain."""
     return round((max(0.0, loss) / most) ** 0.5, 2) if most > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The part of a section that tests: unified against separate over categories, and the methods' average ranks."""
+"""The statistical tests of a section: unified against separate over categories, and average ranks of the methods."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SPAN = 3
 
 @dataclass(frozen=True)
 class ComparisonPart:
-    """Tests of one section.
+    """The statistical tests of one section.
 
     Attributes:
-        table: Unified minus separate with interval and p; None where no row has run in both settings.
-        categories: How many are resampled.
-        figures: (caption, ``<svg>``) of average ranks, one for each setting and preset.
+        table: Unified minus separate with interval and p; None if no row has run in both settings.
+        categories: Number of categories, which are resampled.
+        figures: (caption, ``<svg>``) of the average ranks, for each setting and preset.
     """
 
     table: TableView | None
@@ -36,11 +36,11 @@ class ComparisonPart:
 
 
 def comparison_part(board: Leaderboard, key: str) -> ComparisonPart | None:
-    """The tests of some rows of one table; nothing where there is nothing to test.
+    """Compute the tests for one table; None if there is nothing to test.
 
     Args:
         board: The leaderboard of one table.
-        key: Of the section.
+        key: Key of the section.
     """
     part = ComparisonPart(
         _table(board, f"{key}-tests"), len(board.rows[0].dataset.set_categories), tuple(_figures(board, key))
@@ -103,8 +103,8 @@ def _caption(ranked: Ranking, setting: Setting, preset: str) -> str:
     text = (
         f"Average rank by {_METRIC} over {ranked.n} categories, {setting} setting, {preset} preset; 1 is best. Bars "
         f"join rows whose ranks differ by less than {ranked.critical_difference:.2f}, Nemenyi's critical difference at "
-        f"5 %. Friedman's test: p {p}. The categories are a chosen set, not a sample of all products: this describes, "
-        "it does not prove."
+        f"5 %. Friedman's test: p {p}. The categories were chosen and are no random sample of "
+        "products, so these tests only describe."
     )
     backbones = {(row.backbone.name, row.backbone.weights) for row in ranked.rows if row.backbone.weights != "none"}
     return text + (" The rows use different backbones or weights." if len(backbones) > 1 else "")

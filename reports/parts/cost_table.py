@@ -1,4 +1,4 @@
-"""The cost table: what a method needs to be trained and to answer, in both settings."""
+"""The cost table: training time, inference time and memory of every method in both settings."""
 
 from __future__ import annotations
 
@@ -14,29 +14,40 @@ from results.rows.row import SETTINGS
 _GROUPS: tuple[tuple[str, str], ...] = (
     (
         "Training time",
-        "backbone pass over the training images plus fit, mean over seeds; separate: all detectors",
+        "backbone pass over the training images plus fit, mean over seeds; separate: sum over all detectors",
     ),
-    ("ms per image, batch 1", "from decoded image to anomaly map, backbone included, measured alone, median over runs"),
-    ("ms per image, batch 16", "from decoded image to anomaly map, backbone included, measured alone"),
-    ("Parameters", "trainable parameters, backbone not counted; separate: all detectors"),
-    ("Fitted state", "weights, Gaussians or memory bank, backbone not counted; separate: all detectors"),
+    (
+        "ms per image, batch 1",
+        "from decoded image to anomaly map, backbone included, timed separately from scoring, median over runs",
+    ),
+    (
+        "ms per image, batch 16",
+        "from decoded image to anomaly map, backbone included, timed separately from scoring",
+    ),
+    ("Parameters", "trainable parameters, backbone not counted; separate: sum over all detectors"),
+    ("Fitted state", "weights, Gaussians or memory bank, backbone not counted; separate: sum over all detectors"),
     ("Peak memory", "largest resident memory of a run's process, interpreter and libraries included"),
 )
 
 
 def cost_table(board: Leaderboard, key: str) -> TableView:
-    """Cost of every row of one table, unified and separate side by side."""
+    """Make the table of the cost of every row, unified next to separate.
+
+    Args:
+        board: The leaderboard of one table.
+        key: Id of the table.
+    """
     rows = board.rows
     settings = [setting for setting in SETTINGS if any(row.runs(setting) for row in rows)]
     costs = {(row.row_id, setting): cost_of(row, setting) for row in rows for setting in settings}
     detectors = len(rows[0].dataset.set_categories)
     titles = {"unified": "one detector", "separate": f"{detectors} detectors together"}
     shared = [cost for cost in costs.values() if cost.jobs > 1]
-    notes = ["Training time counts the backbone's pass over the training images, even where a cache spared it."]
+    notes = ["Training time includes the backbone's pass over the training images, also if its features were cached."]
     if shared:
         notes.append(
             f"Times marked † were measured with up to {max(cost.jobs for cost in shared)} runs at the "
-            "same time on the machine: not comparable, and not to be quoted."
+            "same time on the machine. Do not compare or quote them."
         )
     return TableView(
         key=key,
@@ -57,21 +68,21 @@ def cost_table(board: Leaderboard, key: str) -> TableView:
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that people would use."""
+    """A duration as text, in seconds, minutes or hours."""
     if value < 100:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     return f"{value / 60:.1f} min" if value < 6000 else f"{value / 3600:.1f} h"
 
 
 def amount(value: float) -> str:
-    """A count as 1.8 M, 950 k or 0."""
+    """A count as text, e.g. 1.8 M, 950.0 k or 0."""
     if value >= 1e6:
         return f"{value / 1e6:.1f} M"
     return f"{value / 1e3:.1f} k" if value >= 1e3 else f"{value:.0f}"
 
 
 def megabytes(value: float) -> str:
-    """Bytes in MB (10^6 bytes)."""
+    """Bytes as text in MB (10^6 bytes)."""
     return f"{value / 1e6:.1f} MB" if value < 1e8 else f"{value / 1e6:,.0f} MB"
 
 

@@ -1,4 +1,4 @@
-"""The part "Learning curves" of a dataset's section: figures, table and sentences, where any run recorded a curve."""
+"""The part "Learning curves" of a dataset's section: figures, table and sentences, if any run recorded a curve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reports.figures.learning_curves import MOST_LINES, learning_figure
 from reports.table_view import Badge, CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from reports.text.learning_order import in_order
-from reports.text.learning_story import Told, background, percent, told
+from reports.text.learning_story import Observation, background, observations, percent
 from results.analyses.learning_curves import LearningCurves, Series, learning_curves
 from results.leaderboard import Leaderboard
 from results.metrics.catalogue import AUROCS
@@ -18,33 +18,33 @@ from results.rows.labels import labels_among
 from results.rows.row import SETTINGS
 
 _METRIC_COLUMNS = (
-    ("peak", "the largest value on test images along the training, and at which step; nothing is chosen by it"),
-    ("last", "at the last step: what the other tables score"),
-    ("peak − last", "how much choosing the best step on test images would have flattered the row, in points"),
+    ("peak", "largest value on the test images during training, and its step; nothing is selected by it"),
+    ("last", "value at the last step, which all other tables show"),
+    ("peak − last", "gain, in points, if the best step were selected on the test images"),
 )
 
 
 @dataclass(frozen=True)
 class LearningPart:
-    """What the template shows.
+    """The data of the template.
 
     Attributes:
-        background: What was published, and what must be known before comparing.
-        told: What was seen, row by row.
+        background: Sentences about the published curves, and caveats of the comparison.
+        observations: The text about each row.
         figures: (caption, ``<svg>``) of each figure.
         table: First and last loss, peaks and last values.
-        common: What all rows have in common and their names therefore leave out, e.g. ``steps=1000``.
+        common: Options that all rows share and their names leave out, e.g. ``steps=1000``.
     """
 
     background: tuple[str, ...]
-    told: tuple[Told, ...]
+    observations: tuple[Observation, ...]
     figures: tuple[tuple[str, str], ...]
     table: TableView
     common: str
 
 
 def learning_part(board: Leaderboard, key: str) -> LearningPart | None:
-    """The part of one table, levels of studies included; None where no run recorded a curve."""
+    """Make the part for one table, levels of studies included; None if no run recorded a curve."""
     shown = [row for row in board.all_rows if any(record.learning_curve for record in row.records)]
     if not shown:
         return None
@@ -54,7 +54,7 @@ def learning_part(board: Leaderboard, key: str) -> LearningPart | None:
     curves = {setting: [c for row in shown if (c := learning_curves(row, setting))] for setting in SETTINGS}
     return LearningPart(
         background=tuple(background(curves["unified"])),
-        told=tuple(told(curves["unified"], names)),
+        observations=tuple(observations(curves["unified"], names)),
         figures=tuple(figure for setting in SETTINGS for figure in _figures(curves[setting], setting, names, key)),
         table=_table([curve for setting in SETTINGS for curve in curves[setting]], names, key),
         common=", ".join(common),
@@ -64,7 +64,7 @@ def learning_part(board: Leaderboard, key: str) -> LearningPart | None:
 def _figures(
     curves: Sequence[LearningCurves], setting: Setting, names: Mapping[str, str], key: str
 ) -> list[tuple[str, str]]:
-    """As many figures as lines that can be told apart ask for."""
+    """(caption, ``<svg>``) of the figures; a figure has at most as many lines as there are distinct line styles."""
     known = [curve for curve in curves if curve.loss.cells]
     parts = [known[k : k + MOST_LINES] for k in range(0, len(known), MOST_LINES)]
     setting_text = "one detector for all categories" if setting == "unified" else "one detector per category"
@@ -84,14 +84,14 @@ def _table(curves: Sequence[LearningCurves], names: Mapping[str, str], key: str)
         GroupView(
             "Training loss",
             3,
-            "mean over the steps since the point before; compares only between methods with the same target",
+            "mean over the steps since the previous point; comparable only between methods with the same target",
         ),
         *(GroupView(metric, 3) for metric in metrics),
     ]
     columns = [
-        ColumnView("seeds", "seeds with a curve"),
-        ColumnView("points", "points of the curve"),
-        ColumnView("steps", "optimiser steps of the training"),
+        ColumnView("seeds", "number of seeds with a curve"),
+        ColumnView("points", "number of points of the curve"),
+        ColumnView("steps", "number of optimiser steps"),
         ColumnView("first", "training loss of the first point"),
         ColumnView("last", "training loss of the last point"),
         ColumnView("last / first", "in percent"),
@@ -133,7 +133,7 @@ def _loss_cells(loss: Series) -> list[CellView]:
     if not loss.cells:
         return [_blank(loss.reason)] * 3
     share = loss.share_left
-    of_first = _blank("no two points") if share is None else _plain(percent(share), share)
+    of_first = _blank("fewer than two points") if share is None else _plain(percent(share), share)
     return [_loss_cell(loss, 0), _loss_cell(loss, -1), of_first]
 
 

@@ -1,4 +1,4 @@
-"""The tables of methods in a dataset's section, as views: headline and further metrics."""
+"""The tables of methods in a dataset's section (headline and further metrics), and the badges of a row."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ COLUMN_TITLES = {
     "delta": "unified minus separate, in percentage points; ± is sqrt(s_u² + s_s²) over seeds",
 }
 _BACKBONES = {"nothing": "{}, random weights", "formulas": "{} backbone"}
-"""The badge of a backbone that is not as in the papers, by what it was trained on."""
+"""Text of the badge of a backbone that was not trained on photographs, by the kind of its training data."""
 COLUMN_LABELS = {"unified": "unified", "separate": "separate", "delta": "Δ"}
 
 
 def method_file(name: str) -> str:
-    """Name of the file of a method's page."""
+    """File name of a method's page."""
     return f"method-{portable(name)}.html"
 
 
 def section_key(row: Row) -> str:
-    """Id of the leaderboard's section whose table has the row."""
+    """Id of the leaderboard section that has the row."""
     return "-".join(table_key(row))
 
 
@@ -43,25 +43,25 @@ def row_key(row: Row) -> str:
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """The columns that a table needs: a setting that no row has run in is left out, and so is the delta."""
+    """The columns of a table. If no row has run in a setting, its column and the delta are left out."""
     if any(row.runs("separate") for row in rows) and any(row.runs("unified") for row in rows):
         return GROUPS
     return ("unified",) if any(row.runs("unified") for row in rows) else ("separate",)
 
 
 def headline_table(store: Store, board: Leaderboard, key: str) -> TableView:
-    """The rows of one table with all their badges; unified, separate and delta, published means below."""
+    """The table of headline metrics: unified, separate and delta, with all badges and published means."""
     return _table(headline(store, board), f"{key}-headline", "headline metrics", full=True)
 
 
 def further_table(store: Store, board: Leaderboard, key: str) -> TableView:
-    """As the headline table, for the metrics that are not in it; rows in short."""
+    """The table of all other metrics, with fewer badges and without published means."""
     return _table(further(store, board), f"{key}-further", "further metrics", full=False)
 
 
 def badges(row: Row) -> tuple[Badge, ...]:
-    """Remarks on a row: preset, backbone, what must not be overlooked, failures."""
-    found = [Badge(row.method.preset, "preset", "preset: the training budget and sizes that ran")]
+    """Remarks on a row: preset, backbone, warnings, failures and missing runs."""
+    found = [Badge(row.method.preset, "preset", "preset: the training budget and sizes of these runs")]
     if backbone_text(row):
         kind = "plain" if row.backbone.trained_on == "photographs" else "warn"
         text = _BACKBONES.get(row.backbone.trained_on or "", "{}").format(row.backbone.name)
@@ -69,27 +69,27 @@ def badges(row: Row) -> tuple[Badge, ...]:
         title = f"frozen backbone, {row.backbone.weights} weights, sha256 {row.backbone.sha256[:12]}"
         found.append(Badge(text, kind, title))
     if row.method.class_aware:
-        found.append(Badge("class-aware", "warn", "told the category of each test image, in both settings"))
+        found.append(Badge("class-aware", "warn", "is given the category of each test image, in both settings"))
     found += [Badge(text, "warn") for text in row.badges]
     lacking = shortfalls(row)
     if lacking:
         found.append(Badge("undertrained", "bad", undertrained(lacking)))
     if row.method.deterministic:
-        found.append(Badge("deterministic", "plain", "the fit draws nothing: seeds give the same detector, ± 0"))
+        found.append(Badge("deterministic", "plain", "the fit is not random: all seeds give the same detector, ± 0"))
     failed = sum(record.status == "failed" for record in row.records)
     if failed:
         found.append(Badge(f"{failed} failed", "bad", "see “Runs that failed” below"))
     for setting in SETTINGS:
         have, expected = row.finished_runs(setting), row.expected_runs(setting)
         if row.runs(setting) and have < expected:
-            found.append(Badge(f"{setting} {have}/{expected}", "bad", f"finished runs of the {setting} setting"))
+            found.append(Badge(f"{setting} {have}/{expected}", "bad", f"finished and planned runs, {setting} setting"))
     return tuple(found)
 
 
 def marks(rows: Sequence[Row], cell: Callable[[Row], Cell]) -> dict[str, str]:
-    """Row id to ``best`` or ``second`` by the unrounded mean, among complete rows of the same preset.
+    """The rows to mark as ``best`` or ``second``, by row id: by unrounded mean, among complete rows of one preset.
 
-    Nothing is marked where only one row has a number; the second is marked from three rows on.
+    Nothing is marked if only one row has a number. The second is marked only among three or more rows.
     """
     found: dict[str, str] = {}
     for preset in {row.method.preset for row in rows}:
@@ -107,7 +107,10 @@ def marks(rows: Sequence[Row], cell: Callable[[Row], Cell]) -> dict[str, str]:
 
 
 def _ties(rows: Sequence[Row], marked: dict[str, str], group: Group, metric: str) -> dict[str, str]:
-    """Marks of the rows that can't be told from the best of their preset; a second may be one of them."""
+    """The mark ``tie``, by row id, for rows that do not differ clearly from the best of their preset.
+
+    The second-best row can have both marks.
+    """
     if group == "delta" or metric not in METRICS:
         return {}
     found: dict[str, str] = {}
@@ -158,7 +161,10 @@ def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
                 facets=(
                     ("family", row.method.family),
                     ("preset", row.method.preset),
-                    ("category", "told (class-aware)" if row.method.class_aware else "not told"),
+                    (
+                        "category",
+                        "given at test time (class-aware)" if row.method.class_aware else "not given at test time",
+                    ),
                 ),
             )
             for line in found.rows
@@ -171,8 +177,8 @@ def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
 
 
 def _published(row: Row, setting: str, metric: str) -> tuple[str, str]:
-    """(text, sources) of the published mean: the paper's own, else the range of what others report."""
-    if row.method.overrides:  # published numbers are about published configs
+    """(text, sources) of the published mean: the number of the method's paper, else the range of all others."""
+    if row.method.overrides:  # published numbers are valid for published configs only
         return "", ""
     entries = reported(row.method.name, row.dataset.name, setting, metric)
     if not entries:
@@ -186,6 +192,6 @@ def _published(row: Row, setting: str, metric: str) -> tuple[str, str]:
 
 
 def source_line(entry: Reported) -> str:
-    """One published number with its source."""
+    """A published number with its source, as text."""
     spread = "" if entry.std is None else f" ± {100 * entry.std:.2g}"
     return f"{number(entry.value)}{spread}: {entry.source}"

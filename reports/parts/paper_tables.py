@@ -1,4 +1,4 @@
-"""The tables in the layout of the field's papers, as views: both settings in one cell."""
+"""Tables in the layout of the papers: both settings in one cell."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from results.tables.paper import Pair, PaperLine, paper_lines
 
 
 def paper_tables(board: Leaderboard, key: str) -> tuple[TableView, ...]:
-    """One table per headline metric; none where no row has run in both settings.
+    """Make one table for each headline metric; none if no row has run in both settings.
 
     Args:
         board: The leaderboard of one table.
-        key: Of the section.
+        key: Key of the section.
     """
     shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
     if not shown:

@@ -1,4 +1,4 @@
-"""Where the numbers come from: what ran, where, with which weights; what failed; what was left out."""
+"""Where the numbers come from: code, machine, data and weights of the runs; failed runs; excluded records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COMMANDS = 3
 
 @dataclass(frozen=True)
 class Provenance:
-    """One row's runs: (what, values) pairs, and the commands that repeat them."""
+    """Facts about the runs of one row as (name, value) pairs, and the commands that repeat them."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Records of one row that are shown as stale and never averaged."""
+    """Stale records of one row. They are listed and enter no mean."""
 
     method: str
     reason: str
@@ -43,7 +43,12 @@ class LeftOut:
 
 
 def provenance(row: Row, label: str) -> Provenance:
-    """Where the numbers of a row come from; ``label`` is what the leaderboard calls it."""
+    """Where the numbers of a row come from.
+
+    Args:
+        row: A row of the leaderboard.
+        label: Its name on the leaderboard.
+    """
     records = row.records
     origins = [record.provenance for record in records]
     commits = [f"{o.git_commit[:12]}{' with uncommitted changes' if o.git_dirty else ''}" for o in origins]
@@ -88,7 +93,7 @@ def provenance(row: Row, label: str) -> Provenance:
 
 
 def failures(records: Iterable[RunRecord]) -> list[Failure]:
-    """Failed runs with their error text, in the given order."""
+    """Failed runs with their errors, in the order of the records."""
     return [
         Failure(
             run=f"{r.dataset.title}, {r.method.title} [{r.method.preset}], {r.setting}"
@@ -116,7 +121,7 @@ def left_out(board: Leaderboard) -> list[LeftOut]:
 
 
 def protocols(board: Leaderboard) -> list[tuple[dict, list[str]]]:
-    """Every protocol in use with the rows that it scored, levels of studies included."""
+    """Every protocol in use, with the rows that were scored under it; levels of studies are included."""
     rows = board.all_rows
     names = labels(rows)
     found: list[tuple[dict, list[str]]] = []
@@ -132,6 +137,6 @@ def protocols(board: Leaderboard) -> list[tuple[dict, list[str]]]:
 
 
 def _listed(values: Iterable[str]) -> str:
-    """Distinct values, sorted; the first few where there are many."""
+    """Distinct values as text, sorted; of more than six only the first six and how many are left."""
     distinct = sorted(set(values))
     return ", ".join(distinct[:6]) + (f" and {len(distinct) - 6} more" if len(distinct) > 6 else "")

@@ -1,4 +1,4 @@
-// What is on screen of a table, as CSV, Markdown or LaTeX: visible rows and columns, in their order.
+// Downloads the visible rows and columns of a table, in their current order, as CSV, Markdown or LaTeX.
 (() => {
   const squeezed = (text) => text.replace(/\s+/g, " ").trim();
 
@@ -53,16 +53,16 @@
   }
 
   for (const table of document.querySelectorAll("table.data")) {
-    const place = document.createElement("p");
-    place.className = "take";
-    place.append("This view as ");
+    const line = document.createElement("p");
+    line.className = "take";
+    line.append("Download this view as ");
     Object.entries(FORMATS).forEach(([name, format], k) => {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = name;
       button.addEventListener("click", () => save(table, format));
-      place.append(k ? ", " : "", button);
+      line.append(k ? ", " : "", button);
     });
-    table.closest(".scroll").after(place);
+    table.closest(".scroll").after(line);
   }
 })();

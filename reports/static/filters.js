@@ -1,13 +1,13 @@
-// The controls above a table: search, one choice for each facet of its rows, one for its columns.
+// The controls above a table: a search box, one choice for each facet of its rows, and one for its columns.
 const filters = (() => {
   const FACET = "facet";
-  const textOf = (th) => th.textContent.trim(); // also of a hidden one
+  const textOf = (th) => th.textContent.trim(); // also for a hidden header
 
   function control(table, name, label, element) {
     const key = `${name}.${table.id}`;
     const box = document.createElement("label");
     element.value = view.get(key);
-    if (element.selectedIndex === -1) element.value = ""; // a choice that this table does not have
+    if (element.selectedIndex === -1) element.value = ""; // the URL has a choice that this table does not offer
     element.addEventListener("input", () => {
       apply(table);
       view.remember(key, element.value.trim());
@@ -30,7 +30,7 @@ const filters = (() => {
     return found.filter(([, values]) => values.length > 1);
   }
 
-  // Labels of columns that repeat under every group, e.g. unified, separate and their difference.
+  // The column labels that repeat under every group, e.g. unified, separate and their difference.
   function columnsOf(table) {
     const groups = table.tHead.rows[0].querySelectorAll(".group").length;
     const labels = [...new Set(tables.headers(table).slice(1).map(textOf))];

@@ -1,4 +1,4 @@
-// What is left: the metric switch, links that keep the view, and a print of everything.
+// The metric switch, links that keep the view in the URL, and printing with all details open.
 (() => {
   for (const group of document.querySelectorAll(".switch")) {
     const choices = [...group.querySelectorAll(":scope > input")];

@@ -1,13 +1,13 @@
-// Sorting by any column, by click and by keyboard, told to screen readers by aria-sort.
+// Sorting by any column, by click and by keyboard. aria-sort announces it to screen readers.
 const tables = (() => {
-  // Columns as they stand in a body row: the row's own heading is one of them.
+  // The headers of the columns of a body row, including that of the row's own heading.
   function headers(table) {
     const [first, second] = table.tHead.rows;
     const corner = first.querySelector(".corner");
     return corner ? [corner, ...second.cells] : [];
   }
 
-  // Places of cells before the row's own heading.
+  // The number of cells before the row's own heading.
   const offsetOf = (table) => (table.querySelector("thead .rank") ? 1 : 0);
 
   function valueOf(row, index, offset) {
@@ -19,10 +19,10 @@ const tables = (() => {
   function rank(table) {
     if (!offsetOf(table)) return;
     const sorted = headers(table).findIndex((th) => th.getAttribute("aria-sort") !== "none");
-    let place = 0;
+    let position = 0;
     for (const row of table.tBodies[0].rows) {
       if (row.hidden) continue;
-      row.cells[0].textContent = valueOf(row, Math.max(sorted, 0), 1) === null ? "–" : String(++place);
+      row.cells[0].textContent = valueOf(row, Math.max(sorted, 0), 1) === null ? "–" : String(++position);
     }
   }
 
@@ -31,7 +31,7 @@ const tables = (() => {
     const sign = direction === "descending" ? -1 : 1;
     const rows = [...table.tBodies[0].rows].map((row) => [row, valueOf(row, index, offset)]);
     rows.sort(([, a], [, b]) => {
-      if (a === null || b === null) return (a === null) - (b === null); // blanks last, whatever the direction
+      if (a === null || b === null) return (a === null) - (b === null); // blanks come last in both directions
       return a < b ? -sign : a > b ? sign : 0;
     });
     table.tBodies[0].append(...rows.map(([row]) => row));

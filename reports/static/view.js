@@ -1,4 +1,4 @@
-// The view (sorting, filters, chosen metric, place) lives in the URL's hash. The page is complete without any script.
+// Keeps the view (sorting, filters, chosen metric, scroll target) in the URL's hash. The page is complete without scripts.
 "use strict";
 const view = (() => {
   const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");

@@ -1,1 +1,1 @@
-"""Sentences that the site is written in."""
+"""Sentences of the site."""

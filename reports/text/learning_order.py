@@ -1,4 +1,4 @@
-"""In which order learning curves are told: plain networks, then UniAD with ever more of its queries, then others."""
+"""The order of learning curves on the page: plain networks, UniAD with no, one and all queries, other methods."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from results.rows.row import Row
 _QUERIES = ("none", "first", "all")
 
 
-def place(row: Row) -> int | None:
-    """Place of the row in the story, 0 to 5; None for methods that are not in it."""
+def position(row: Row) -> int | None:
+    """Position of the row, 0 to 5; None for other methods, which have no fixed position."""
     if row.method.name in PLAIN:
         return list(PLAIN).index(row.method.name)
     query = row.method.fit_config.get("query")
@@ -19,15 +19,15 @@ def place(row: Row) -> int | None:
 
 
 def in_order(rows: Iterable[Row], names: Mapping[str, str]) -> list[Row]:
-    """Rows in the order of the story; others follow by name.
+    """Sort rows by their position; other methods follow, sorted by name.
 
     Args:
-        rows: Of one table.
-        names: Their labels by row id.
+        rows: Rows of one table.
+        names: Labels of the rows, by row id.
     """
 
     def rank(row: Row) -> tuple[int, str, str]:
-        number = place(row)
+        number = position(row)
         return len(PLAIN) + len(_QUERIES) if number is None else number, names[row.row_id], row.row_id
 
     return sorted(rows, key=rank)

@@ -1,4 +1,4 @@
-"""What the learning curves show, in sentences, and whether it agrees with the published story."""
+"""Sentences about learning curves: what each curve shows, and whether it agrees with the published curves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from results.metrics.catalogue import AUROCS
 from results.rows.cell import number
 
 _OTHER_FEATURES = {"nothing": "is untrained", "formulas": "has seen no photographs"}
-"""What is said of a backbone that was not trained on photographs, by what it was trained on."""
+"""Description of a backbone that was not trained on photographs, by the kind of its training data."""
 _STORY = {
     MLP: "the loss of the MLP gets near 0 while both AUROCs fall after an early peak",
     CNN: "the loss of the CNN gets near 0 while both AUROCs fall after an early peak",
@@ -34,8 +34,14 @@ _STORY = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is said of one row: its name, what was seen, and how that compares with what was published, if anything."""
+class Observation:
+    """The text about one row.
+
+    Attributes:
+        name: Label of the row.
+        seen: What its curves show.
+        verdict: How this compares with the published curves; empty if nothing is published about such a row.
+    """
 
     name: str
     seen: str
@@ -43,13 +49,13 @@ class Told:
 
 
 def background(curves: Sequence[LearningCurves]) -> list[str]:
-    """The published story of the networks that are there, thresholds, and what must be known before comparing.
+    """What is published about the networks of these curves, the thresholds, and caveats of the comparison.
 
     Args:
-        curves: Unified ones, of rows of one table.
+        curves: Learning curves in the unified setting, of rows of one table.
 
     Returns:
-        Sentences; none where nothing is published about any of the networks.
+        Sentences; none if nothing is published about any of the networks.
     """
     curves = [curve for curve in curves if curve.loss.cells]
     kinds = [kind for kind in _STORY if any(published_kind(curve.row) == kind for curve in curves)]
@@ -60,41 +66,41 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
         story[:2] = ["the losses of MLP and CNN get near 0 while their AUROCs fall after an early peak"]
     near = ""
     if TRANSFORMER in kinds and kinds[0] in (MLP, CNN):
-        near = f", and a loss is near 0 at {100 * NEAR_ZERO:g} % of the transformer's or less"
+        near = f", and a loss counts as near 0 if it is at most {100 * NEAR_ZERO:g} % of the transformer's"
     shown = sorted(curve.presentations for curve in curves)
-    said = [
-        f"Published (UniAD, NeurIPS 2022; MVTec AD): {'; '.join(story)}. Here a fall counts from "
-        f"{number(FALL)} point on{near}. Each image was shown {times(shown[0], shown[-1])} in these trainings, "
-        "1,000× in UniAD's published schedule."
+    sentences = [
+        f"Published (UniAD, NeurIPS 2022; MVTec AD): {'; '.join(story)}. Here AUROCs count as "
+        f"falling if they fall by {number(FALL)} point or more{near}. Each image was shown "
+        f"{times(shown[0], shown[-1])} in these trainings and 1,000× in UniAD's published schedule."
     ]
     if shown[0] < LONG:
-        said.append(
-            f"Trainings of fewer than {LONG} presentations are too short to speak for or against the paper: "
-            "of them it is only said what was seen."
+        sentences.append(
+            f"Trainings that show each image fewer than {LONG} times are too short to confirm or contradict the paper; "
+            "their curves are described but not compared with it."
         )
     for trained_on, what in _OTHER_FEATURES.items():
         such = [curve for curve in curves if curve.row.backbone.trained_on == trained_on]
         if such:
-            which = "The backbone" if len(such) == len(curves) else "Of some rows the backbone"
-            said.append(f"{which} {what}: such curves test the harness, not the paper's claim.")
-    return said
+            which = "The backbone" if len(such) == len(curves) else "The backbone of some rows"
+            sentences.append(f"{which} {what}: such curves test the harness, not the paper's claim.")
+    return sentences
 
 
-def told(curves: Sequence[LearningCurves], names: Mapping[str, str]) -> list[Told]:
-    """What each curve shows, in the order of the curves; blank ones are left out.
+def observations(curves: Sequence[LearningCurves], names: Mapping[str, str]) -> list[Observation]:
+    """What each curve shows, in the order of the curves; blank curves are left out.
 
     Args:
-        curves: Unified ones, of rows of one table.
-        names: Labels by row id.
+        curves: Learning curves in the unified setting, of rows of one table.
+        names: Labels of the rows, by row id.
     """
     shown = [curve for curve in curves if curve.loss.cells]
-    return [Told(names[curve.row.row_id], _seen(curve), _verdict(curve, shown)) for curve in shown]
+    return [Observation(names[curve.row.row_id], _seen(curve), _verdict(curve, shown)) for curve in shown]
 
 
 def _seen(curve: LearningCurves) -> str:
     """E.g. ``the loss fell from 0.3 to 0.02; I-AUROC fell by 6.1 points after its peak at step 130.``."""
     if len(curve.loss.steps) < 2:
-        return "one point only, which makes no curve."
+        return "there is one point only, hence no curve."
     first, last = curve.loss.means[0], curve.loss.means[-1]
     parts = [f"the loss {'fell' if last < first else 'rose'} from {first:.2g} to {last:.2g}"]
     parts += [_change(metric, curve.metrics[metric]) for metric in AUROCS if curve.has(metric)]
@@ -102,12 +108,12 @@ def _seen(curve: LearningCurves) -> str:
 
 
 def percent(share: float) -> str:
-    """``31 %``, with a decimal below ten."""
+    """A share as text, e.g. ``31 %``, with one decimal below ten percent."""
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 
 def _change(metric: str, series: Series) -> str:
-    """How a metric ended, relative to its peak."""
+    """How the last value of a metric compares with its peak."""
     fall = series.fall
     points = number(fall.mean or 0.0) + ("" if fall.std is None else f" ± {100 * fall.std:.1f}")
     step = f"{series.steps[series.peak_at]:,}"
@@ -120,23 +126,24 @@ def _change(metric: str, series: Series) -> str:
 
 
 def _verdict(curve: LearningCurves, others: Sequence[LearningCurves]) -> str:
-    """``As published.``, or what contradicts, or what can't be decided; empty if no published claim applies."""
+    """Which published claims the curve contradicts and which are undecided; empty if no published claim applies."""
     claims = judge(curve, others)
     against = _grouped([claim for claim in claims if claim.agrees is False])
     unsure = _grouped([claim for claim in claims if claim.agrees is None])
-    said = []
+    sentences = []
     if against:  # on features of another kind than the paper's, a curve can't contradict the paper
-        lead = "Contradicts the paper" if curve.row.backbone.trained_on == "photographs" else "Other than published"
-        said.append(f"{lead}: {listed(against)}.")
+        contradicts = curve.row.backbone.trained_on == "photographs"
+        lead = "Contradicts the paper" if contradicts else "Differs from the published curves"
+        sentences.append(f"{lead}: {listed(against)}.")
     if unsure:
-        said.append(f"Can't be told: whether {listed(unsure)}.")
+        sentences.append(f"Undecided: whether {listed(unsure)}.")
     if any(claim.agrees for claim in claims):
-        said.append("The rest is as published." if said else "As published.")
-    return " ".join(said)
+        sentences.append("The rest is as published." if sentences else "As published.")
+    return " ".join(sentences)
 
 
 def _grouped(claims: Sequence[Claim]) -> list[str]:
-    """Claims as text, those that say the same together: ``I-AUROC and P-AUROC do not fall``."""
+    """Claims as text; claims with the same statement share a sentence: ``I-AUROC and P-AUROC do not fall``."""
     subjects: dict[tuple[str, str], list[str]] = {}
     for claim in claims:
         subjects.setdefault(_wording(claim), []).append("the loss" if claim.subject == "loss" else claim.subject)
@@ -144,7 +151,7 @@ def _grouped(claims: Sequence[Claim]) -> list[str]:
 
 
 def _wording(claim: Claim) -> tuple[str, str]:
-    """What is said of one subject, and of several, where a claim is contradicted or undecided."""
+    """The words for a contradicted or undecided claim, for one subject and for several."""
     if claim.statement == "gets near 0":
         return "does not get near 0", "do not get near 0"
     if claim.statement == "stays higher":
@@ -160,10 +167,10 @@ def _wording(claim: Claim) -> tuple[str, str]:
     if claim.agrees is None:
         than += f", which {'does' if len(claim.peers) == 1 else 'do'} not fall either"
         return f"falls {than}", f"fall {than}"
-    but = f"and that of {_the(claim.peers)} does not"
-    return f"falls, {but}", f"fall, {but}"
+    unlike = f"unlike that of {_the(claim.peers)}"
+    return f"falls, {unlike}", f"fall, {unlike}"
 
 
 def _the(kinds: Iterable[str]) -> str:
-    """``the MLP and the CNN``."""
+    """Networks as text, e.g. ``the MLP and the CNN``."""
     return listed([f"the {kind}" for kind in kinds])

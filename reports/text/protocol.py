@@ -1,4 +1,4 @@
-"""What the numbers mean, in words, and what the protocol's knobs do."""
+"""Texts of the protocol page: the meaning of every ± and interval, and of the protocol's parameters."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from results.rows.labels import shown
 SPREADS = (
     (
         "± in tables",
-        "sample standard deviation (ddof 1) over seeds of the mean over categories; one seed has none, and a fit that "
-        "draws nothing prints “± 0 (deterministic)”",
+        "sample standard deviation (ddof 1) over seeds of the mean over categories; with one seed there is no ±, and a "
+        "deterministic fit shows “± 0 (deterministic)”",
         "trainings: other seeds, same images",
     ),
-    ("± of Δ", "√(a² + b²) of the spreads of both settings: their seeds are not paired", "trainings"),
+    ("± of Δ", "√(a² + b²), where a and b are the ± of the two settings; their seeds are not paired", "trainings"),
     (
         "Interval of unified minus separate",
         "95 % percentile bootstrap of the mean difference, 9,999 resamples, with Wilcoxon’s signed-rank test and "
@@ -21,55 +21,56 @@ SPREADS = (
         "categories, each with its mean over seeds",
     ),
     (
-        "Dot beside a number",
-        "the same interval of its difference from the best number of the column contains 0",
+        "Dot next to a number",
+        "the 95 % bootstrap interval of the difference from the best number of the column contains 0",
         "categories",
     ),
     (
         "Average ranks",
-        "Friedman’s test, and Nemenyi’s critical difference at 5 %; descriptive, since categories are a chosen set",
-        "nothing; categories are the blocks",
+        "Friedman’s test, and Nemenyi’s critical difference at 5 %; descriptive, because the categories were "
+        "chosen and are no random sample",
+        "nothing; categories are the blocks of the test",
     ),
     (
         "Level of an ablation study",
-        "95 % interval of the paired difference from the base by Student’s t, Holm’s correction over the levels",
+        "95 % interval of the paired difference from the base by Student’s t, with Holm’s correction over the levels",
         "trainings, paired by seed",
     ),
     (
         "Interval of a single run",
-        "95 % percentile bootstrap of its mean I-AUROC, 1,000 resamples, normal and anomalous images of each category "
-        "drawn apart",
+        "95 % percentile bootstrap of its mean I-AUROC, 1,000 resamples; normal and anomalous images of each category "
+        "are resampled separately",
         "test images: one training, other images",
     ),
 )
-"""(where, what it is, what was resampled) of every spread and interval of the pages."""
+"""(where it is shown, what it is, what varies or is resampled) for every ± and interval of the site."""
 
-_KNOBS = {
+_TEXTS = {
     "map_size": (
         "Map size",
-        "side in pixels that anomaly maps and masks are resized to before pixel metrics",
+        "side in pixels to which anomaly maps and masks are resized before pixel metrics are computed",
     ),
-    "map_resize": ("Map resize", "how anomaly maps are brought to that size"),
-    "mask_binarisation": ("Mask binarisation", "which values of a mask file are defect"),
-    "mask_resize": ("Mask resize", "how masks are brought to the map size; regions are labelled afterwards"),
-    "connectivity": ("Connectivity", "neighbours of a pixel that belong to the same defect region"),
+    "map_resize": ("Map resize", "how anomaly maps are resized to that size"),
+    "mask_binarisation": ("Mask binarisation", "which values in a mask file count as defect"),
+    "mask_resize": ("Mask resize", "how masks are resized to the map size; connected regions are found afterwards"),
+    "connectivity": ("Connectivity", "which neighbours of a defect pixel belong to the same defect region"),
     "pro_limit": ("PRO limit", "largest false-positive rate of the PRO curve; the area is divided by it"),
-    "common_score": ("Common image score", "the image score that is the same for all detectors"),
-    "common_window": ("Its window", "side of the mean filter in pixels of the resized map"),
+    "common_score": ("Common image score", "the image score that is computed in the same way for all detectors"),
+    "common_window": ("Window of the common score", "side of the mean filter, in pixels of the resized map"),
     "crop": ("Crop", "whether images are cropped before the detector sees them"),
     "selection": ("Selection", "which training state is scored; none is chosen on the test set"),
-    "version": ("Version", "raised at any change of the protocol's code or meaning"),
+    "version": ("Version", "raised whenever the protocol's code or meaning changes"),
 }
 
 
-def knobs(protocol: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, value, meaning) of every knob of a protocol; unknown ones are shown by their key."""
-    ordered = sorted(protocol, key=lambda key: (list(_KNOBS).index(key) if key in _KNOBS else len(_KNOBS), key))
-    return [(_KNOBS.get(key, (key, ""))[0], shown(protocol[key]), _KNOBS.get(key, (key, ""))[1]) for key in ordered]
+def parameters(protocol: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, value, meaning) of every parameter of a protocol; a parameter without a text is shown by its key."""
+    ordered = sorted(protocol, key=lambda key: (list(_TEXTS).index(key) if key in _TEXTS else len(_TEXTS), key))
+    return [(_TEXTS.get(key, (key, ""))[0], shown(protocol[key]), _TEXTS.get(key, (key, ""))[1]) for key in ordered]
 
 
 def one_line(protocol: dict[str, Any]) -> str:
-    """The protocol in one line for the head of the page, of the knobs that it has."""
+    """The protocol in one line, for the head of the page; parameters that it does not have are left out."""
     size = protocol.get("map_size")
     parts = [
         f"protocol {protocol['version']}" if "version" in protocol else "",

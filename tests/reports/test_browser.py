@@ -1,4 +1,4 @@
-"""The page in a real browser: sorting, filtering, the view in the URL, and no script at all."""
+"""The page in a real browser: sorting, filtering, the view in the URL, and reading without scripts."""
 
 import csv
 import shutil
@@ -24,7 +24,7 @@ def url(tmp_path_factory):
         for record in make_row(seeds=(0, 1), method=method, value=value, **more):
             store.write(record)
     for record in make_row(seeds=(0, 1), method="delta", value=0.99)[2:]:
-        store.write(record)  # no unified run: blank in the column that the table starts sorted by
+        store.write(record)  # no unified run: blank in the column by which the table is sorted at first
     return build(store, tmp_path_factory.mktemp("site")).as_uri()
 
 
@@ -108,19 +108,19 @@ def choose(page, label, value):
     page.locator("[id$=-headline-tools] label", has_text=label).locator("select").select_option(value)
 
 
-def test_rows_are_chosen_by_family_and_by_whether_they_are_told_the_category(page):
+def test_rows_are_chosen_by_family_and_by_whether_they_are_given_the_category(page):
     choose(page, "Family", "memory bank")
     assert names(page) == ["Gamma"]
-    assert ranks(page) == ["1"]  # of what is shown
+    assert ranks(page) == ["1"]  # ranks count visible rows only
     kept = page.url
     page.goto("about:blank")
     page.goto(kept)
     assert names(page) == ["Gamma"]
     choose(page, "Family", "")
-    choose(page, "Category", "told (class-aware)")
+    choose(page, "Category", "given at test time (class-aware)")
     assert names(page) == ["Alpha"]
     page.get_by_label("Filter methods").first.fill("beta")
-    assert names(page) == []  # both must hold
+    assert names(page) == []  # both conditions must hold
     assert page.locator("[id$=-headline-tools] label", has_text="Preset").count() == 0  # all rows have the same
 
 
@@ -135,7 +135,7 @@ def test_columns_of_one_setting(page):
     assert heads == ["separate"] * 3
 
 
-def taken(page, name) -> str:
+def downloaded(page, name) -> str:
     with page.expect_download() as download:
         page.locator("table[id$=-headline]").locator("xpath=ancestor::div[1]/following-sibling::p[1]").get_by_text(
             name, exact=True
@@ -143,18 +143,19 @@ def taken(page, name) -> str:
     return Path(download.value.path()).read_text(encoding="utf-8")
 
 
-def test_what_is_on_screen_can_be_taken_away(page):
+def test_the_visible_table_can_be_downloaded(page):
     heading(page, "Method").click()
     page.get_by_label("Filter methods").first.fill("ta")
     choose(page, "Columns", "separate")
-    lines = list(csv.reader(taken(page, "CSV").splitlines()))
+    lines = list(csv.reader(downloaded(page, "CSV").splitlines()))
     assert lines[0] == ["Method", "I-AUROC separate", "P-AUROC separate", "PRO separate"]
     shown = page.locator("table[id$=-headline] tbody tr:visible")
     assert [line[0] for line in lines[1:]] == names(page) == ["Beta", "Delta"]
     cells = shown.first.locator("td:not(.rank):visible").all_inner_texts()
     assert lines[1][1:] == [" ".join(text.split()) for text in cells]
-    assert taken(page, "Markdown").splitlines()[0] == "| Method | I-AUROC separate | P-AUROC separate | PRO separate |"
-    tex = taken(page, "LaTeX")
+    head = downloaded(page, "Markdown").splitlines()[0]
+    assert head == "| Method | I-AUROC separate | P-AUROC separate | PRO separate |"
+    tex = downloaded(page, "LaTeX")
     assert tex.startswith("\\begin{tabular}{lrrr}")
     assert "Beta & 90.0 $\\pm$ 0.0" in tex
 
@@ -169,7 +170,7 @@ def test_metric_switch_shows_one_table_and_is_kept_in_the_url(page):
 
 def test_links_of_the_contents_keep_the_view(page):
     heading(page, "Method").click()
-    page.locator("nav a", has_text="What ran").click()
+    page.locator("nav a", has_text="Provenance").click()
     assert "sort." in page.url
     assert "at=provenance" in page.url
     assert page.locator("#provenance h2").bounding_box()["y"] < 900

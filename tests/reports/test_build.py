@@ -77,9 +77,9 @@ def test_building_imports_no_torch(store, tmp_path):
         "from reports.build import build; from results.records.store import Store\n"
         f"build(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))\n"
         "above = {'torch', 'timm', 'torchvision', 'methods', 'baselines', 'bench'}\n"
-        "of_files = {'datasets.errors', 'datasets.storage'}\n"
-        "of_files |= {f'datasets.storage.{name}' for name in ('atomic', 'temporary_files', 'processes')}\n"
-        "images = {name for name in sys.modules if name.startswith('datasets.')} - of_files\n"
+        "storage = {'datasets.errors', 'datasets.storage'}\n"
+        "storage |= {f'datasets.storage.{name}' for name in ('atomic', 'temporary_files', 'processes')}\n"
+        "images = {name for name in sys.modules if name.startswith('datasets.')} - storage\n"
         "loaded = above & set(sys.modules) | images\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)"
     )

@@ -43,7 +43,7 @@ def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(option
     assert len(list((tmp_path / "cache/looks").glob("*.safetensors"))) == len(specs)
     keep_pictures(make_plan(opts), store)
     (gallery,) = build(store, tmp_path / "site").parent.glob("gallery-*")
-    assert "Rebuilt look" in gallery.read_text(encoding="utf-8")
+    assert "Rebuilt image" in gallery.read_text(encoding="utf-8")
 
 
 def test_numbers_are_the_same_with_and_without_looks(options, tmp_path):

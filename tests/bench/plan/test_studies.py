@@ -165,10 +165,10 @@ def test_six_rows_with_curves_of_which_a_second_call_repeats_none(folder, cache,
         assert curve.metrics["I-AUROC"].last.mean == row.cell("unified", "I-AUROC").mean
         assert curve.metrics["P-AUROC"].last.mean == row.cell("unified", "P-AUROC").mean
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    told = page.split('<ul class="told">')[1].split("</ul>")[0]
-    assert told.count("<li>") == 6
+    findings = page.split('<ul class="findings">')[1].split("</ul>")[0]
+    assert findings.count("<li>") == 6
     for remark in ("MLP (shortcut)", "query=none", "query=first", "query=all"):
-        assert told.count(remark) == 1
+        assert findings.count(remark) == 1
     again = study_of(folder, cache, tmp_path, *study)
     assert "6 runs, 6 recorded already, 0 to do" in again.output
 

@@ -1,4 +1,4 @@
-"""The figure of costs: what is drawn and what is left out."""
+"""The figure of costs: what it draws and what it leaves out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def board_of(*methods: str, **more):
 
 
 @pytest.mark.parametrize(("jobs", "timed"), [(1, True), (2, False)])
-def test_times_that_were_measured_beside_other_runs_are_not_drawn(jobs, timed):
+def test_times_measured_while_other_runs_used_the_machine_are_not_drawn(jobs, timed):
     svg = cost_figure(board_of("one", "two", jobs=jobs), "key")
     assert "fitted state of all detectors (MB)" in svg
     assert ("training time" in svg) == timed

@@ -1,4 +1,4 @@
-"""The gallery's page, from a store alone."""
+"""The page of the gallery, built from a store alone."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def site(tmp_path_factory):
     return build(store, tmp_path_factory.mktemp("site")).parent
 
 
-def test_page_shows_every_case_with_maps_of_both_settings_and_looks(site):
+def test_page_shows_every_case_with_maps_of_both_settings_and_rebuilt_images(site):
     (file,) = site.glob("gallery-*.html")
     text = file.read_text(encoding="utf-8")
     assert f'href="{file.name}"' in (site / "index.html").read_text(encoding="utf-8")
     cases = len(re.findall(r'class="kind"', text))
     assert 2 * 3 <= cases <= 2 * 4
     assert text.count('aria-label="Anomaly map') == 2 * cases
-    assert text.count('alt="Rebuilt look"') == 2 * cases
+    assert text.count('alt="Rebuilt image"') == 2 * cases
     assert "CC0-1.0" in text
     assert "nothing is scored from it" in text
     assert HOSTILE not in text
@@ -54,9 +54,9 @@ def test_no_gallery_without_maps_without_pictures_or_on_request(tmp_path):
     store = fill(Store(tmp_path / "full"), looks=False)
     out = build(store, tmp_path / "b").parent
     (file,) = out.glob("gallery-*")
-    assert "Rebuilt look" not in file.read_text(encoding="utf-8")
+    assert "Rebuilt image" not in file.read_text(encoding="utf-8")
     page = build(store, tmp_path / "b", images=False)
-    assert not list(out.glob("gallery-*"))  # of the earlier call: it would have been published
+    assert not list(out.glob("gallery-*"))  # the gallery of the earlier call would have been published
     assert "data:image" not in page.read_text(encoding="utf-8")
 
 

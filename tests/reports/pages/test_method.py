@@ -1,4 +1,4 @@
-"""The pages of methods: what is known of them, and what they reach beside what is published."""
+"""The pages of methods: description, and measured numbers next to published ones."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def pages_of(records, cards=None, store=None):
     return [page.shown for page in pages(content)]
 
 
-def test_measured_stands_beside_published_with_the_difference_and_its_source():
+def test_measured_numbers_are_next_to_published_ones_with_difference_and_source():
     categories = tuple(sorted(reported_categories("mvtec")))
     made = make_record(method="uniad", dataset="mvtec", set_categories=categories, value=0.9, preset="paper")
     (page,) = pages_of([made])
     (section,) = page.sections
     assert section.has_reported
-    place = categories.index("bottle")
-    measured, there, difference = section.table.rows[place].cells[:3]
+    index = categories.index("bottle")
+    measured, there, difference = section.table.rows[index].cells[:3]
     entries = reported("uniad", "mvtec", "unified", "I-AUROC", "bottle")
     assert measured.main == "90.0"
     assert float(there.value) == pytest.approx(entries[0].value)
@@ -55,7 +55,7 @@ def test_measured_stands_beside_published_with_the_difference_and_its_source():
 
 
 @pytest.mark.parametrize("changed", [{"overrides": {"steps": 5}}, {"dataset": "toy"}])
-def test_published_numbers_stand_beside_their_own_config_and_dataset_only(changed):
+def test_published_numbers_are_shown_for_their_own_config_and_dataset_only(changed):
     categories = tuple(sorted(reported_categories("mvtec")))
     fields = {"method": "uniad", "dataset": "mvtec", "set_categories": categories, "preset": "paper"} | changed
     (page,) = pages_of([make_record(**fields)])
@@ -90,7 +90,7 @@ def test_every_run_has_its_interval_over_test_images(tmp_path):
     (page,) = pages_of(records, store=store)
     cells = [row.cells[1] for row in page.sections[0].runs.rows]
     assert [column.label for column in page.sections[0].runs.columns][:2] == ["I-AUROC", "95 % interval"]
-    assert "blank" in cells[0].classes  # its image scores are not there
+    assert "blank" in cells[0].classes  # its image scores are not stored
     for record, cell in zip(records[1:], cells[1:], strict=True):
         low, high = image_interval(make_scores(record), record.categories)
         assert cell.main == f"{100 * low:.1f} to {100 * high:.1f}"
@@ -126,5 +126,5 @@ def test_one_file_holds_every_page_and_its_links_lead_into_it(tmp_path):
     assert {"#method-plain", "#method-other", "#top"} <= set(links)
     assert [link for link in links if not link.startswith("#")] == []
     assert {link[1:] for link in links} <= targets
-    assert len(targets) == len(re.findall(r'id="', html))  # none twice
+    assert len(targets) == len(re.findall(r'id="', html))  # none is used twice
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mail.html"]

@@ -1,4 +1,4 @@
-"""Study pages: what is said, what is marked, and that it follows from the records."""
+"""Study pages: sentences and marks, and that both follow from the records."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def page_of(name, made):
     return page.shown
 
 
-def test_what_is_told_from_the_base_is_said_and_what_is_not_too():
+def test_sentences_name_significant_differences_and_count_the_others():
     (section,) = page_of("uniad-query", records([BASE, WORSE, SAME])).sections
-    assert section.told[0].startswith("Unified, I-AUROC: against the base, query=none loses 10.0 points (")
-    assert section.told[0].endswith("; the other one can't be told from it.")
+    assert section.findings[0].startswith("Unified, I-AUROC: compared with the base, query=none loses 10.0 points (")
+    assert section.findings[0].endswith("; the other one does not differ significantly from it.")
     assert any("3 seeds of the same categories" in line for line in section.limits)
     assert any("Quick preset" in line for line in section.limits)
 
@@ -62,14 +62,14 @@ def test_of_many_levels_the_sentence_gives_numbers_and_extremes():
     worse = [({"neighbour_size": size}, [v - 0.01 * size for v in values]) for size in (1, 5, 7)]
     better = [({"mask_encoder": False}, [v + 0.25 for v in values])]
     (section,) = page_of("uniad-mask", records([BASE, *worse, *better])).sections
-    assert "against the base, 3 levels lose, most of all neighbour_size=7: 26.9 points (" in section.told[0]
-    assert "; mask_encoder=no gains 5.1 points (" in section.told[0]
+    assert "compared with the base, 3 levels lose, most of all neighbour_size=7: 26.9 points (" in section.findings[0]
+    assert "; mask_encoder=no gains 5.1 points (" in section.findings[0]
 
 
-def test_one_seed_tells_nothing_from_chance():
+def test_with_one_seed_every_difference_may_be_chance():
     (section,) = page_of("uniad-query", records([(c, v[:1]) for c, v in (BASE, WORSE)])).sections
-    assert "one seed, so nothing is told from chance; the largest difference is query=none" in section.told[0]
-    assert f"{'−'}10.0 points" in section.told[0]
+    assert "one seed only, so differences may be chance; the largest is that of query=none" in section.findings[0]
+    assert f"{'−'}10.0 points" in section.findings[0]
 
 
 def test_the_best_level_is_bold_only_where_chance_is_excluded():
@@ -102,7 +102,7 @@ def test_the_site_has_a_page_for_each_study_that_ran_and_builds_equally_twice(tm
     build(store, tmp_path / "one")
     build(store, tmp_path / "two")
     pages = [path.name for path in sorted((tmp_path / "one").glob("study-*"))]
-    assert pages == ["study-uniad-query.html"]  # of uniad-components there is the level query=none alone
+    assert pages == ["study-uniad-query.html"]  # uniad-components has only the level query=none
     html = (tmp_path / "one" / "study-uniad-query.html").read_text()
     assert html == (tmp_path / "two" / "study-uniad-query.html").read_text()
     assert "make ablation STUDY=uniad-query" in html

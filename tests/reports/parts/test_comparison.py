@@ -1,4 +1,4 @@
-"""The tests of a section: what is shown, what is marked, and what is left out."""
+"""The statistical tests of a section: what is shown, marked and left out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CATEGORIES = tuple("abcdefgh")
 def part_of(shifts: dict[str, float], categories=CATEGORIES, **more):
     """Rows whose unified detector loses ``shift`` in every category."""
     made = []
-    for place, (method, shift) in enumerate(shifts.items()):
-        values = {c: 0.9 - 0.01 * k - 0.02 * place for k, c in enumerate(categories)}
+    for index, (method, shift) in enumerate(shifts.items()):
+        values = {c: 0.9 - 0.01 * k - 0.02 * index for k, c in enumerate(categories)}
         shared = {"method": method, "set_categories": categories, **more}
         unified = {c: v - shift - 0.001 * k for k, (c, v) in enumerate(values.items())}
         made.append(make_record(setting="unified", values=unified, **shared))
@@ -23,7 +23,7 @@ def part_of(shifts: dict[str, float], categories=CATEGORIES, **more):
     return comparison_part(leaderboard(made), "toy")
 
 
-def test_a_loss_in_every_category_is_marked_and_its_interval_stands_beside():
+def test_a_loss_in_every_category_is_marked_next_to_its_interval():
     part = part_of({"falls": 0.05})
     (row,) = part.table.rows
     mean, interval, p = row.cells[:3]

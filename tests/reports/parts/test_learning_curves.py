@@ -1,4 +1,4 @@
-"""The part "Learning curves" of the page: figure, table, and what is said of agreement with the published story."""
+"""The part "Learning curves" of the page: figure, table, and sentences about agreement with the published curves."""
 
 import re
 import shutil
@@ -17,13 +17,13 @@ def part_of(*records):
     return learning_part(leaderboard(records), "key")
 
 
-def said(part):
-    return {row.name: (row.seen, row.verdict) for row in part.told}
+def sentences(part):
+    return {row.name: (row.seen, row.verdict) for row in part.observations}
 
 
-def test_curves_that_go_as_published_are_said_to():
+def test_curves_as_published_are_reported_as_such():
     part = part_of(*[record(method, curve) for method, curve in PUBLISHED.items()])
-    rows = said(part)
+    rows = sentences(part)
     assert list(rows) == ["MLP", "CNN", "Transformer", "UniAD"]
     assert {verdict for _, verdict in rows.values()} == {"As published."}
     assert rows["MLP"][0] == (
@@ -31,8 +31,8 @@ def test_curves_that_go_as_published_are_said_to():
         "P-AUROC fell by 20.0 points after its peak at step 20."
     )
     assert "I-AUROC ended 0.1 points below its peak at step 20" in rows["UniAD"][0]
-    assert "a fall counts from 1.0 point on" in part.background[0]
-    assert "near 0 at 50 % of the transformer's" in part.background[0]
+    assert "if they fall by 1.0 point or more" in part.background[0]
+    assert "near 0 if it is at most 50 % of the transformer's" in part.background[0]
 
 
 @pytest.mark.parametrize(
@@ -44,34 +44,34 @@ def test_curves_that_go_as_published_are_said_to():
             (0.8, 0.9, 0.895),
             "Contradicts the paper: I-AUROC and P-AUROC do not fall.",
         ),
-        ("shortcut_mlp", (0.8, 0.1, 0.01), (0.7, 0.8, 0.9), "Can't be told: whether I-AUROC and P-AUROC would have"),
+        ("shortcut_mlp", (0.8, 0.1, 0.01), (0.7, 0.8, 0.9), "Undecided: whether I-AUROC and P-AUROC would have"),
         ("uniad", (0.8, 0.5, 0.3), (0.7, 0.9, 0.85), "Contradicts the paper: I-AUROC and P-AUROC fall."),
     ],
 )
-def test_what_contradicts_the_paper_is_said(method, losses, image, verdict):
-    ((_, found),) = said(part_of(record(method, (losses, image)))).values()
+def test_contradictions_of_the_paper_are_named(method, losses, image, verdict):
+    ((_, found),) = sentences(part_of(record(method, (losses, image)))).values()
     assert found.startswith(verdict)
-    ((_, found),) = said(part_of(record(method, (losses, image), weights="random"))).values()
+    ((_, found),) = sentences(part_of(record(method, (losses, image), weights="random"))).values()
     assert "the paper" not in found  # an untrained backbone is no test of it
 
 
 def test_one_metric_may_contradict_and_the_other_agree():
     curve = record("shortcut_mlp", PUBLISHED["shortcut_mlp"], pixel=(0.8, 0.9, 0.899))
-    ((seen, verdict),) = said(part_of(curve)).values()
+    ((seen, verdict),) = sentences(part_of(curve)).values()
     assert "P-AUROC ended 0.1 points below its peak" in seen
     assert verdict == "Contradicts the paper: P-AUROC does not fall. The rest is as published."
 
 
-def test_a_loss_is_near_zero_by_the_transformers_that_was_trained_alike():
+def test_a_loss_near_zero_is_measured_by_that_of_a_transformer_with_the_same_training():
     high, transformer = ((0.8, 0.3, 0.15), (0.8, 0.9, 0.7)), PUBLISHED["shortcut_transformer"]
-    both = said(part_of(record("shortcut_cnn", high), record("shortcut_transformer", transformer)))
+    both = sentences(part_of(record("shortcut_cnn", high), record("shortcut_transformer", transformer)))
     assert both["CNN"][1] == "Contradicts the paper: the loss does not get near 0. The rest is as published."
     assert both["Transformer"][1] == "As published."
     higher = ((0.8, 0.3, 0.25), (0.8, 0.9, 0.7))
-    both = said(part_of(record("shortcut_cnn", higher), record("shortcut_transformer", transformer)))
+    both = sentences(part_of(record("shortcut_cnn", higher), record("shortcut_transformer", transformer)))
     assert "the loss does not stay above that of the CNN" in both["Transformer"][1]
     other = record("shortcut_transformer", transformer, fit_config={"image_size": 64})
-    apart = said(part_of(record("shortcut_cnn", high), other))
+    apart = sentences(part_of(record("shortcut_cnn", high), other))
     assert {verdict for _, verdict in apart.values()} == {"As published.", ""}
 
 
@@ -79,32 +79,32 @@ def test_a_loss_is_near_zero_by_the_transformers_that_was_trained_alike():
     ("last", "seen", "verdict"), [(0.8906, "ended 0.9", "As"), (0.89, "fell by 1.0", "Contradicts")]
 )
 def test_a_fall_counts_from_one_point_on(last, seen, verdict):
-    (found,) = said(part_of(record("uniad", ((0.8, 0.5, 0.3), (0.7, 0.9, last))))).values()
+    (found,) = sentences(part_of(record("uniad", ((0.8, 0.5, 0.3), (0.7, 0.9, last))))).values()
     assert f"I-AUROC {seen} points" in found[0]
     assert found[1].startswith(verdict)
 
 
-def test_the_transformer_is_held_against_the_plain_networks_that_are_there():
+def test_the_transformer_is_compared_with_the_plain_networks_that_have_run():
     worse = ((0.8, 0.4, 0.2), (0.8, 0.9, 0.75))  # falls by 15 points: more than the CNN, less than the MLP
     three = part_of(
         *[record(m, PUBLISHED[m]) for m in ("shortcut_mlp", "shortcut_cnn")], record("shortcut_transformer", worse)
     )
-    assert "I-AUROC and P-AUROC do not fall less than that of the CNN." in said(three)["Transformer"][1]
+    assert "I-AUROC and P-AUROC do not fall less than that of the CNN." in sentences(three)["Transformer"][1]
     two = part_of(record("shortcut_mlp", PUBLISHED["shortcut_mlp"]), record("shortcut_transformer", worse))
-    assert said(two)["Transformer"][1] == "As published."
+    assert sentences(two)["Transformer"][1] == "As published."
     alone = part_of(record("shortcut_transformer", worse))
-    assert said(alone)["Transformer"][1] == ""  # there is nothing to hold it against
+    assert sentences(alone)["Transformer"][1] == ""  # there is nothing to compare it with
     level = ((0.8, 0.1, 0.01), (0.8, 0.9, 0.9))
     flat = ((0.8, 0.4, 0.2), (0.8, 0.9, 0.9))
-    none = said(part_of(record("shortcut_cnn", level), record("shortcut_transformer", flat)))
-    assert "Can't be told: whether I-AUROC and P-AUROC fall less than that of the CNN" in none["Transformer"][1]
-    only = said(part_of(record("shortcut_cnn", level), record("shortcut_transformer", worse)))
-    assert "Contradicts the paper: I-AUROC and P-AUROC fall, and that of the CNN does not." in only["Transformer"][1]
+    none = sentences(part_of(record("shortcut_cnn", level), record("shortcut_transformer", flat)))
+    assert "Undecided: whether I-AUROC and P-AUROC fall less than that of the CNN" in none["Transformer"][1]
+    only = sentences(part_of(record("shortcut_cnn", level), record("shortcut_transformer", worse)))
+    assert "Contradicts the paper: I-AUROC and P-AUROC fall, unlike that of the CNN." in only["Transformer"][1]
 
 
-def test_nothing_is_said_of_networks_that_did_not_run():
+def test_networks_that_did_not_run_are_not_mentioned():
     part = part_of(record("uniad", PUBLISHED["uniad"]))
-    text = " ".join([*part.background, *(seen + verdict for seen, verdict in said(part).values())])
+    text = " ".join([*part.background, *(seen + verdict for seen, verdict in sentences(part).values())])
     for absent in ("MLP", "CNN", "transformer", "near 0"):
         assert absent not in text
     assert "UniAD's AUROCs do not fall" in text
@@ -115,26 +115,26 @@ def test_nothing_is_said_of_networks_that_did_not_run():
 )
 def test_uniad_without_a_remedy_is_described_and_not_judged(change):
     part = part_of(record("uniad", PUBLISHED["shortcut_mlp"], fit_config=change))
-    ((seen, verdict),) = said(part).values()
+    ((seen, verdict),) = sentences(part).values()
     assert "fell by 20.0 points" in seen
     assert verdict == ""
     assert part.background == ()
 
 
 @pytest.mark.parametrize("last", [0.85, 0.9])
-def test_a_short_training_speaks_neither_for_nor_against_the_paper(last):
+def test_a_short_training_neither_confirms_nor_contradicts_the_paper(last):
     part = part_of(record("uniad", ((0.8, 0.5, 0.3), (0.7, 0.9, last)), epochs_per_point=1))
-    seen, verdict = said(part)["UniAD"]
+    seen, verdict = sentences(part)["UniAD"]
     assert ("fell by 5.0 points" in seen) == (last < 0.9)
     assert verdict == ""
-    assert "too short to speak for or against the paper" in " ".join(part.background)
+    assert "too short to confirm or contradict the paper" in " ".join(part.background)
 
 
 def test_untrained_backbones_and_blank_metrics_are_respected():
     blank = {"metrics": {"P-AUROC": None}, "reasons": {"P-AUROC": "no masks"}}
     curve = ((0.8, 0.5, 0.3), (0.7, 0.9, 0.9))
     part = part_of(record("uniad", curve, pixel=(None, None, None), weights="random", **blank))
-    ((seen, verdict),) = said(part).values()
+    ((seen, verdict),) = sentences(part).values()
     assert "P-AUROC" not in seen
     assert verdict == "As published."
     assert "The backbone is untrained" in part.background[1]
@@ -142,7 +142,7 @@ def test_untrained_backbones_and_blank_metrics_are_respected():
 
 
 def test_one_point_is_no_curve():
-    ((seen, verdict),) = said(part_of(record("shortcut_mlp", ((0.8,), (0.7,))))).values()
+    ((seen, verdict),) = sentences(part_of(record("shortcut_mlp", ((0.8,), (0.7,))))).values()
     assert "one point only" in seen
     assert verdict == ""
 
@@ -222,11 +222,11 @@ def test_curves_that_cannot_be_averaged_are_blank_with_the_reason():
     )  # fmt: skip
     part = part_of(record("uniad", PUBLISHED["uniad"]), other)
     assert part.figures == ()
-    assert part.told == ()
+    assert part.observations == ()
     assert "different steps" in part.table.rows[0].cells[-1].title
 
 
-def test_how_often_the_category_was_predicted_right_stands_on_the_row(tmp_path):
+def test_the_row_shows_how_often_the_category_was_predicted_correctly(tmp_path):
     store = Store(tmp_path / "store")
     shares = {"bolt": 1.0, "cloth": 0.982, "pipe": 1.0}
     store.write(make_record(routing=shares, score_config={"routing": "predicted"}))

@@ -13,7 +13,7 @@ from tests.support.html_tables import Tables, line_of, table_ending
 from tests.support.records import make_record, make_row
 
 
-def test_numbers_stand_in_the_html_itself(html):
+def test_numbers_are_in_the_html_itself(html):
     rows = table_ending(html, "-headline")
     steady = line_of(rows, "Steady")
     assert steady[2:5] == ["94.1 ± 0.1", "95.1 ± 0.1", "−1.0 ± 0.2"]
@@ -48,7 +48,7 @@ def test_the_metric_switch_ends_with_the_pooled_number(html):
     assert found == known
 
 
-def test_published_numbers_stand_beside_measured_ones_of_the_whole_dataset_only(tmp_path):
+def test_published_numbers_are_shown_for_the_whole_dataset_only(tmp_path):
     whole, part = Store(tmp_path / "whole"), Store(tmp_path / "part")
     categories = sorted(reported_categories("mvtec"))
     fields = {"dataset": "mvtec", "dataset_title": "MVTec AD", "method": "uniad", "title": "UniAD"}

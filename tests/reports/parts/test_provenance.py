@@ -1,4 +1,4 @@
-"""What the rendered page says of records that are in no table."""
+"""The lists of failed, stale and unreadable records in the rendered page."""
 
 from __future__ import annotations
 

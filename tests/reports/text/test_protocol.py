@@ -1,4 +1,4 @@
-"""The page that says how numbers come about."""
+"""The texts of the protocol page."""
 
 from __future__ import annotations
 

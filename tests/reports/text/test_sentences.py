@@ -1,4 +1,4 @@
-"""The sentences that answer the page's question."""
+"""The sentences about a table: the answer and the warnings."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def test_the_answer_names_complete_rows_only(html):
     assert "2 of 3 rows are complete" in html
 
 
-def test_one_seed_and_untrained_backbones_are_said_in_words(tmp_path):
+def test_sentences_warn_of_one_seed_and_of_untrained_backbones(tmp_path):
     store = Store(tmp_path / "store")
     for record in make_row(seeds=(0,), weights="random"):
         store.write(record)
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
-    assert "One seed only: there is no ±" in text
+    assert "There is one seed only: no ± can be given" in text
     assert "use an untrained backbone" in text
     assert "loses" not in re.search(r'<p class="answer">(.*?)</p>', text).group(1)
 
 
-def test_the_formula_backbone_is_a_badge_and_said_in_words(tmp_path):
+def test_the_formula_backbone_has_a_badge_and_a_sentence(tmp_path):
     store = Store(tmp_path / "store")
     for record in make_row(seeds=(0,), backbone="formula", weights="shipped"):
         store.write(record)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from reports.parts.metric_tables import badges
-from reports.text.learning_story import background, told
+from reports.text.learning_story import background, observations
 from reports.text.sentences import mixing
 from results.analyses.learning_curves import learning_curves
 from results.leaderboard import leaderboard
@@ -35,5 +35,5 @@ def test_a_new_kind_is_described_by_what_it_was_trained_on(monkeypatch, trained_
     assert (badge, kind) in [(one.text, one.kind) for one in badges(row)]
     assert bool(text) == bool(mixing([row])[0].startswith("Rows here use"))
     assert (text in " ".join(background([curve]))) if text else len(background([curve])) == 1
-    (line,) = told([curve], {row.row_id: "UniAD"})
-    assert line.verdict.startswith("Other than published" if text else "Contradicts the paper")
+    (line,) = observations([curve], {row.row_id: "UniAD"})
+    assert line.verdict.startswith("Differs from the published curves" if text else "Contradicts the paper")
