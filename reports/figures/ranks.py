@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
@@ -11,8 +14,10 @@ from results.leaderboard import Leaderboard
 from results.records.record import Setting
 
 _WIDTH = 12.4
-_LINE = 0.24
-"""Inches from one name to the next."""
+_NAME, _LINE = 0.24, 0.15
+"""Height in inches of a name of one line, and of each further line."""
+_LETTERS = 36
+"""Letters of a name that fit into one line next to the axis."""
 
 
 def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str) -> str:
@@ -32,11 +37,15 @@ def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str)
     bars = len(ranked.cliques)
     low, high = 1.0, float(count)
     colour = UNIFIED if setting == "unified" else SEPARATE
-    top, depth = 0.45 + 0.16 * bars, _LINE * left  # inches below the axis: bars first, then the names
+    names = [textwrap.fill(board.label(row), _LETTERS) for row in ranked.rows]
+    on_left, left_end = _heights(names[:left])
+    on_right, right_end = _heights(names[: left - 1 : -1])
+    heights = on_left + on_right[::-1]
+    top, depth = 0.33 + 0.16 * bars, max(left_end, right_end)  # inches below the axis: bars first, then the names
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.75 + top + depth))
+        figure = Figure(figsize=(_WIDTH, 0.87 + top + depth))
         height = figure.get_size_inches()[1]
-        ax = figure.add_axes((0.24, 0.0, 0.52, 1.0))
+        ax = figure.add_axes((0.27, 0.0, 0.46, 1.0))
         ax.set_axis_off()
         ax.set_xlim(low, high)
         ax.set_ylim(-(height - 0.6), 0.6)
@@ -48,23 +57,33 @@ def rank_figure(ranked: Ranking, board: Leaderboard, setting: Setting, key: str)
         for number, (first, last) in enumerate(ranked.cliques):
             y = -0.14 - 0.16 * number
             ax.plot([ranked.ranks[first], ranked.ranks[last]], [y, y], color=MUTED, linewidth=3.2)
-        for number, (row, rank) in enumerate(zip(ranked.rows, ranked.ranks, strict=True)):
-            on_left = number < left
-            y = -top - _LINE * (number if on_left else count - 1 - number)
-            edge = low if on_left else high
+        for number, (name, rank) in enumerate(zip(names, ranked.ranks, strict=True)):
+            to_left = number < left
+            y = -top - heights[number]
+            edge = low if to_left else high
             ax.plot([rank, rank, edge], [0, y, y], color=colour, linewidth=0.9)
             ax.plot([rank], [0], "o", color=colour, markersize=4)
-            text = f"{board.label(row)}  {rank:.1f}" if on_left else f"{rank:.1f}  {board.label(row)}"
-            offset = -6 if on_left else 6
+            text = f"{name}  {rank:.1f}" if to_left else f"{rank:.1f}  {name}"
+            offset = -6 if to_left else 6
             ax.annotate(
                 text,
                 (edge, y),
                 xytext=(offset, 0),
                 textcoords="offset points",
-                ha="right" if on_left else "left",
+                ha="right" if to_left else "left",
                 va="center",
             )
         return svg_element(figure, key)
+
+
+def _heights(names: Sequence[str]) -> tuple[list[float], float]:
+    """Inches from the top of a column of names down to the middle of each, and down to its end."""
+    heights, end = [], 0.0
+    for name in names:
+        height = _NAME + _LINE * name.count("\n")
+        heights.append(end + height / 2)
+        end += height
+    return heights, end
 
 
 def _critical_difference(ax: mpl.axes.Axes, width: float, low: float, high: float) -> None:
