@@ -1,4 +1,4 @@
-"""``python -m bench``."""
+"""Starts the command line: ``python -m bench``."""
 
 from bench.commands.app import main
 

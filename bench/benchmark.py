@@ -1,6 +1,6 @@
-"""The whole of ``run``: plan, say, carry out, render, print.
+"""The whole of ``run``: makes the plan, prints it, executes it, renders the page and prints the headline table.
 
-Ctrl-C and SIGTERM: the benchmark stops, its workers end, and it says what is kept.
+On Ctrl-C or SIGTERM the benchmark stops, its workers end, and it prints what is kept.
 """
 
 from __future__ import annotations
@@ -44,32 +44,32 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
     """Run benchmarks one after the other, then render the page.
 
     Args:
-        all_options: Those of one dataset are executed as one plan; they differ in methods, settings, seeds and
-            assignments only. All have the same directories.
-        studies: Names of the ablation studies that this is for; their pages are named in the end.
+        all_options: The options. Those of one dataset are executed as one plan; they differ in methods, settings,
+            seeds and assignments only. All have the same directories.
+        studies: Names of the ablation studies that are run; their pages are printed in the end.
 
     Returns:
         Number of runs of this call that failed.
 
     Raises:
-        StoppedError: After Ctrl-C or SIGTERM, saying what is kept.
+        StoppedError: After Ctrl-C or SIGTERM; the message says what is kept.
     """
     console = Console(soft_wrap=True)
-    git_state()  # of the code that is loaded now, not of what is edited while it runs
+    git_state()  # read now, because it is kept: the code is loaded now, and may be edited while it runs
     plans: dict[str, tuple[ResolvedOptions, list[Run]]] = {}
     for options in all_options:  # all plans first: a wrong name at the end must not cost the runs before it
         if options.dataset not in plans:
             console.print(f"Reading {options.dataset} ...", highlight=False)
         plan = plans.setdefault(options.dataset, (resolve(options), []))[1]
-        planned = {run.score_id for run in plan}  # two studies share their base
+        planned = {run.score_id for run in plan}  # several studies may have the same base
         plan += [run for run in make_plan(options) if run.score_id not in planned]
     failed = 0
     try:
         with stops_on_sigterm():
             for options, plan in plans.values():
-                failed += _carry_out_plan(options, plan, console)
+                failed += _execute_plan(options, plan, console)
     except KeyboardInterrupt as error:
-        raise StoppedError(_what_is_kept((plan for _, plan in plans.values()), all_options[0])) from error
+        raise StoppedError(_describe_kept((plan for _, plan in plans.values()), all_options[0])) from error
     first = all_options[0]
     if first.dry_run:
         return 0
@@ -84,11 +84,11 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
     return failed
 
 
-def _carry_out_plan(options: ResolvedOptions, plan: list[Run], console: Console) -> int:
-    """Carry out what is missing of one dataset's plan; the number of runs that failed."""
+def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -> int:
+    """Execute the missing runs of one dataset's plan; return the number of runs that failed."""
     store = Store(options.results_dir)
-    _say_refused_settings(console, options, plan)
-    _say_faults(console, plan)
+    _print_missing_settings(console, options, plan)
+    _print_faults(console, plan)
     before = stamps(store, plan)
     records = store.records()
     todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
@@ -96,7 +96,7 @@ def _carry_out_plan(options: ResolvedOptions, plan: list[Run], console: Console)
         todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
     for path, reason in store.problems:
         console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
-    _say_what_is_to_do(console, plan, todo, records)
+    _print_counts(console, plan, todo, records)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
     if options.dry_run:
         _print_dry_run(console, plan, todo, estimator, options.jobs)
@@ -105,7 +105,7 @@ def _carry_out_plan(options: ResolvedOptions, plan: list[Run], console: Console)
         _require_writable(options.results_dir)
         for cls in {run.detector_class for run in todo}:
             keep_card(options.results_dir, card_of(cls.info))
-    with contextlib.suppress(StorageError):  # a gallery is no reason to stop; a run would say what is wrong
+    with contextlib.suppress(StorageError):  # the benchmark can do without thumbnails; a run reports a storage error
         keep_pictures((run for run in plan if run.seed == SEED), store)
     execution = Execution(
         options.results_dir,
@@ -119,12 +119,12 @@ def _carry_out_plan(options: ResolvedOptions, plan: list[Run], console: Console)
         options.cluster,
     )
     finished = run_plan(todo, execution, estimator, console, before)
-    _say_what_is_elsewhere(console, store, todo)
+    _print_records_elsewhere(console, store, todo)
     return sum(record.status == "failed" for record in finished)
 
 
-def _what_is_kept(plans: Iterable[list[Run]], options: Options) -> str:
-    """What a stopped benchmark leaves, in words; ``plans`` hold all its runs, recorded ones included."""
+def _describe_kept(plans: Iterable[list[Run]], options: Options) -> str:
+    """A text that says what a stopped benchmark leaves; ``plans`` hold all its runs, recorded ones included."""
     results_dir, cache_dir = options.results_dir, options.cache_dir
     store = Store(results_dir)
     runs = [run for plan in plans for run in plan]
@@ -132,27 +132,28 @@ def _what_is_kept(plans: Iterable[list[Run]], options: Options) -> str:
     text = f"Stopped. {recorded} of {len(runs)} runs are recorded in {results_dir}; the same command does the rest"
     checkpoints = cache_dir / "checkpoints"
     names = {cache_file(checkpoints, run, "").name for run in runs}
-    begun = sum(any(checkpoints.glob(f"{name}*.pt")) for name in names)  # of a fit in stages one for each
+    begun = sum(any(checkpoints.glob(f"{name}*.pt")) for name in names)  # a fit in stages has a file for each stage
     if begun:
-        trainings = "1 training goes" if begun == 1 else f"{begun} trainings go"
-        text += f", and {trainings} on from the checkpoint in {checkpoints}"
-    if options.cluster:  # which can drop what waits, and not what a worker is at
-        text += ". The cluster's workers carry the runs to their end that they have begun, and record them"
+        trainings = "1 training continues" if begun == 1 else f"{begun} trainings continue"
+        text += f", and {trainings} from the checkpoint in {checkpoints}"
+    if options.cluster:  # jobs that wait can be dropped, jobs that a worker has begun can not
+        text += ". The cluster's workers finish the runs that they have begun, and record them"
     return f"{text}."
 
 
-def _say_what_is_elsewhere(console: Console, store: Store, runs: list[Run]) -> None:
-    """Workers of a cluster that does not share the directory of records wrote them on their own disks."""
+def _print_records_elsewhere(console: Console, store: Store, runs: list[Run]) -> None:
+    """Print how many records are missing here because a cluster's workers wrote them on their own disks."""
     elsewhere = sum(not store.path_of(run).exists() for run in runs)
     if elsewhere:
         console.print(
-            f"{elsewhere} records lie in {store.root} on the workers' own disks, not here. Copy that directory from "
-            "each machine and take it over with `python -m bench merge`.",
+            f"{elsewhere} records are in {store.root} on the workers' own disks, not here. Copy that directory from "
+            "each machine and merge the copies with `python -m bench merge`.",
             highlight=False,
         )
 
 
-def _say_what_is_to_do(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord]) -> None:
+def _print_counts(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord]) -> None:
+    """Print how many runs there are, how many are recorded, and how many are left."""
     waiting = {run.score_id for run in todo}
     recorded = {record.score_id: record.status for record in records}
     done = [run for run in plan if run.score_id in recorded and run.score_id not in waiting]
@@ -164,28 +165,29 @@ def _say_what_is_to_do(console: Console, plan: list[Run], todo: list[Run], recor
 
 
 def _require_writable(directory: Path) -> None:
-    """Write and delete a file, so that a read-only store is told before the first training, not after it."""
+    """Write and delete a file, so that a read-only store is an error before the first training, not after it."""
     probe = directory / ".writable"
     write_bytes(probe, b"")
     probe.unlink(missing_ok=True)
 
 
-def _say_refused_settings(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
+def _print_missing_settings(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
+    """Print the settings that the options name and the dataset does not have."""
     have = {run.setting for run in plan}
     for setting in options.settings:
         if setting not in have:
             console.print(f"The protocol of {options.dataset} has no {setting} setting: left out.", highlight=False)
 
 
-def _say_faults(console: Console, plan: list[Run]) -> None:
-    """What is wrong with some categories; the runs on the others go on."""
+def _print_faults(console: Console, plan: list[Run]) -> None:
+    """Print the faults of categories; runs on other categories are executed nevertheless."""
     for index in {id(run.index): run.index for run in plan}.values():
         for category, fault in index.faults.items():
             console.print(f"Every run on '{category}' will fail: {fault}", highlight=False, markup=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:
-    """A line per method and setting: how many runs, how many recorded, how long the rest takes."""
+    """Print a line per method and setting: the number of runs, of recorded runs, and how long the rest takes."""
     table = Table("method", "setting", "runs", "recorded", "expected", "estimate from", box=None)
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in plan:
@@ -200,14 +202,14 @@ def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator
         source = estimator.source(rest[0]) if rest else "-"
         table.add_row(title, setting, str(len(runs)), str(len(runs) - len(rest)), duration(seconds), source)
     console.print(table)
-    console.print(f"Features (once, if not kept already): {duration(features)}.", highlight=False)
+    console.print(f"Features (once, unless they are stored already): {duration(features)}.", highlight=False)
     console.print(f"Total: about {duration(total)} = {total / 3600:.2f} hours. Nothing was run.", highlight=False)
 
 
 @contextmanager
 def stops_on_sigterm() -> Iterator[None]:
-    """Within, SIGTERM (a batch system's time limit) stops the benchmark as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # the only one that may set handlers
+    """Within this context, SIGTERM (sent at a batch system's time limit) stops the benchmark as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
 

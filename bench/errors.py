@@ -1,4 +1,4 @@
-"""Errors of what the user asked for, and the exit codes of the command line."""
+"""Errors that the options of the user cause, and the exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from datasets.errors import UniBoardError
 
 
 class OptionError(UniBoardError):
-    """Options that can't be met."""
+    """The options are wrong, or do not go together."""
 
 
 class StoppedError(UniBoardError):
-    """The user, or the system, ended the benchmark. The message says what is kept."""
+    """The user or the system stopped the benchmark. The message says what is kept."""
 
 
 EXIT_FAILED_RUNS = 1
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 130
-"""As shells have it for what Ctrl-C ended."""
+"""The exit code that shells give to a program that Ctrl-C ended."""

@@ -1,4 +1,4 @@
-"""What the command line prints besides progress."""
+"""Prints the headline table, the datasets and the methods on the command line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def print_headline(console: Console, store: Store, set_ids: Collection[str] | None = None) -> None:
-    """The headline table of the datasets in the store: unified | separate | delta, a table for each column.
+    """Print the headline table of each dataset in the store: unified | separate | delta.
 
-    Three narrow tables instead of a wide one: they fit into 80 columns, a pipe and a log.
+    Each column of the headline is a table of its own: narrow tables fit into 80 columns, a pipe and a log.
 
     Args:
         console: Where to print.
         store: The records.
-        set_ids: Only these sets of categories; all if not given.
+        set_ids: Ids of the sets of categories to print; all if not given.
     """
     found = headline(store)
     tables: dict[tuple[str, str], list[HeadlineRow]] = {}
@@ -49,7 +49,7 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
 
 
 def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:
-    """Name, title, categories, licence."""
+    """Print name, title, number of categories and licence of each dataset."""
     table = Table("dataset", "title", "categories", "licence", box=None)
     for info in infos.values():
         table.add_row(info.name, info.title, str(len(info.counts) or "any"), info.licence)
@@ -57,7 +57,7 @@ def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:
 
 
 def print_methods(console: Console, infos: Mapping[str, DetectorInfo]) -> None:
-    """Name, paper and presets."""
+    """Print name, setting, presets and paper of each method."""
     table = Table("method", "designed for", "presets", "paper", box=None)
     for info in infos.values():
         presets = ", ".join(f"{name} ({preset.backbone or 'no backbone'})" for name, preset in info.presets.items())

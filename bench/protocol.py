@@ -6,7 +6,7 @@
 4. Masks are binarised at file resolution (any value above 0 is defect; several masks are united), then resized
    to ``map_size`` by nearest neighbour, then labelled into regions with 8-connectivity.
 5. Image label: from the folder or list file, never from a mask.
-6. Image score: the detector's own (headline); beside it, for all detectors, the maximum of the resized map after a
+6. Image score: the detector's own (headline); in addition, for all detectors, the maximum of the resized map after a
    16x16 mean.
 7. Metrics are exact and per category; the mean over categories is taken within a seed.
 """
@@ -27,20 +27,20 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True)
 class Protocol:
-    """The knobs. All of them are in every record and on the page.
+    """The settings of the protocol. All of them are in every record and on the page.
 
     Attributes:
         map_size: Side in pixels that maps and masks are resized to, or ``native`` for each mask's own resolution.
         map_resize: How maps are resized.
-        mask_binarisation: Which mask values are defect.
+        mask_binarisation: Which mask values count as defect.
         mask_resize: How masks are resized.
-        connectivity: Of defect regions.
-        pro_limit: Largest false-positive rate of the PRO curve, which is divided by it.
-        common_score: The image score that is the same for all detectors.
-        common_window: Side of its mean filter in pixels of the resized map.
+        connectivity: Number of neighbours of a pixel when defect regions are labelled.
+        pro_limit: Largest false-positive rate of the PRO curve; the area under the curve is divided by it.
+        common_score: The rule of the image score that is the same for all detectors.
+        common_window: Side of the mean filter of that score in pixels of the resized map.
         crop: Whether images are cropped.
         selection: Which training state is scored.
-        version: Raised at any change of code or meaning.
+        version: Version of the protocol, raised whenever its code or meaning changes.
     """
 
     map_size: int | Literal["native"] = 256
@@ -56,12 +56,12 @@ class Protocol:
     version: int = PROTOCOL_VERSION
 
     def as_dict(self) -> dict[str, Any]:
-        """For ids and records."""
+        """The settings as JSON values, for ids and records."""
         return asdict(self)
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-    """(B, H, W) maps to (B, height, width) float32 on the CPU, bilinearly."""
+    """Resize (B, H, W) maps bilinearly to (B, height, width) float32 on the CPU."""
     resized = F.interpolate(maps[:, None].float(), size=size, mode="bilinear", align_corners=False)[:, 0]
     array: NDArray[np.float32] = resized.cpu().numpy()
     return array
@@ -72,7 +72,7 @@ def common_score(map_: NDArray[np.float32], window: int) -> float:
     means: NDArray[np.float64] = map_.astype(np.float64)
     side = min(window, *map_.shape)
     for axis, length in enumerate(map_.shape):
-        # Running sums, one axis after the other: a tenth of the time of adding up every window.
+        # Running sums, one axis after the other, take a tenth of the time of adding up every window.
         means = ndimage.uniform_filter1d(means, side, axis=axis)
         inside = slice(side // 2, side // 2 + length - side + 1)
         means = means[inside] if axis == 0 else means[:, inside]

@@ -1,6 +1,6 @@
-"""The command line: all commands together, and how errors reach the user.
+"""The command line with all its commands, and the way in which errors are printed.
 
-Each module of this folder holds a group of commands. Only the commands that need torch import it.
+Each module of this folder holds a group of commands. torch is imported only by the commands that need it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="UniBoard: unified against separate.",
+    help="UniBoard: a benchmark of anomaly detectors in the unified and the separate setting.",
 )
 for commands in (run, score, records, data):
     app.add_typer(commands.app)
@@ -27,17 +27,17 @@ error_console = Console(stderr=True)
 
 
 def main() -> None:
-    """Entry point: errors that are written for people are printed as such, exit code 2."""
+    """Run the command line. Errors that are written for users are printed without a traceback, with exit code 2."""
     try:
         app()
     except StoppedError as error:
         error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         sys.exit(EXIT_STOPPED)
     except (UniBoardError, OSError) as error:
-        told = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
-        if told is None:
+        shown = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
+        if shown is None:
             raise
-        error_console.print(f"[bold red]Error[/]: {_escape(str(told))}", highlight=False, soft_wrap=True)
+        error_console.print(f"[bold red]Error[/]: {_escape(str(shown))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
 
 

@@ -1,4 +1,4 @@
-"""The commands about data: ``data`` gets a dataset from nothing to verified, ``verify`` checks what is there."""
+"""The commands about data: ``data`` fetches, unpacks and verifies a dataset, ``verify`` checks one that is there."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ app = typer.Typer()
 
 EXIT_PROBLEMS = 1
 EXIT_PERSON = 3
-"""A person has to get it: neither an error nor done."""
+"""The exit code if a person has to get the dataset, which is neither an error nor a success."""
 
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(help="A dataset, or dtd: the textures that DRAEM pastes.")],
+    name: Annotated[str, typer.Argument(help="A dataset, or dtd for the textures that DRAEM pastes.")],
     data_dir: DataDir = DATA,
     root: Root = None,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to the licence without being asked.")] = False,
 ) -> None:
-    """Get a dataset: show its licence, fetch, check, unpack and verify it, or say what a person has to do.
+    """Get a dataset: show its licence, fetch, check, unpack and verify it, or print what a person has to do.
 
-    Exit code 0: it is there and sound; 1: it has problems, which are listed; 2: it could not be had; 3: a person has
-    to get it, since a form has to be filled in.
+    Exit code 0: the dataset is there and sound; 1: it has problems, which are listed; 2: it could not be fetched or
+    unpacked; 3: a person has to get it, because a form has to be filled in.
     """
     info = _find(name)
     place = dataset_root(info, data_dir.expanduser(), root.expanduser() if root is not None else None)
@@ -80,7 +80,7 @@ def data(
 
 @app.command()
 def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None) -> None:
-    """Check a dataset: counts, masks paired by name, mask polarity, undecodable files. Lists every problem."""
+    """Check a dataset (counts, masks paired by name, mask polarity, files that can't be decoded); list all problems."""
     info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
     place = dataset_root(info, data_dir, root)
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
@@ -98,7 +98,7 @@ def _find(name: str) -> DataInfo:
 def _explain(
     say: Callable[[str], None], name: str, info: DataInfo, place: Path, data_dir: Path, root: Path | None
 ) -> None:
-    """Say what a person has to do."""
+    """Print what a person has to do to get the dataset."""
     say(f"\nA person has to get it from {info.page}\n{info.instructions}\n\nCommands:")
     say(f"  mkdir -p {shlex.quote(str(place))}")
     where = ["--root", str(root)] if root is not None else ["--data-dir", str(data_dir)]
@@ -113,12 +113,19 @@ def _explain(
 
 
 def _agree(yes: bool) -> None:
-    """Ask whether the licence is agreed to, where somebody can answer."""
+    """Ask the user to agree to the licence.
+
+    Raises:
+        DatasetError: If the user declines, or there is no terminal and no ``--yes``.
+    """
     if yes:
         return
     if not _somebody_is_there():
-        raise DatasetError("Nobody is there to agree to the licence: say --yes, or YES=1 to make, to fetch it.")
-    if not typer.confirm("Do you agree to the licence, and is this to be fetched now?"):
+        raise DatasetError(
+            "There is no terminal on which you could agree to the licence. To agree and to fetch the dataset, "
+            "give --yes (make: YES=1)."
+        )
+    if not typer.confirm("Do you agree to the licence? If so, the dataset is fetched now."):
         raise DatasetError("Nothing was fetched.")
 
 
@@ -128,7 +135,7 @@ def _somebody_is_there() -> bool:
 
 @contextmanager
 def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, drawn as soon as it moves; where no terminal is, nothing is drawn."""
+    """A progress bar that appears with its first progress; without a terminal nothing is drawn."""
     columns = (TextColumn("{task.description}"), BarColumn(), *columns)
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
@@ -142,10 +149,10 @@ def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Call
 
 
 def _unknown(info: DataInfo) -> str:
-    """What was not checked, since nobody published it."""
+    """A remark if the number of images was not checked, because it was never published."""
     if isinstance(info, DatasetInfo) and (info.counts or info.totals):
         return ""
-    return " How many there should be is not known here."
+    return " The right number of images is not known here."
 
 
 def _report(say: Callable[[str], None], problems: Sequence[Problem], sound: str, place: Path) -> None:

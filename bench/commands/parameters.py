@@ -1,4 +1,4 @@
-"""Fields of a dataclass as options of a command: ``bench/plan/options.py`` holds the fields."""
+"""Makes the fields of a dataclass the options of a command. The fields are in ``bench/plan/options.py``."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class _Option:
 
     Attributes:
         type: The type of the field's value.
-        info: Help text, bounds, and the name where it is not the field's.
-        parse: Turns the text that the user types into the value; None where typer does so.
-        default: The field's default; ``inspect.Parameter.empty`` where the user must give a value.
+        info: Help text, bounds, and the option's name if it differs from the field's.
+        parse: Turns the text that the user types into the value; None if typer does so.
+        default: The field's default; ``inspect.Parameter.empty`` if the user must give a value.
     """
 
     type: Any
@@ -33,7 +33,7 @@ class _Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that are allowed; empty where others are."""
+        """The words that are allowed; empty if any value is."""
         return typing.get_args(self.type) if typing.get_origin(self.type) is Literal else ()
 
     @property
@@ -42,7 +42,7 @@ class _Option:
         return self.parse is None and typing.get_origin(self.type) is tuple
 
     def parameter(self, name: str) -> inspect.Parameter:
-        """The parameter that typer makes an option of."""
+        """The parameter from which typer makes the option."""
         typed, default = self.type, self.default
         if self.repeated:
             typed, default = list[str] | None, None
@@ -55,7 +55,7 @@ class _Option:
         """The value of the field.
 
         Raises:
-            OptionError: For a text that is none.
+            OptionError: If the text is not one of the choices, or can't be parsed.
         """
         if self.choices and given not in self.choices:
             raise OptionError(f"{name.upper()}={given}: expected {', '.join(self.choices)}.")
@@ -80,7 +80,7 @@ def options_of(cls: type) -> dict[str, _Option]:
 
 
 def flag(cls: type, name: str) -> str:
-    """How the option of a field is written on the command line: ``--data-dir``."""
+    """The option of a field as it is written on the command line, e.g. ``--data-dir``."""
     named = options_of(cls)[name].info.default  # within Annotated, the first argument of typer.Option is a name
     return named if isinstance(named, str) else f"--{name.replace('_', '-')}"
 
@@ -92,7 +92,7 @@ def takes_options(
 
     Args:
         cls: The dataclass.
-        without: Fields that are no options of this command.
+        without: Fields that are not options of this command.
         **defaults: Defaults of this command that differ from those of the fields, as the user would type them.
     """
 
@@ -112,9 +112,9 @@ def takes_options(
 
 
 def values_of(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a dataclass's fields from what the user gave to a command; options that it has not are left out.
+    """The values of a dataclass's fields from the options of a command; fields that the command lacks are left out.
 
     Raises:
-        OptionError: For a text that is no value of its field.
+        OptionError: If a text is not a value of its field.
     """
     return {name: option.value(name, given[name]) for name, option in options_of(cls).items() if name in given}

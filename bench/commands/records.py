@@ -1,4 +1,4 @@
-"""The commands that need records alone, and no torch: ``report``, ``table``, ``merge``, ``export``."""
+"""The commands that read records only and do not need torch: ``report``, ``table``, ``merge``, ``export``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def report(
     reference_dir: ReferenceDir = REFERENCE,
     site: Site = SITE,
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="One HTML file with everything in it, to be mailed.")
+        bool, typer.Option("--single-file", help="Write one HTML file that contains everything, to send by mail.")
     ] = False,
     no_images: Annotated[
-        bool, typer.Option("--no-images", help="Without galleries: images of a dataset may not be yours to publish.")
+        bool, typer.Option("--no-images", help="Leave the galleries out: you may not be allowed to publish the images.")
     ] = False,
 ) -> None:
     """Render the page from the records alone."""
@@ -54,7 +54,7 @@ def table(
     results_dir: ResultsDir = RUNS,
     reference_dir: ReferenceDir = REFERENCE,
 ) -> None:
-    """Print the tables; parquet is the tidy frame, one row per run, category and metric."""
+    """Print the tables. The parquet format is a tidy frame with one row per run, category and metric."""
     from results.records.store import Store
     from results.tables.formats import table as render
 
@@ -66,14 +66,14 @@ def table(
 def merge(
     other: Annotated[Path, typer.Argument(help="Directory of records, e.g. another machine's results/runs.")],
     keep: Annotated[
-        str, typer.Option(help="Whose outcome stands where two differ: ask (neither is touched), mine, theirs, newest.")
+        str, typer.Option(help="Which of two different outcomes to keep: mine, theirs, newest, or ask to change none.")
     ] = "ask",
     results_dir: ResultsDir = RUNS,
 ) -> None:
-    """Take over records from another directory.
+    """Copy records from another directory into yours.
 
-    Where both have a run, a finished one stands against a failed one, and equal outcomes leave yours. Two that differ
-    are named and left alone, with exit code 1, unless --keep says whose stands.
+    If both have a run, a finished record is preferred to a failed one, and of two equal outcomes yours is kept.
+    Outcomes that differ are listed and not changed, with exit code 1, unless --keep says which to keep.
     """
     from results.records.merge import KEEPS
     from results.records.merge import merge as take_over
@@ -94,30 +94,32 @@ def merge(
     for file, reason in done.unreadable:
         say(f"Not taken: {file}: {reason}")
     for name in done.conflicts[:_LISTED]:
-        say(f"Conflict: {name}: two outcomes of one run")
+        say(f"Conflict: {name}: the two outcomes of this run differ")
     if len(done.conflicts) > _LISTED:
         say(f"... and {len(done.conflicts) - _LISTED} more conflicts")
     if done.conflicts:
-        say("Conflicts were left as they are. Other hardware or threads can be the reason: choose with --keep.")
+        say("Conflicts were not resolved. Different hardware or threads may be the reason. Choose with --keep.")
     if done.conflicts or done.unreadable:
         raise typer.Exit(_EXIT_CONFLICTS)
 
 
 @app.command()
 def export(
-    reference: Annotated[bool, typer.Option("--reference", help="To results/reference, which is committed.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Or to this directory.")] = None,
-    dataset: Annotated[str, typer.Option(help="Only these datasets, with commas.")] = "",
-    methods: Annotated[str, typer.Option(help="Only these methods, with commas.")] = "",
-    complete: Annotated[bool, typer.Option("--complete", help="Only rows without a missing run.")] = False,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Write to results/reference, which is committed.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Write to this directory instead.")] = None,
+    dataset: Annotated[str, typer.Option(help="Only these datasets, separated by commas.")] = "",
+    methods: Annotated[str, typer.Option(help="Only these methods, separated by commas.")] = "",
+    complete: Annotated[bool, typer.Option("--complete", help="Only rows that lack no run.")] = False,
     results_dir: ResultsDir = RUNS,
 ) -> None:
-    """Write the small set of records to commit: current and finished, without the maps of the gallery."""
+    """Write a small set of records to commit: current, finished runs without the maps of the gallery."""
     from results.export import export as copy_out
     from results.records.store import Store
 
     if reference == (out is not None):
-        raise ResultsError("Say where to: --reference, or --out DIRECTORY.")
+        raise ResultsError("Choose where to write: --reference or --out DIRECTORY.")
     place = (out or REFERENCE).expanduser()
     files = copy_out(Store(results_dir), place, _names(dataset), _names(methods), complete=complete)
     Console().print(f"{len(files)} records in {place}.", highlight=False, soft_wrap=True)

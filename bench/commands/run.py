@@ -25,14 +25,14 @@ _FIXED_BY_A_STUDY = ("methods", "settings", "only", "checkpoint", "checkpoint_ca
 @app.command()
 @takes_options(Options)
 def run(**given: Any) -> None:
-    """Run the benchmark: what is recorded already is skipped. Then render the page and print the headline table."""
+    """Execute all runs that are not recorded yet. Then render the page and print the headline table."""
     _benchmark(_options(given))
 
 
 @app.command()
 @takes_options(Options)
 def rescore(**given: Any) -> None:
-    """As `run`, but only runs whose fitted state was kept (--keep) are scored, without training."""
+    """Like `run`, but without training: only runs whose fitted state was kept (--keep) are scored."""
     _benchmark(_options(given, only_kept=True))
 
 
@@ -42,10 +42,10 @@ def shortcut(
     *,
     steps: Annotated[int, typer.Option(min=0, help="Optimiser steps of every training; 0: the preset's.")] = 0,
     batch_size: Annotated[int, typer.Option(min=0, help="Images per step of every training; 0: the preset's.")] = 0,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16, of every training; default: the preset's.")] = "",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16 for every training; default: the preset's.")] = "",
     **given: Any,
 ) -> None:
-    """Learning curves of MLP, CNN, transformer and UniAD with no, one and all queries: who copies its input?"""
+    """Learning curves of MLP, CNN, transformer, and UniAD with no, one and all queries: which copies its input?"""
     from bench.plan.studies import shortcut_options
 
     variants = [shortcut_options(one, steps, batch_size, precision) for one in _options(given)]
@@ -56,10 +56,10 @@ def shortcut(
 @takes_options(Options, without=_FIXED_BY_A_STUDY, dataset="", seeds="")
 def ablation(
     *,
-    study: Annotated[str, typer.Option(help="Studies, separated by commas; a study's file; or all.")],
+    study: Annotated[str, typer.Option(help="Studies, separated by commas; the file of a study; or all.")],
     **given: Any,
 ) -> None:
-    """Ablation studies: every level of each, what is recorded already is skipped. Then render the pages."""
+    """Run ablation studies: execute the runs of every level that are not recorded yet. Then render the pages."""
     from bench.plan.studies import chosen_studies, study_options
     from results.studies.study import find_study
 
@@ -80,7 +80,7 @@ def ablation(
 def _options(given: Mapping[str, Any], *, only_kept: bool = False) -> list[Options]:
     """The options of every dataset that the command line names."""
     values = values_of(Options, given)
-    if values["cluster"]:  # workers have directories of their own to start from
+    if values["cluster"]:  # workers may have another working directory
         values = {name: value.absolute() if isinstance(value, Path) else value for name, value in values.items()}
     values |= {"only_kept": only_kept, "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]])}
     return [Options(**values | {"dataset": name}) for name in _datasets(values["dataset"])]
@@ -94,6 +94,6 @@ def _benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> None:
 
 
 def _datasets(names: str) -> list[str]:
-    """Dataset names; a name that only begins several (``cifar10``) stands for all of them."""
+    """The datasets that are named; the common beginning of several names (``cifar10``) stands for all of them."""
     known = known_datasets()
     return [member for name in parse_list(names, "dataset") for member in family(name, known)]

@@ -1,4 +1,4 @@
-"""The command ``score``: any images, scored by a fitted detector."""
+"""The command ``score``, which scores any images with a fitted detector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer()
 @app.command()
 @takes_options(Scoring)
 def score(**given: Any) -> None:
-    """Anomaly maps, image scores and overlays of any images, by a checkpoint."""
+    """Write anomaly maps, image scores and overlays of any images, computed by a checkpoint."""
     from bench.score.score_directory import score_directory
 
     if score_directory(Scoring(**values_of(Scoring, given)), Console(soft_wrap=True)):

@@ -1,6 +1,6 @@
-"""Anomaly maps of many images in one ``.npz`` file, written and read one by one: they need not fit into memory.
+"""Writes anomaly maps into one ``.npz`` file, one by one, and draws them in colours over their images.
 
-An anomaly map in colours over its image.
+The maps need not fit into memory together; the scale of the colours is computed while they are written.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from PIL import Image
 from datasets.storage.atomic import written
 
 SHARE_ABOVE = 0.001
-"""Pixels above the robust maximum: it is their 99.9 % quantile."""
+"""Share of all pixels that exceeds the robust maximum, which is the 99.9 % quantile."""
 
 
 class MapArchive:
-    """A file that ``numpy.load`` reads, in the course of being written."""
+    """A file that is being written and that ``numpy.load`` can read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -36,13 +36,13 @@ class MapArchive:
 
 @contextmanager
 def map_archive(file: Path) -> Iterator[MapArchive]:
-    """Write an archive of maps; it appears under its name when it is complete.
+    """Write an archive of maps. The file gets its name when it is complete.
 
     Args:
-        file: Ends in ``.npz``.
+        file: The file; its name ends in ``.npz``.
 
     Raises:
-        StorageError: If it can't be written.
+        StorageError: If the file can't be written.
     """
     with (
         written(file, "Choose another --out.") as partial,
@@ -52,12 +52,12 @@ def map_archive(file: Path) -> Iterator[MapArchive]:
 
 
 class CommonScale:
-    """Smallest value and 99.9 % quantile over all pixels of maps that are seen once.
+    """Smallest value and 99.9 % quantile over the pixels of all maps, each of which is seen once.
 
-    It keeps the highest values only, as many as the quantile can need.
+    Only the highest values are kept, as many as the quantile may need.
 
     Args:
-        images: At most so many maps will come.
+        images: Maximum number of maps.
     """
 
     def __init__(self, images: int) -> None:
@@ -67,7 +67,7 @@ class CommonScale:
         self._highest = np.empty(0, dtype=np.float32)
 
     def add(self, map_: NDArray[np.float32]) -> None:
-        """See one (H, W) map; all have the same size."""
+        """Add one (H, W) map; all maps have the same size."""
         self.low = min(self.low, float(map_.min()))
         self._pixels += map_.size
         keep = math.ceil(SHARE_ABOVE * self._images * map_.size) + 1
@@ -76,7 +76,7 @@ class CommonScale:
 
     @property
     def high(self) -> float:
-        """The value that a thousandth of all pixels exceeds."""
+        """The value that a thousandth of all pixels exceeds (the 99.9 % quantile)."""
         above = math.floor(SHARE_ABOVE * self._pixels)
         return float(np.sort(self._highest)[-(above + 1)])
 
@@ -90,13 +90,13 @@ def overlay(image: Image.Image, map_: NDArray[np.float32], low: float, high: flo
     """Blend a map with its image.
 
     Args:
-        image: RGB.
-        map_: (H, W), higher is more anomalous; resized bilinearly to the image.
+        image: The RGB image.
+        map_: (H, W) anomaly map, resized bilinearly to the size of the image.
         low: Value of the darkest colour.
-        high: Value of the brightest colour; what exceeds it looks the same.
+        high: Value of the brightest colour; higher values have the same colour.
 
     Returns:
-        RGB, of the image's size.
+        An RGB image of the same size.
     """
     resized = np.asarray(Image.fromarray(map_).resize(image.size, Image.Resampling.BILINEAR))
     share = np.clip((resized - low) / (high - low), 0, 1) if high > low else np.zeros_like(resized)

@@ -1,4 +1,4 @@
-"""``bench score``: a fitted detector on any directory of images. Neither feature bank nor protocol is involved."""
+"""Scores any directory of images with a fitted detector (``bench score``), without feature bank and protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NO_CATEGORY = ("-", "-")
 
 @dataclass(frozen=True)
 class _Scored:
-    """One image: its path, image score, category and how that was found."""
+    """One scored image: its path, image score, category, and how the category was found."""
 
     path: str
     score: float
@@ -44,17 +44,17 @@ class _Scored:
 
 
 def score_directory(scoring: Scoring, console: Console) -> int:
-    """Write ``maps.npz``, ``scores.csv`` and ``overlays/``.
+    """Score a directory of images and write ``maps.npz``, ``scores.csv`` and ``overlays/``.
 
     Args:
-        scoring: What was asked for.
-        console: Where it says what it does, and names what could not be scored.
+        scoring: The options of the command.
+        console: Where to print progress, and the images that could not be scored.
 
     Returns:
         Number of images that could not be scored.
 
     Raises:
-        UniBoardError: If there is nothing to score, or nothing to score it with.
+        UniBoardError: If there are no images, or the checkpoint can't be used.
     """
     checkpoint = read_checkpoint_file(scoring.checkpoint, scoring.methods, scoring.categories, scoring.assignments)
     if scoring.category:
@@ -62,7 +62,7 @@ def score_directory(scoring: Scoring, console: Console) -> int:
         if not checkpoint.detector_class.info.class_aware:
             _say(
                 console,
-                f"Warning: {checkpoint.detector_class.info.title} knows no categories: --category has no effect.",
+                f"Warning: {checkpoint.detector_class.info.title} does not use categories: --category has no effect.",
             )
     paths = find_images(scoring.images, scoring.out)
     device = torch.device(resolve_device(scoring.device))
@@ -77,7 +77,7 @@ def score_directory(scoring: Scoring, console: Console) -> int:
         _save(scoring.save, detector, backbone)
     _say(
         console,
-        f"{len(paths)} images by {checkpoint.detector_class.info.title} ({detector.sizes()}) on {choice.name}, "
+        f"Scoring {len(paths)} images by {checkpoint.detector_class.info.title} ({detector.sizes()}) on {choice.name}, "
         f"{choice.weights} weights, {choice.padding} padding.",
     )
     scorer = _Scorer(checkpoint, detector, backbone, scoring, device)
@@ -97,13 +97,13 @@ def score_directory(scoring: Scoring, console: Console) -> int:
 
 
 def find_images(root: Path, out: Path) -> list[str]:
-    """Image files under a directory, hidden ones and those under ``out`` left out, in natural order (2 before 10).
+    """The image files under a directory in natural order (2 before 10), without hidden ones and those under ``out``.
 
     Returns:
         POSIX paths relative to ``root``.
 
     Raises:
-        DatasetError: If there are none.
+        DatasetError: If there is no image.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such directory. --images names a directory of images.")
@@ -115,7 +115,7 @@ def find_images(root: Path, out: Path) -> list[str]:
         images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
         found += [(place / name).relative_to(root).as_posix() for name in images]
     if not found:
-        raise DatasetError(f"{root}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise DatasetError(f"{root}: has no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return sorted(found, key=_natural)
 
 
@@ -128,22 +128,22 @@ def _natural(path: str) -> tuple[list[list[str | int]], str]:
 
 
 def category_of(path: str, root: Path, known: Sequence[str]) -> str:
-    """The innermost directory of an image that is a known category, ``root`` itself included; empty if none is.
+    """The innermost directory of an image, ``root`` included, that is named like a category; empty if there is none.
 
     Args:
-        path: POSIX path relative to ``root``.
-        root: Directory that was named.
-        known: Categories.
+        path: POSIX path of the image relative to ``root``.
+        root: The directory of images.
+        known: The categories.
     """
     directories = [root.resolve().name, *PurePosixPath(path).parent.parts]
     return next((name for name in reversed(directories) if name in known), "")
 
 
 class _Scorer:
-    """Images to predictions; a damaged one becomes a problem and costs no other.
+    """Computes predictions of images. An image that can't be read is skipped and becomes a problem.
 
     Attributes:
-        problems: Reason by path.
+        problems: Why an image is not scored, by path.
     """
 
     def __init__(
@@ -154,17 +154,17 @@ class _Scorer:
         self.spec = checkpoint.detector_class.features(checkpoint.config)
         self.problems: dict[str, str] = {}
         self.by_category = detector.needs_category()
-        # Where the user wants the category predicted, the directories are not asked.
+        # If the user chose a test-time option that predicts the category, the directories are not used.
         self.by_directory = detector.told_category(detector.config)
         if self.by_category:
             detector.config = detector.with_told_category()
 
     def __call__(self, paths: Sequence[str]) -> tuple[list[str], Prediction | None, list[tuple[str, str]]]:
-        """Those of the images that could be read, their prediction, and (category, how it was found) of each."""
+        """The paths that could be read, their prediction, and for each the category and how it was found."""
         readable, pixels = [], []
         for path in paths:
             try:
-                path.encode()  # names that are no Unicode can't be written to the results
+                path.encode()  # names that are not valid Unicode can't be written to the results
                 pixels.append(load_image(self.root, path, self.spec.image_size))
                 readable.append(path)
             except (DatasetError, UnicodeEncodeError) as error:
@@ -178,12 +178,12 @@ class _Scorer:
         return readable, self.detector.predict(replace(batch, categories=names)), chosen
 
     def skip(self, path: str, error: Exception) -> None:
-        """Remember why an image is not scored."""
-        said = "its name is no valid Unicode; rename it" if isinstance(error, UnicodeEncodeError) else str(error)
-        self.problems[path.encode(errors="backslashreplace").decode()] = said
+        """Note why an image is not scored."""
+        reason = "its name is not valid Unicode; rename it" if isinstance(error, UnicodeEncodeError) else str(error)
+        self.problems[path.encode(errors="backslashreplace").decode()] = reason
 
     def _categories(self, paths: Sequence[str], batch: Batch) -> list[tuple[str, str]]:
-        """By --category, else by directory, else predicted."""
+        """Category of each image, and how it was found: by --category, else by directory, else predicted."""
         if not self.by_category:
             return [NO_CATEGORY] * len(paths)
         if self.category:
@@ -199,7 +199,7 @@ class _Scorer:
 def _write_maps(
     scorer: _Scorer, paths: Sequence[str], out: Path, console: Console
 ) -> tuple[list[_Scored], CommonScale]:
-    """First pass: maps to the archive; what else is known of each image, and the scale of all maps."""
+    """First pass: write the maps to the archive; return the scored images, and the scale of all maps."""
     scored: list[_Scored] = []
     scale = CommonScale(len(paths))
     with map_archive(out / MAPS) as archive:
@@ -227,7 +227,7 @@ def _write_scores(file: Path, scored: Sequence[_Scored]) -> None:
 def _write_overlays(
     scorer: _Scorer, scored: Sequence[_Scored], scale: CommonScale, out: Path, console: Console
 ) -> None:
-    """Second pass: every map in colours of the one scale, over its image at the image's own size."""
+    """Second pass: draw every map in the colours of the common scale over its image, in the image's own size."""
     if not scored:
         return
     low, high = scale.low, scale.high
@@ -237,7 +237,7 @@ def _write_overlays(
         ):
             try:
                 picture = overlay(decode(scorer.root, one.path), map_, low, high)
-            except DatasetError as error:  # it was there a moment ago
+            except DatasetError as error:  # the image was readable in the first pass
                 scorer.skip(one.path, error)
                 continue
             file = out / OVERLAYS / f"{one.path}.png"
@@ -253,7 +253,7 @@ def _maps(archive: np.lib.npyio.NpzFile, scored: Sequence[_Scored]) -> Iterator[
 
 def _save(file: Path, detector: Detector, backbone: AnyBackbone) -> None:
     if file.suffix != ".safetensors":
-        raise CheckpointError(f"--save {file}: this project's format ends in .safetensors.")
+        raise CheckpointError(f"--save {file}: the name of a file in this project's format ends in .safetensors.")
     choice = backbone.choice
     recorded = {"name": choice.name, "weights": choice.weights, "sha256": backbone.sha256, "padding": choice.padding}
     save_detector(file, detector, recorded)

@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_the_cluster_and_says_what_is_kept(cluster, tmp_path):
     output, _ = bench.communicate(timeout=90)
     assert bench.returncode == 130, output
     assert f"Stopped. 1 of 2 runs are recorded in {store}; the same command does the rest" in output
-    assert "The cluster's workers carry the runs to their end that they have begun" in output
+    assert "The cluster's workers finish the runs that they have begun" in output
     assert "Traceback" not in output
     assert [record.method.name for record in Store(store).records()] == ["padim"]
     assert holder in {process.pid for process in cluster.processes if process.poll() is None}, "workers go on serving"

@@ -97,7 +97,7 @@ def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, st
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert f"Stopped. 0 of 6 runs are recorded in {store}; the same command does the rest" in output
-    assert ("1 training goes on from the checkpoint" in output) == (jobs == 1)
+    assert ("1 training continues from the checkpoint" in output) == (jobs == 1)
     assert "Traceback" not in output
     assert len(workers) == jobs
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)

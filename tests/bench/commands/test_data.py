@@ -113,7 +113,7 @@ def test_a_server_that_is_gone_is_named(published, place, where, capsys, monkeyp
 
 def test_nothing_is_fetched_without_a_yes(published, place, where, capsys, monkeypatch):
     said = stopped(capsys, monkeypatch, "btad", *where)
-    assert "say --yes, or YES=1 to make" in said
+    assert "give --yes (make: YES=1)" in said
     assert published.requests == []
     assert not place.exists()
 
@@ -179,7 +179,7 @@ def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monk
     monkeypatch.setattr(data_commands, "fetch_file", lambda url, file, **_: file.write_bytes(content))
     result = invoke("data", "dtd", "--yes", *where)
     assert result.exit_code == 0
-    assert f"{len(members)} images, no problem found. How many there should be is not known here." in result.output
+    assert f"{len(members)} images, no problem found. The right number of images is not known here." in result.output
     (tmp_path / "data/dtd/dtd/images/0.png").write_bytes(b"damaged")
     broken = invoke("data", "dtd", *where)
     assert broken.exit_code == EXIT_PROBLEMS

@@ -34,7 +34,7 @@ def test_records_travel_from_one_store_to_another(tmp_path):
     ("args", "message"),
     [
         (["merge", ".", "--keep", "newst"], "Did you mean newest?"),
-        (["export"], "Say where to: --reference, or --out DIRECTORY."),
+        (["export"], "Choose where to write: --reference or --out DIRECTORY."),
     ],
 )
 def test_wrong_choices_are_told(args, message, monkeypatch, capsys):

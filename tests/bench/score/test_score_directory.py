@@ -142,5 +142,5 @@ def test_the_innermost_directory_counts_and_the_named_one_too():
 
 def test_a_directory_without_images_is_told(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Exception, match="holds no image"):
+    with pytest.raises(Exception, match="has no image"):
         find_images(tmp_path / "empty", tmp_path)
