@@ -1,7 +1,8 @@
-"""What every detector is: frozen description, frozen configuration, ``fit`` on normal images, anomaly maps out.
+"""The interface of all detectors, which are fitted on normal images and predict anomaly maps and image scores.
 
-A method is one file with a ``Detector`` subclass decorated by ``@register``; nothing else is edited, and the
-contract tests find it. Shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = H*W`` tokens, ``D`` width.
+A detector has a frozen description and a frozen configuration. A new method is a ``Detector`` subclass with the
+decorator ``@register`` in a file of its own; the contract tests find it, and no other file is edited. Letters in
+shapes: ``B`` batch, ``C`` channels, ``H W`` map, ``N = H*W`` tokens, ``D`` width.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.released_form import ReleasedForm
 
 Progress = Callable[[int, int, str], None]
-"""Called as ``progress(done, total, what)`` now and then while fitting."""
+"""A function that is called repeatedly during a fit, as ``progress(done, total, what)``."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Preset:
     Attributes:
         config: Fields that differ from the configuration's defaults (the paper's values).
         backbone: timm name of the backbone that the preset's source uses; empty for detectors without one.
-        source: Where the values come from.
+        source: Source of the values, as text for the page.
     """
 
     config: Mapping[str, Any]
@@ -40,25 +41,26 @@ class Preset:
 
 @dataclass(frozen=True)
 class DetectorInfo:
-    """What the page says of a detector, and what its records are checked against.
+    """The description of a detector, which is shown on the page and against which its records are checked.
 
     Attributes:
         name: Name on the command line, e.g. ``uniad``.
-        title: Name as the field writes it, e.g. ``UniAD``.
-        family: E.g. ``feature reconstruction``, ``memory bank``.
-        designed_for: The setting that the method was published for. It runs in both.
-        paper: Authors, title, venue.
+        title: Name in the literature, e.g. ``UniAD``.
+        family: Kind of method, e.g. ``feature reconstruction``, ``memory bank``.
+        designed_for: The setting for which the method was published. It runs in both.
+        paper: Authors, title and venue of the paper.
         year: Year of publication.
         url: Link to the paper.
-        version: Raised at any change of the code that changes numbers; older records are then stale.
-        presets: By name; ``quick`` and ``paper`` must be among them.
-        class_aware: The training uses category labels, and the detector may be told the category at test time: see
-            ``Detector.told_category``.
-        deterministic: ``fit`` draws no random numbers.
-        made_up_defects: The training separates normal images or features from defects that it makes up, so that the
-            scores mean nothing before it has learnt that.
-        deviations: What differs from the paper, in words for the page; empty if nothing.
-        score_variants: Test-time options that are all scored where the user names none of them: rows that share a fit.
+        version: Number that is raised at any change of the code that changes results; older records are then stale.
+        presets: Presets by name; ``quick`` and ``paper`` are required.
+        class_aware: Whether the training uses category labels. Such a detector may also use the category at test
+            time; see ``Detector.told_category``.
+        deterministic: Whether ``fit`` draws no random numbers.
+        made_up_defects: Whether the training separates normal images or features from defects that it makes up. The
+            scores are then meaningless before the training.
+        deviations: Differences from the paper, as sentences for the page; empty if there are none.
+        score_variants: Sets of test-time options. If the user gives none of these options, the fit is scored under
+            each set, in one row each.
     """
 
     name: str
@@ -79,14 +81,14 @@ class DetectorInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of images as a detector sees it: features, images or both, never labels.
+    """A batch of images as a detector gets it: features, images or both, never labels.
 
     Attributes:
-        features: One (B, C, h, w) float32 tensor per tap of the detector's ``FeatureSpec``, or one of all
-            taps concatenated where the spec names a grid.
-        categories: Category names: in training for class-aware detectors, at test time for those that are told
-            the category; None for all others.
-        images: (B, 3, H, W) uint8, RGB, where the spec wants them; else None.
+        features: One (B, C, h, w) float32 tensor per tap of the detector's ``FeatureSpec``, or one tensor of all
+            concatenated taps if the spec has a common grid.
+        categories: Category name of each image: in training for class-aware detectors, at test time for those that
+            use the category; else None.
+        images: (B, 3, H, W) uint8, RGB, if the spec asks for images; else None.
     """
 
     features: tuple[Tensor, ...]
@@ -104,18 +106,18 @@ class Batch:
             ValueError: If the detector's ``FeatureSpec`` did not ask for them.
         """
         if self.images is None:
-            raise ValueError("the batch holds no images: say images=True in the detector's FeatureSpec")
+            raise ValueError("the batch has no images; set images=True in the detector's FeatureSpec")
         return self.images
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector says of a batch; higher is more anomalous.
+    """Anomaly maps and image scores of a batch; higher means more anomalous.
 
     Attributes:
         maps: (B, H, W) float32 anomaly maps, after the method's own upsampling and smoothing.
-        image_scores: (B,) float32.
-        routed: Category that the detector took each image for, where it chooses one by itself; else None.
+        image_scores: (B,) float32 image scores.
+        routed: Category that the detector chose for each image; None if it does not choose.
     """
 
     maps: Tensor
@@ -124,26 +126,26 @@ class Prediction:
 
 
 class TrainingSet(Protocol):
-    """Normal images to fit on. There is no way from here to the test images."""
+    """Normal images for the fit. It gives no access to test images."""
 
     def __len__(self) -> int:
         """Number of images."""
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images of these positions."""
+        """The batch of the images at these positions."""
 
 
 @dataclass
 class FitReport:
-    """What ``fit`` did.
+    """The report of a fit.
 
     Attributes:
         steps: Optimiser steps; 0 for memory banks and Gaussians.
-        presentations_per_image: How often each training image was shown, on average.
+        presentations_per_image: Mean number of times that a training image was presented.
         batch_size: Images per optimiser step.
         loss_curve: (step, training loss) pairs.
-        earlier_seconds: Time that interrupted parts of this fit took, before the checkpoint it went on from.
-        observations: What the observer noted, in order.
+        earlier_seconds: Duration of earlier, interrupted parts of this fit, up to the checkpoint from which it resumed.
+        observations: The results of the observer, in order.
     """
 
     steps: int = 0
@@ -154,7 +156,10 @@ class FitReport:
     observations: list[dict[str, Any]] = field(default_factory=list)
 
     def after(self, earlier: FitReport) -> FitReport:
-        """This report as that of a later stage of one fit: steps, presentations and time of both, this one's curve."""
+        """The report of a fit whose earlier stage has the report ``earlier`` and whose last stage has this one.
+
+        Steps, presentations and earlier seconds are added; the loss curve is that of the last stage.
+        """
         return replace(
             self,
             steps=earlier.steps + self.steps,
@@ -164,28 +169,28 @@ class FitReport:
 
 
 class Observer(Protocol):
-    """Watches a fit, e.g. to draw learning curves. It must leave no trace in the fitted detector."""
+    """Observes a fit, e.g. for learning curves. It must not change the fitted detector."""
 
     def due(self, step: int, total: int, per_epoch: int) -> bool:
-        """Whether to look after the optimiser step ``step`` (counted from 1) of ``total``."""
+        """Whether to call the observer after optimiser step ``step`` (counted from 1) of ``total``."""
 
     def __call__(self, step: int, detector: Detector) -> dict[str, Any]:
-        """What to note, as JSON values; RNG, train/eval state and gradients are restored by the loop."""
+        """The observation as JSON values. The loop restores random states, train/eval state and gradients."""
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """Everything that ``fit`` gets besides the images.
+    """The arguments of ``fit`` except the images.
 
     Attributes:
         seed: Seed of this run; all random numbers of the fit derive from it.
-        device: Where to compute.
-        progress: Told how far the fit is.
-        observer: See ``Observer``.
+        device: Device of the computation.
+        progress: Function to which the progress of the fit is reported.
+        observer: Observer of the fit, or None.
         checkpoint: File for mid-training checkpoints, or None.
         textures: Directory of texture images, for detectors whose ``FeatureSpec`` asks for one.
-        untrained: Take no optimiser step: what the fit computes besides (statistics, thresholds) is computed from the
-            initial weights. It tells what the training adds.
+        untrained: Whether the fit makes no optimiser step. Everything else (statistics, thresholds) is then computed
+            from the initial weights. The comparison shows the effect of the training.
     """
 
     seed: int
@@ -198,18 +203,18 @@ class FitContext:
 
 
 class Detector(ABC):
-    """Fitted on normal images, turns images into anomaly maps.
+    """Base class of all detectors.
 
     Args of ``__init__``:
-        config: Instance of ``config_type``: a frozen dataclass. Fields with ``metadata={"score": True}`` act at
-            test time only and never cause a new fit.
-        layout: Channels and grids of the features that it will get, and the categories it will be trained on.
+        config: Instance of ``config_type``, a frozen dataclass. Fields with ``metadata={"score": True}`` act only at
+            test time and never cause a new fit.
+        layout: Channels and grids of the features that the detector gets, and the categories of its training images.
     """
 
     info: ClassVar[DetectorInfo]
     config_type: ClassVar[type]
     released: ClassVar[ReleasedForm | None] = None
-    """How the method's authors publish checkpoints; None if they can't be read."""
+    """The form of the checkpoints that the method's authors publish; None if they can't be read."""
 
     def __init__(self, config: Any, layout: FeatureLayout) -> None:
         self.config = config
@@ -218,7 +223,7 @@ class Detector(ABC):
     @classmethod
     @abstractmethod
     def features(cls, config: Any) -> FeatureSpec:
-        """Which frozen features, and whether the images, the detector needs under this configuration."""
+        """The frozen features and images that the detector needs under this configuration."""
 
     @classmethod
     def told_category(cls, config: Any) -> bool:
@@ -226,7 +231,7 @@ class Detector(ABC):
         return cls.info.class_aware
 
     def needs_category(self) -> bool:
-        """Whether ``predict`` needs a category for each image, be it given or found by the detector itself."""
+        """Whether ``predict`` needs a category for each image, either given or found by the detector."""
         return self.info.class_aware
 
     def with_told_category(self) -> Any:
@@ -234,24 +239,24 @@ class Detector(ABC):
         return self.config
 
     def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
-        """A category for each image that comes without one.
+        """Choose a category for each image whose category is not given.
 
         Args:
             features: (B, C, h, w).
 
         Returns:
-            The categories, and how they were chosen.
+            The categories, and a text that says how they were chosen.
 
         Raises:
             ConfigError: If the detector can't choose.
         """
-        raise ConfigError(f"{self.info.title} needs the category of each image: give --category.")
+        raise ConfigError(f"{self.info.title} needs the category of each image. Give --category.")
 
     def unscorable(self, config: Any) -> str:
-        """Why the fitted detector can't be scored under a configuration, as a sentence; empty if it can.
+        """The reason why the fitted detector can't be scored under a configuration, as a sentence; empty if it can.
 
         Args:
-            config: It differs from the detector's own in test-time options only.
+            config: A configuration that differs from the detector's own only in test-time options.
         """
         return ""
 
@@ -265,43 +270,43 @@ class Detector(ABC):
 
     @abstractmethod
     def predict(self, batch: Batch) -> Prediction:
-        """Anomaly maps at the method's published output size, and image scores by the method's own rule."""
+        """Anomaly maps of the method's published output size, and image scores by the method's own rule."""
 
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...] | None:
-        """What the detector rebuilds of a batch, for pictures of what it takes for normal.
+        """The detector's reconstruction of a batch, for pictures of it.
 
         Returns:
-            Features as ``batch.features``; of a detector that reads images alone, one (B, 3, H, W) in [0, 1]; None for
-            detectors that rebuild nothing.
+            Features with the shapes of ``batch.features``; one (B, 3, H, W) tensor in [0, 1] for a detector that reads
+            only images; None for detectors that reconstruct nothing.
         """
         return None
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Fitted state: contiguous tensors by name, fit for a safetensors file."""
+        """The fitted state as contiguous tensors by name, which can be stored in a safetensors file."""
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Restore what ``state`` gave."""
+        """Restore a state that ``state`` returned."""
 
     @abstractmethod
     def sizes(self) -> str:
-        """The sizes that matter, for the row: e.g. ``224 px, 14x14 tokens, width 256``."""
+        """The most important sizes, as text for the row, e.g. ``224 px, 14x14 tokens, width 256``."""
 
     def trainable_parameters(self) -> int:
-        """Number of parameters that the fit trains (0 where nothing is trained by gradient)."""
+        """Number of parameters that the fit trains by gradients."""
         return 0
 
     def badges(self) -> tuple[str, ...]:
-        """Short remarks about the fitted detector that must stand on its row."""
+        """Short remarks about the fitted detector, which its row must show."""
         return ()
 
 
 class NetworkDetector(Detector):
-    """A detector whose fitted state is all in one network.
+    """Base class of detectors whose whole fitted state is one network.
 
     Attributes:
-        network: Parameters and buffers.
+        network: The network with its parameters and buffers.
     """
 
     network: torch.nn.Module
@@ -316,5 +321,5 @@ class NetworkDetector(Detector):
         self.network.to(device).eval()
 
     def trainable_parameters(self) -> int:
-        """Parameters of the network."""
+        """Number of parameters of the network."""
         return sum(parameter.numel() for parameter in self.network.parameters())

@@ -1,7 +1,7 @@
 """Vector quantisation with codebooks that follow the data by exponential moving averages.
 
-van den Oord et al., "Neural Discrete Representation Learning", NeurIPS 2017, appendix A.1; the decay, the smoothing
-and the buffer names are those of HVQ-Trans' official code, so that its checkpoints fit.
+The method is that of van den Oord et al., "Neural Discrete Representation Learning", NeurIPS 2017, appendix A.1. The
+decay, the smoothing and the buffer names are those of HVQ-Trans's official code, so that its checkpoints fit.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ SMOOTHING = 1e-5
 
 
 class Codebook(nn.Module):
-    """K codes of width D that are moved by what is quantised in training, never by a gradient.
+    """K codes of width D, which follow the quantised vectors in training and get no gradient.
 
     Buffers:
-        embed: (D, K) the codes, standard normal at first.
-        cluster_size: (K,) moving average of how often each code is chosen in an image.
+        embed: (D, K) the codes, initially standard normal.
+        cluster_size: (K,) moving average of the number of times that an image chooses each code.
         embed_avg: (D, K) moving average of the sum of the vectors that chose each code.
 
     Args:
-        width: D.
-        codes: K.
-        cluster_size: What every ``cluster_size`` starts from. 0, as in the official code, sends every code that the
-            first image does not choose far away; it passes the data again after about 1,150 images, on its way to 0
-            (its sum decays, its size can't). Measured on MVTec AD's bottle with batch 8: one code in use at every
-            level for most of 300 steps, then a P-AUROC of 76.0. 1 leaves codes where they are until they are
-            chosen: 86.6 after 100 steps.
+        width: D, width of the codes.
+        codes: K, number of codes.
+        cluster_size: Initial value of every ``cluster_size``. With 0, as in the official code, every code that the
+            first image does not choose moves far away. It comes near the data again after about 1,150 images, on its
+            way to 0 (its sum decays, its cluster size can't). On MVTec AD's bottle with batch 8, one code was in use
+            at every level for most of 300 steps, and the P-AUROC was then 76.0. With 1, codes do not move until they
+            are chosen; the P-AUROC was 86.6 after 100 steps.
     """
 
     embed: Tensor
@@ -45,17 +45,17 @@ class Codebook(nn.Module):
 
     @property
     def in_use(self) -> int:
-        """Codes that were chosen by at least one vector in twenty images of late."""
+        """Number of codes with a moving average of more than one choice in twenty images."""
         return int((self.cluster_size > 0.05).sum())
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """(..., D) vectors to the (...) indices of their nearest codes in Euclidean distance."""
+        """Indices (...) of the nearest codes of vectors (..., D), by Euclidean distance."""
         codes = self.embed
         distance = codes.square().sum(dim=0) - 2 * vectors @ codes  # |vector|^2 is the same for all codes
         return distance.argmin(dim=-1)
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise; in training also move the codes, after they were used.
+        """Quantise vectors. In training, the codes are updated after their use.
 
         Args:
             vectors: (..., D) float32.
@@ -73,7 +73,7 @@ class Codebook(nn.Module):
         return vectors + (quantised - vectors).detach(), commitment
 
     def _follow(self, vectors: Tensor, chosen: Tensor) -> None:
-        """Move every code towards the mean of the (M, D) vectors that chose it, the (M,) indices."""
+        """Move every code towards the mean of the vectors (M, D) that chose it by the indices ``chosen`` (M,)."""
         K = self.cluster_size.shape[0]
         choices = F.one_hot(chosen, K).to(vectors.dtype)  # (M, K)
         self.cluster_size.mul_(DECAY).add_(choices.sum(dim=0), alpha=1 - DECAY)
@@ -86,15 +86,15 @@ class Codebook(nn.Module):
 def transport_cost(vectors: Tensor, codes: Tensor) -> Tensor:
     """One-sided conditional transport cost of vectors to a codebook (HVQ-Trans, official code).
 
-    sum_k w_k (1 - cos(u, e_k)) with w = softmax_k(u . e_k / K): no Sinkhorn iterations, no entropic parameter, no
-    constraint on how much each code receives.
+    The cost is sum_k w_k (1 - cos(u, e_k)) with w = softmax_k(u . e_k / K). There are no Sinkhorn iterations, no
+    entropic parameter, and no constraint on the mass that each code receives.
 
     Args:
-        vectors: (..., D) u.
-        codes: (D, K) e.
+        vectors: (..., D) vectors u.
+        codes: (D, K) codes e.
 
     Returns:
-        (...).
+        (...) costs.
     """
     weights = (vectors @ codes / codes.shape[1]).softmax(dim=-1)
     cosine = F.normalize(vectors, dim=-1) @ F.normalize(codes, dim=0)

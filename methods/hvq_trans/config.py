@@ -1,27 +1,4 @@
-"""HVQ-Trans: reconstruct frozen features from a hierarchy of vector-quantised prototypes, with codebooks per category.
-
-Lu et al., "Hierarchical Vector Quantized Transformer for Multi-class Unsupervised Anomaly Detection", NeurIPS 2023,
-https://arxiv.org/abs/2310.14228; sizes and scoring follow the official code (its OT variant). UniAD's features (272
-channels at 14x14); 1x1 convolution to 256; 4 encoder layers without a mask; each of the 5 token sets is quantised by
-the codebook of its level and of the image's category, the lower four together with the quantised top; 4 decoder layers
-of width 512 read the quantised levels, deepest first; one output layer per category. Loss: mean squared error +
-0.25 * commitment. Score: norm of the error + 80 * transport cost of the lowest level's tokens to their codebook.
-
-**Class-aware**: training uses category labels, and ``routing = given`` is told each test image's category, as the
-released code does. ``routing = predicted`` takes the category from the frozen features by a logistic regression
-fitted on the training images; both score one and the same fit.
-
-Trainable parameters at the paper's sizes with 15 categories: 18,014,192, of which
- 1x1 convolution and the unused ``input_proj`` 2 * (272*256 + 256), position tables 2 * 14*128,
- each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
- each decoder layer 8 * (512*512 + 512) + 2*512*1024 + 1024 + 512 + 3 * 1024, final norm 1024,
- each output layer 512*272 + 272. Codes are buffers: nothing trains them by gradient.
-
-Deviations: the backbone stays in eval mode (the released code leaves its batch norm and drop-connect in training mode,
-which acts as hidden feature noise: that needs the backbone in the loop). Batch 32 follows from the released log (two
-processes of 16). Routing and shared codebooks are this project's. With fewer than 5 ``levels`` the lowest are left
-out, and the lowest one that is left serves the remaining decoder layers; that too is this project's definition.
-"""
+"""The hyper-parameters of HVQ-Trans, which ``methods/hvq_trans/detector.py`` describes."""
 
 from __future__ import annotations
 
@@ -42,22 +19,23 @@ class HVQTransConfig(TrainingConfig):
     Attributes:
         image_size: Side of the input in pixels.
         strides: Taps of the backbone.
-        width: D, width of the encoder; the decoder has twice that.
+        width: D, width of the encoder; the decoder has twice this width.
         heads: Attention heads.
         feedforward: Width of the feed-forward layers.
-        layers: Encoder layers, and as many decoder layers.
-        dropout: On attention weights, inside the feed-forward layers and on every residual branch.
-        levels: Quantised levels, from the encoder's output downwards: 5 all (the paper), 1 the output alone, 0 none.
+        layers: Number of encoder layers, and also of decoder layers.
+        dropout: Dropout probability on attention weights, inside the feed-forward layers and on residual branches.
+        levels: Number of quantised levels, counted from the encoder's output downwards: 5 for all (the paper), 1 for
+            the output only, 0 for none.
         codes: Codes per codebook.
-        codebooks: One set of codebooks ``per_category`` (the paper), or one ``shared`` by all.
-        experts: Output layer per category, or shared.
-        cluster_size: What the codes' moving cluster sizes start from; see ``methods.hvq_trans.codebook.Codebook``.
+        codebooks: One set of codebooks ``per_category`` (the paper), or one set ``shared`` by all.
+        experts: One output layer ``per_category`` (the paper), or one ``shared`` by all.
+        cluster_size: Initial value of the codes' moving cluster sizes; see ``methods.hvq_trans.codebook.Codebook``.
         commitment: Weight of the commitment loss.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        schedule: ``step`` drops the rate tenfold after 80 % of the training.
+        learning_rate: Learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
-        routing: Where a test image's category comes from: it is ``given``, or ``predicted`` from its features.
+        routing: Source of a test image's category: it is ``given``, or ``predicted`` from the image's features.
         ot_weight: Weight of the transport cost in the anomaly map.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
@@ -87,10 +65,10 @@ class HVQTransConfig(TrainingConfig):
 
     @property
     def grid(self) -> int:
-        """Side of the token grid: the deepest tap's."""
+        """Side of the token grid, which is the grid of the deepest tap."""
         return self.image_size // max(self.strides)
 
     @property
     def class_agnostic(self) -> bool:
-        """Nothing in the detector depends on the category."""
+        """Whether nothing in the detector depends on the category."""
         return self.experts == "shared" and (self.codebooks == "shared" or self.levels == 0)

@@ -1,26 +1,29 @@
 """HVQ-Trans: reconstruct frozen features from a hierarchy of vector-quantised prototypes, with codebooks per category.
 
 Lu et al., "Hierarchical Vector Quantized Transformer for Multi-class Unsupervised Anomaly Detection", NeurIPS 2023,
-https://arxiv.org/abs/2310.14228; sizes and scoring follow the official code (its OT variant). UniAD's features (272
-channels at 14x14); 1x1 convolution to 256; 4 encoder layers without a mask; each of the 5 token sets is quantised by
-the codebook of its level and of the image's category, the lower four together with the quantised top; 4 decoder layers
-of width 512 read the quantised levels, deepest first; one output layer per category. Loss: mean squared error +
-0.25 * commitment. Score: norm of the error + 80 * transport cost of the lowest level's tokens to their codebook.
+https://arxiv.org/abs/2310.14228. Sizes and scoring follow the official code (its OT variant).
 
-**Class-aware**: training uses category labels, and ``routing = given`` is told each test image's category, as the
-released code does. ``routing = predicted`` takes the category from the frozen features by a logistic regression
-fitted on the training images; both score one and the same fit.
+The features are UniAD's (272 channels at 14x14). A 1x1 convolution maps them to 256 channels, and 4 encoder layers
+without a mask follow. Each of the 5 token sets is quantised by the codebook of its level and of the image's category;
+the lower four are quantised together with the quantised top level. 4 decoder layers of width 512 read the quantised
+levels, deepest first. There is one output layer per category. The loss is the mean squared error + 0.25 * commitment.
+The score is the norm of the error + 80 * transport cost of the lowest level's tokens to their codebook.
+
+**Class-aware**: the training uses category labels. ``routing = given`` uses each test image's category, as the released
+code does. ``routing = predicted`` predicts the category from the frozen features, by a logistic regression that is
+fitted on the training images. Both are scored on the same fit.
 
 Trainable parameters at the paper's sizes with 15 categories: 18,014,192, of which
  1x1 convolution and the unused ``input_proj`` 2 * (272*256 + 256), position tables 2 * 14*128,
  each encoder layer 4 * (256*256 + 256) + 2*256*1024 + 1024 + 256 + 2 * 512,
  each decoder layer 8 * (512*512 + 512) + 2*512*1024 + 1024 + 512 + 3 * 1024, final norm 1024,
- each output layer 512*272 + 272. Codes are buffers: nothing trains them by gradient.
+ each output layer 512*272 + 272. Codes are buffers and are not trained by gradients.
 
-Deviations: the backbone stays in eval mode (the released code leaves its batch norm and drop-connect in training mode,
-which acts as hidden feature noise: that needs the backbone in the loop). Batch 32 follows from the released log (two
-processes of 16). Routing and shared codebooks are this project's. With fewer than 5 ``levels`` the lowest are left
-out, and the lowest one that is left serves the remaining decoder layers; that too is this project's definition.
+Deviations: the backbone stays in eval mode. The released code leaves its batch norm and drop-connect in training mode,
+which acts as hidden feature noise and needs the backbone in the loop. Batch 32 follows from the released log (two
+processes of 16). Predicted routing and shared codebooks are this project's additions. With fewer than 5 ``levels`` the
+lowest are left out, and the remaining decoder layers use the lowest level that is quantised; this is also this
+project's definition.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ from methods.registry import register
 from methods.training.loop import Training, train_network
 
 COLLAPSED = 3
-"""Codebooks with fewer codes in use, on average, are said to have collapsed."""
+"""The codebooks count as collapsed if fewer codes than this are in use on average."""
 
 
 @register
@@ -75,7 +78,7 @@ class HVQTrans(Detector):
                     "heads": 4,
                     "feedforward": 256,
                     "codes": 64,
-                    "cluster_size": 1.0,  # 0 would leave one code in use within so few steps
+                    "cluster_size": 1.0,  # with 0, only one code would be in use after so few steps
                     "steps": 250,
                     "batch_size": 8,
                     "learning_rate": 1e-3,
@@ -88,8 +91,9 @@ class HVQTrans(Detector):
         },
         class_aware=True,
         deviations=(
-            "The backbone stays in eval mode, where the released code leaves its batch norm and drop-connect training; "
-            "batch 32 as the released log suggests. Predicted routing, shared codebooks and fewer levels are additions."
+            "The backbone stays in eval mode; the released code leaves its batch norm and drop-connect in training "
+            "mode. The batch size of 32 follows from the released log. Predicted routing, shared codebooks and fewer "
+            "levels are additions."
         ),
         score_variants=({"routing": "given"}, {"routing": "predicted"}),
     )
@@ -104,11 +108,16 @@ class HVQTrans(Detector):
         if config.score_window > config.image_size:
             raise ConfigError(f"hvq_trans: score_window {config.score_window} exceeds {config.image_size} px.")
         if config.layers < 1 or not 0 <= config.levels <= config.layers + 1:
-            raise ConfigError(f"hvq_trans: levels={config.levels}: at most layers + 1 = {config.layers + 1}.")
+            raise ConfigError(
+                f"hvq_trans: levels={config.levels} must be from 0 to at most layers + 1 = {config.layers + 1}, and "
+                "layers at least 1."
+            )
         if config.codes < 1 or config.batch_size < 1 or (config.steps == 0 and config.epochs < 1):
             raise ConfigError("hvq_trans: codes, batch_size, and steps or epochs must be at least 1.")
         if config.width % 2:
-            raise ConfigError(f"hvq_trans: width {config.width} is odd: half of it codes the row, half the column.")
+            raise ConfigError(
+                f"hvq_trans: width {config.width} is odd, but half of it encodes the row and half the column."
+            )
         self.categories = layout.categories or ("all",)
         self.dropout = DropoutSource()
         channels = layout.total_channels
@@ -121,31 +130,31 @@ class HVQTrans(Detector):
 
     @classmethod
     def features(cls, config: HVQTransConfig) -> FeatureSpec:
-        """All taps on the deepest one's grid, bilinear with aligned corners."""
+        """All taps, resized to the grid of the deepest one (bilinear with aligned corners)."""
         return FeatureSpec(config.image_size, config.strides, "bilinear_align_corners", config.grid)
 
     @classmethod
     def told_category(cls, config: HVQTransConfig) -> bool:
-        """The category is told where it is not predicted and anything depends on it."""
+        """Whether the routing is ``given`` and something in the detector depends on the category."""
         return config.routing == "given" and not config.class_agnostic
 
     def needs_category(self) -> bool:
-        """Not if codebooks and output layer are shared."""
+        """Whether codebooks or output layers depend on the category."""
         return not self.config.class_agnostic
 
     def with_told_category(self) -> HVQTransConfig:
-        """Routing is ``given``."""
+        """The configuration with ``routing="given"``."""
         return dataclasses.replace(self.config, routing="given")
 
     def unscorable(self, config: HVQTransConfig) -> str:
-        """Predicting the category needs a router, and a published checkpoint has none."""
+        """The reason, if the category would be predicted and there is no router, as in published checkpoints."""
         one_category = config.class_agnostic or len(self.categories) == 1
         if config.routing == "given" or one_category or self.router.fitted:
             return ""
-        return "it has no router to predict categories with. Use hvq_trans.routing=given."
+        return "it has no router that could predict categories. Use hvq_trans.routing=given."
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
-        """Train, each image with its category's codebooks and output layer; then fit the router."""
+        """Fit the router, then train each image with its category's codebooks and output layer."""
         config = self.config
         self.network.to(context.device)
 
@@ -155,16 +164,16 @@ class HVQTrans(Detector):
             yield F.mse_loss(rebuilt.float(), features) + config.commitment * quantised.commitment
 
         training = Training.of(config)
-        # First: learning curves with predicted routing need it.
+        # The router comes first, because learning curves with predicted routing need it.
         self.router.cpu().fit(train, self.categories)
         self.router.to(context.device)
         return train_network(self, self.network, losses_of, train, context, training, self.dropout)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
-        """Error norm + ``ot_weight`` * transport cost, bilinear with aligned corners to the image size.
+        """The map is the error norm + ``ot_weight`` * transport cost, resized bilinearly with aligned corners.
 
-        Image score: maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
+        The image score is the maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
         """
         features, chosen = self._routed(batch)
         rebuilt, quantised = self.network(features, chosen)
@@ -178,11 +187,11 @@ class HVQTrans(Detector):
 
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The rebuilt features, (B, C, h, w), each image through its category's codebooks."""
+        """The rebuilt features, (B, C, h, w), with the codebooks of each image's category."""
         return (self.network(*self._routed(batch))[0],)
 
     def _routed(self, batch: Batch) -> tuple[Tensor, list[int]]:
-        """Features (B, C, h, w) on the device, and each image's category by its number, given or predicted."""
+        """Features (B, C, h, w) on the device, and the index of each image's given or predicted category."""
         features = batch.features[0].to(next(self.network.parameters()).device)
         if self.config.routing == "predicted":
             return features, self.router(features).tolist()
@@ -190,16 +199,16 @@ class HVQTrans(Detector):
 
     @torch.inference_mode()
     def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
-        """Categories for images that come without one: by the router, or without one by the codebooks.
+        """Choose a category for each image by the router, or by the codebooks if there is no router.
 
-        A published checkpoint has no router. Then an image counts for the category whose top-level codebook quantises
-        its top-level tokens with the smallest mean squared error (this project's definition).
+        A published checkpoint has no router. The category of an image is then the one whose top-level codebook
+        quantises its top-level tokens with the smallest mean squared error (this project's definition).
 
         Args:
             features: (B, C, h, w).
 
         Returns:
-            A category for each image, and how it was chosen.
+            A category for each image, and a text that says how it was chosen.
 
         Raises:
             ConfigError: If there is neither a router nor a codebook per category.
@@ -211,7 +220,7 @@ class HVQTrans(Detector):
             return tuple(self.categories[index] for index in self.router(features).tolist()), "predicted"
         if not self.network.levels or self.config.codebooks == "shared":
             raise ConfigError(
-                "hvq_trans: this detector has neither a router nor codebooks per category: give the category."
+                "hvq_trans: this detector has neither a router nor codebooks per category. Give the category."
             )
         tokens = self.network.encode(features)[-1].float()
         errors = []
@@ -226,8 +235,8 @@ class HVQTrans(Detector):
         """Positions of category names in this detector's list.
 
         Raises:
-            UnknownNameError: For a category that it was not trained on.
-            ConfigError: If categories are needed and none are told.
+            UnknownNameError: If the detector was not trained on a category.
+            ConfigError: If categories are needed and not given.
         """
         if self.config.class_agnostic:
             return [0] * (len(names) if names else images)
@@ -255,7 +264,7 @@ class HVQTrans(Detector):
         self.router.to(device)
 
     def trainable_parameters(self) -> int:
-        """Parameters of the transformer, its projections and output layers; codes are not trained by gradient."""
+        """Number of parameters of the transformer, its projections and output layers; codes are not among them."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     def sizes(self) -> str:
@@ -268,7 +277,7 @@ class HVQTrans(Detector):
         )
 
     def badges(self) -> tuple[str, ...]:
-        """Where a test image's category comes from, and whether the codebooks came to nothing."""
+        """Remarks if the category is predicted, and if the codebooks have collapsed."""
         remarks = []
         if self.config.routing == "predicted" and not self.config.class_agnostic:
             remarks.append("category predicted from the features")

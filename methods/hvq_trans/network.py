@@ -1,7 +1,7 @@
-"""HVQ-Trans' network: a transformer whose decoder sees quantised encoder levels only (Lu et al. 2023, section 3).
+"""HVQ-Trans's network: a transformer whose decoder sees only quantised encoder levels (Lu et al. 2023, section 3).
 
-Parameter and buffer names are those of the official checkpoints: ``quantize_list_1`` is level 0, the last list the
-top level; ``input_proj`` is part of them and never used. Configuration and detector: ``methods/hvq_trans/detector.py``.
+Parameter and buffer names are those of the official checkpoints. ``quantize_list_1`` is level 0, the last list is the
+top level. ``input_proj`` exists only because it is part of these checkpoints; it is never used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class QuantisedDecoderLayer(FeedForward):
-    """Self-attention, attention to one quantised level, feed-forward; post-norm, width 2 D."""
+    """Self-attention, attention to one quantised level, and feed-forward, each with post-norm; width 2 D."""
 
     def __init__(self, config: HVQTransConfig, source: DropoutSource) -> None:
         width = 2 * config.width
@@ -37,21 +37,21 @@ class QuantisedDecoderLayer(FeedForward):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, y: Tensor, memory: Tensor, position: Tensor) -> Tensor:
-        """(B, N, 2 D) tokens and (B, N, 2 D) memory, (1, N, 2 D) position code, to (B, N, 2 D)."""
-        asking = y + position
-        y = self.norm1(y + self.dropout(self.self_attn(asking, asking, y, None)))
+        """Apply the layer to tokens and memory, both (B, N, 2 D), with the position code (1, N, 2 D)."""
+        located = y + position
+        y = self.norm1(y + self.dropout(self.self_attn(located, located, y, None)))
         y = self.norm2(y + self.dropout(self.multihead_attn(y + position, memory + position, memory, None)))
         return self.norm3(y + self.dropout(self.feed(y)))
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """What lies between encoder and decoder.
+    """The result of the quantisation between encoder and decoder.
 
     Attributes:
         memories: One (B, N, 2 D) tensor per decoder layer.
         commitment: Sum over levels of the batch's mean commitment term, a scalar.
-        transported: (B, N, D or 2 D) what the shallowest quantiser was given: the transport cost is about it.
+        transported: (B, N, D or 2 D) input of the shallowest quantiser, for which the transport cost is computed.
     """
 
     memories: list[Tensor]
@@ -60,7 +60,7 @@ class Quantised:
 
 
 class QuantisedTransformer(nn.Module):
-    """(B, C, h, w) features and each image's category index to their reconstruction."""
+    """Reconstructs features (B, C, h, w), with the index of each image's category."""
 
     def __init__(
         self, config: HVQTransConfig, channels: int, grid: int, categories: int, source: DropoutSource
@@ -71,7 +71,7 @@ class QuantisedTransformer(nn.Module):
         self.pos_embed = LearnedPosition(grid, D)
         self.quantize_conv_t = nn.Conv2d(channels, D, 1)
         self.input_proj = Linear(channels, D)
-        # Layers are copies of one, as in the official code: they start equal.
+        # As in the official code, layers are copies of one layer and have equal initial values.
         shared = {id(source): source}
         encoder = EncoderLayer(D, config.heads, config.feedforward, config.dropout, source)
         decoder = QuantisedDecoderLayer(config, source)
@@ -87,11 +87,11 @@ class QuantisedTransformer(nn.Module):
             self.add_module(f"quantize_list_{level + 1}", nn.ModuleList(lists))
         for module in self.modules():
             if isinstance(module, Attention):
-                nn.init.zeros_(module.out_proj.bias)  # as torch's attention starts; all else is torch's default
+                nn.init.zeros_(module.out_proj.bias)  # as in torch's attention; all others are torch's defaults
 
     @property
     def levels(self) -> range:
-        """Quantised levels, the top one (the encoder's output) last; empty where nothing is quantised."""
+        """Quantised levels, the top one (the encoder's output) last; empty if nothing is quantised."""
         return range(self.config.layers + 1 - self.config.levels, self.config.layers + 1)
 
     def codebook(self, level: int, category: int) -> Codebook:
@@ -100,7 +100,7 @@ class QuantisedTransformer(nn.Module):
         return cast(Codebook, books[category if len(books) > 1 else 0])
 
     def encode(self, features: Tensor) -> list[Tensor]:
-        """(B, C, h, w) features to the encoder's input and the outputs of its layers, each (B, N, D)."""
+        """The encoder's input and the outputs of its layers, each (B, N, D), for features (B, C, h, w)."""
         x = self.quantize_conv_t(features).flatten(2).transpose(1, 2)
         position = self.pos_embed()
         levels = [x]
@@ -109,9 +109,9 @@ class QuantisedTransformer(nn.Module):
         return levels
 
     def quantise(self, levels: list[Tensor], categories: Sequence[int]) -> Quantised:
-        """Quantise image by image, each with its category's codebooks, top level first.
+        """Quantise each image with its category's codebooks, top level first.
 
-        One image after the other, as in the official code: in training the codebooks move after each.
+        As in the official code, this happens image by image; in training, the codebooks are updated after each image.
         """
         with torch.autocast(levels[0].device.type, enabled=False):  # distances need float32
             wide = [x.float() if x.dtype == torch.bfloat16 else x for x in levels]
@@ -121,7 +121,7 @@ class QuantisedTransformer(nn.Module):
         return Quantised(memories, commitment, torch.stack([t for _, _, t in images]))
 
     def _quantise_image(self, levels: list[Tensor], category: int) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Memories of one image for each decoder layer, deepest level first; commitment; transported vectors."""
+        """One image's memories for each decoder layer (deepest level first), commitment and transported vectors."""
         deepest = self.config.layers
         top, commitment = levels[deepest], levels[deepest].new_zeros(())
         transported = top
@@ -136,13 +136,13 @@ class QuantisedTransformer(nn.Module):
                 transported = both
             elif not self.levels:
                 memory = both  # nothing is quantised
-            else:  # fewer levels than decoder layers: the shallowest quantised one serves the rest
+            else:  # there are fewer levels than decoder layers; the rest use the shallowest quantised level
                 memory = memories[-1] if memories else torch.cat([top, top], dim=-1)
             memories.append(memory)
         return memories, commitment, transported
 
     def decode(self, memories: list[Tensor], categories: Sequence[int], size: torch.Size) -> Tensor:
-        """Memories to features (B, C, h, w), by each image's output expert."""
+        """Decode memories to features (B, C, h, w), with the output layer of each image's category."""
         B, C, H, W = size
         code = self.pos_embed()
         position = torch.cat([code, code], dim=-1)
@@ -164,13 +164,13 @@ class QuantisedTransformer(nn.Module):
             categories: Index of each image's category.
 
         Returns:
-            The reconstruction (B, C, h, w), and what was quantised.
+            The reconstruction (B, C, h, w), and the result of the quantisation.
         """
         quantised = self.quantise(self.encode(features), categories)
         return self.decode(quantised.memories, categories, features.shape), quantised
 
     def transport(self, quantised: Quantised, categories: Sequence[int]) -> Tensor:
-        """(B, N) transport cost of every token to the shallowest quantised level's codebook; 0 where there is none."""
+        """Transport costs (B, N) of all tokens to the shallowest quantised level's codebook; 0 if there is none."""
         if not self.levels:
             return torch.zeros(quantised.transported.shape[:2], device=quantised.transported.device)
         costs = [

@@ -1,4 +1,4 @@
-"""Chooses an image's category from its frozen features alone, for detectors that would otherwise have to be told it."""
+"""A classifier of images by category from frozen features, for detectors that need a category at test time."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class CategoryRouter(nn.Module):
         self.register_buffer("bias", torch.zeros(categories))
 
     def fit(self, train: TrainingSet, categories: Sequence[str]) -> None:
-        """Fit on the training images, one pass.
+        """Fit on the training images in one pass.
 
         Args:
-            train: Batches of one (B, C, h, w) feature map with categories.
-            categories: In the order of the classifier's outputs.
+            train: Training set whose batches have one (B, C, h, w) feature map and categories.
+            categories: Names of the categories in the order of the classifier's outputs.
         """
         described: list[Tensor] = []
         labels: list[int] = []
@@ -51,11 +51,11 @@ class CategoryRouter(nn.Module):
         self.scale.copy_(scale)
         if len(set(labels)) < 2:
             return
-        from sklearn.linear_model import LogisticRegression  # a second to import, and few detectors route
+        from sklearn.linear_model import LogisticRegression  # the import takes a second, and few detectors need it
 
         found = LogisticRegression(max_iter=1000).fit(((inputs - centre) / scale).numpy(), labels)
         weight, bias = torch.from_numpy(found.coef_), torch.from_numpy(found.intercept_)
-        if len(weight) == 1:  # two classes: scikit-learn gives the logit of the second
+        if len(weight) == 1:  # for two classes, scikit-learn has only the logit of the second
             weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
         for row, label in enumerate(found.classes_):
             self.weight[label] = weight[row]
@@ -63,16 +63,16 @@ class CategoryRouter(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether it has seen several categories."""
+        """Whether it was fitted on several categories."""
         return bool(self.weight.any())
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) features to (B,) indices of categories."""
+        """Indices (B,) of the categories predicted for features (B, C, h, w)."""
         inputs = (self.describe(features) - self.centre) / self.scale
         return (inputs @ self.weight.t() + self.bias).argmax(dim=1)
 
     @staticmethod
     def describe(features: Tensor) -> Tensor:
-        """(B, C, h, w) to (B, 2 C): mean and standard deviation over positions."""
+        """Mean and standard deviation over positions (B, 2 C) of features (B, C, h, w)."""
         tokens = features.flatten(2)
         return torch.cat([tokens.mean(dim=2), tokens.std(dim=2, correction=0)], dim=1)

@@ -1,4 +1,4 @@
-"""The hyper-parameters that every detector trained by gradients has."""
+"""The hyper-parameters of all detectors that are trained by gradients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Base class of the configurations of such detectors. A subclass gives the paper's values as defaults.
+    """Base class of the configurations of these detectors. The defaults in a subclass are the paper's values.
 
     Attributes:
         epochs: Passes over the training images; used when ``steps`` is 0.
-        steps: Optimiser steps; 0 counts epochs.
+        steps: Optimiser steps; 0 counts epochs instead.
         batch_size: Images per step.
         learning_rate: Peak learning rate of the optimiser.
-        schedule: Of the learning rate; see ``methods.training.schedule``.
-        precision: Of the training's matrix products and convolutions.
+        schedule: Schedule of the learning rate; see ``methods.training.schedule``.
+        precision: Precision of matrix products and convolutions in training.
     """
 
     epochs: int

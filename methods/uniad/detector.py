@@ -138,7 +138,7 @@ class UniAD(NetworkDetector):
         return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
 
     def sizes(self) -> str:
-        """Input, tokens, width and depth."""
+        """Size of the input, tokens, width, depth and neighbour window."""
         config = self.config
         return (
             f"{config.image_size} px, {config.grid}x{config.grid} tokens, width {config.width}, "
