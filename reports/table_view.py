@@ -75,7 +75,7 @@ class ColumnView:
 
 @dataclass(frozen=True)
 class GroupView:
-    """A heading over several columns."""
+    """A heading over ``span`` columns."""
 
     label: str
     span: int

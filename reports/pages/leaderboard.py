@@ -80,7 +80,7 @@ def pages(content: Content) -> list[Page]:
 
 def _shown(store: Store, board: Leaderboard) -> LeaderboardPage:
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
-    tables = sorted(board.tables(), key=_newest, reverse=True)  # the table with the newest run comes first
+    tables = sorted(board.tables(), key=_newest, reverse=True)  # the newest run comes first; the sort is stable
     current = [record for row in board.all_rows for record in row.records]
     used = protocols(board)
     return LeaderboardPage(

@@ -98,7 +98,7 @@ def observations(curves: Sequence[LearningCurves], names: Mapping[str, str]) -> 
 
 
 def _seen(curve: LearningCurves) -> str:
-    """E.g. ``the loss fell from 0.3 to 0.02; I-AUROC fell by 6.1 points after its peak at step 130.``."""
+    """A sentence such as ``the loss fell from 0.3 to 0.02; I-AUROC fell by 6.1 points after its peak at step 130.``."""
     if len(curve.loss.steps) < 2:
         return "there is one point only, hence no curve."
     first, last = curve.loss.means[0], curve.loss.means[-1]
