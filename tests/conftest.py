@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _same_threads_everywhere():
-    """Determinism is claimed for the same number of threads: a test must not inherit another's."""
+    """Restore the number of threads, because results are only equal for the same number."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -32,7 +32,7 @@ def _same_threads_everywhere():
 
 @pytest.fixture(scope="session")
 def synthetic_data(tmp_path_factory) -> Path:
-    """An empty ``data_dir`` in which the synthetic dataset was opened, once for all processes of pytest."""
+    """A ``data_dir`` that contains the synthetic dataset, made once for all processes of pytest."""
     of_this_process = tmp_path_factory.getbasetemp()
     together = of_this_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_this_process
     open_dataset("synthetic", together / "synthetic data")
@@ -49,7 +49,7 @@ def dead_process() -> int:
 
 @pytest.fixture(scope="session")
 def dead_writer(dead_process) -> Callable[..., Path]:
-    """Names a half-written file as a process that has ended did, of this machine or of another."""
+    """Gives the name of a half-written file of a process that has ended, on this machine or another."""
 
     def name(path: Path, machine: str = "", process: int = dead_process) -> Path:
         tag = machine or hashlib.sha256(place().encode()).hexdigest()[:8]
@@ -60,7 +60,7 @@ def dead_writer(dead_process) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """A dataset in folders: two small categories."""
+    """A dataset of two small categories in MVTec layout."""
     return write_miniature_folder(tmp_path_factory.mktemp("data") / "folder")
 
 

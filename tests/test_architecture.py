@@ -21,7 +21,7 @@ MOST_MODULES = 15
 
 
 def tree() -> dict[str, list[tuple[str, list[str]]]]:
-    """Of each package its floors, top floor first: the folder (empty for the package's top) and its files."""
+    """The floors (lines) of each package, top floor first: a folder (empty for the package's top) and its files."""
     floors: dict[str, list[tuple[str, list[str]]]] = {}
     for line in PAGE.split("```")[1].splitlines():
         if head := re.match(r"(\w+)/", line):

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and ``docs/``: links and options exist, and no command needs files beside the repository."""
+"""README, CONTRIBUTING and ``docs/``: links and options exist, and no command needs files outside the repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.plan.options import Options
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OF_A_SHELL = {"VENV", "PYTHON", "PERF_VENV", "AUDIT_VENV"}
-"""Variables of the Makefile that are no options of the benchmark."""
+"""Variables of the Makefile that are not options of the benchmark."""
 
 
 def anchors(page: Path) -> set[str]:

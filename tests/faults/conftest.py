@@ -14,7 +14,7 @@ class SmallDisk:
 
     Args:
         place: Where it is mounted.
-        size: In KiB.
+        size: Its size in KiB.
     """
 
     def __init__(self, place: Path, size: int) -> None:
@@ -25,7 +25,7 @@ class SmallDisk:
             pytest.skip("no file system can be mounted here, so no disk can be filled")
 
     def fill(self, leave: int = 0) -> None:
-        """Fill it up but for so many KiB."""
+        """Fill it up, except for this many KiB."""
         block = b"x" * 1024
         ballast = self.place / "ballast"
         with ballast.open("ab", buffering=0) as file:
@@ -41,18 +41,18 @@ class SmallDisk:
         (self.place / "ballast").unlink()
 
     def read_only(self) -> None:
-        """From now on nothing can be written."""
+        """Mount it read-only."""
         subprocess.run(["mount", "-o", "remount,ro", str(self.place)], check=True)
 
     def files(self) -> set[str]:
-        """What lies on it, the ballast and locks aside."""
+        """The files on it, except ballast and locks."""
         found = (path.relative_to(self.place).as_posix() for path in self.place.rglob("*") if path.is_file())
         return {name for name in found if name != "ballast" and not name.endswith(".lock")}
 
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[..., SmallDisk]]:
-    """Mounts small disks; skips where that is not permitted."""
+    """Mounts small disks; skips the test if that is not permitted."""
     disks: list[SmallDisk] = []
 
     def mount(place: Path, size: int = 512) -> SmallDisk:

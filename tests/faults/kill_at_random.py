@@ -1,15 +1,15 @@
-"""Kills a benchmark of short runs at random moments and looks what is left each time.
+"""Kills a benchmark of short runs at random moments and checks what is left each time.
 
     python -m tests.faults.kill_at_random [--kills 50] [--jobs 1] [--seed 0]
 
-The benchmark is started again after every kill until it is through, then begins anew in an empty store. After every
-kill: no record is torn, none that was there is gone or rewritten, no fit began whose records were all there. When it is
-through: records, scores and maps equal those of an undisturbed serial run byte by byte (cost and provenance aside),
-and nothing is left of claims, half-written files and checkpoints. Prints its counts as one line of JSON.
+The benchmark is started again after every kill until it is finished, then it is repeated in an empty store. After
+every kill: no record is torn, no earlier record is gone or rewritten, and no fit began whose records were all there.
+When the benchmark is finished: records, scores and maps equal those of an undisturbed serial run byte by byte (except
+cost and provenance), and no claims, half-written files or checkpoints are left. Prints its counts as one line of JSON.
 
-Processes are forked from this one, which has imported everything: a kill costs no start of Python. With ``--jobs`` of
-two or more the victim is the whole group (a power cut), the parent alone (its workers finish what they have), or one
-worker (the parent tries its run once more).
+Processes are forked from this one, which has imported everything, so a kill does not cost a start of Python. With
+``--jobs`` of two or more the victim is the whole group (a power cut), the parent alone (its workers finish their runs),
+or one worker (the parent tries its run once more).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Snapshot = dict[str, tuple[int, bytes]]
 
 
 class FaultError(AssertionError):
-    """Something was lost, torn, or done twice."""
+    """A record was lost or torn, or a fit was repeated."""
 
 
 def start(args: list[str], output: Path) -> int:
-    """Fork a process, in a group of its own, that carries the benchmark out."""
+    """Fork a process, in a group of its own, that runs the benchmark."""
     process = os.fork()
     if process:
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def start(args: list[str], output: Path) -> int:
 
 
 def instrument_workers(work: Path) -> None:
-    """Let worker processes, which are not forked from this one, log their fits too: at their start, before any run."""
+    """Let worker processes, which are not forked from this one, log their fits too, from their start on."""
     (work / "sitecustomize.py").write_text(
         "import sys\n"
         "if any('popen_loky_posix' in argument for argument in sys.orig_argv):\n"
@@ -77,7 +77,7 @@ def instrument_workers(work: Path) -> None:
 
 
 def wait(process: int, seconds: float) -> int | None:
-    """The exit code of a process that ends within so many seconds."""
+    """The exit code of a process if it ends within this many seconds, else None."""
     deadline = time.monotonic() + seconds
     while True:
         found, status = os.waitpid(process, os.WNOHANG)
@@ -102,12 +102,12 @@ def workers_of(group: int) -> list[int]:
 
 
 def kill(process: int, jobs: int, rng: random.Random) -> str:
-    """Kill the benchmark, or a part of it; what was killed, in a word."""
+    """Kill the benchmark or a part of it; returns what was killed: ``group``, ``parent`` or ``worker``."""
     victim = rng.choice(("group", "parent", "worker")) if jobs > 1 else "parent"
     workers = workers_of(process)
     if victim == "worker" and workers:
         os.kill(rng.choice(workers), signal.SIGKILL)
-        wait(process, rng.uniform(0.0, 3.0))  # time to notice, and to try again
+        wait(process, rng.uniform(0.0, 3.0))  # time in which the parent notices and tries again
     elif victim == "worker":
         victim = "group"
     if victim == "parent":
@@ -128,7 +128,7 @@ def check(before: Snapshot, store: Path, begun: list[str]) -> Snapshot:
     """Compare a store with what it was before the last start.
 
     Raises:
-        FaultError: Naming what is torn, lost, or was done twice.
+        FaultError: If something is torn, lost or was repeated; the message names it.
     """
     now = snapshot(store)
     torn = small.problems(store)
@@ -142,7 +142,7 @@ def check(before: Snapshot, store: Path, begun: list[str]) -> Snapshot:
 
 
 def shoot(kills: int, jobs: int, seed: int, work: Path) -> dict[str, object]:
-    """Kill so many times; the counts.
+    """Kill the benchmark this many times; returns the counts.
 
     Raises:
         FaultError: At the first fault.
@@ -163,7 +163,7 @@ def shoot(kills: int, jobs: int, seed: int, work: Path) -> dict[str, object]:
     started = time.monotonic()
     while counts["killed"] < kills:
         store = work / f"store{counts['rounds']}"
-        cache = work / f"cache{counts['rounds']}"  # features are computed again: kills hit that, too
+        cache = work / f"cache{counts['rounds']}"  # a new cache: features are computed again, and kills hit that too
         args = small.arguments(data, store, cache, "--jobs", str(jobs))
         before: Snapshot = {}
         through = False

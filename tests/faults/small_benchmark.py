@@ -1,4 +1,4 @@
-"""A benchmark of short runs over a miniature dataset, carried out in processes that tests may kill."""
+"""A benchmark of short runs over a miniature dataset, in processes that tests may kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_data(directory: Path) -> Path:
 
 
 def arguments(data: Path, store: Path, cache: Path, *more: str, steps: int = 20, seeds: int = 1) -> list[str]:
-    """Of ``python -m bench``: six short fits by default, three of them trainings."""
+    """Arguments of ``python -m bench``: six short fits by default, three of them trainings."""
     small = [a for a in SMALL if a.startswith(("padim", "uniad")) and not a.startswith("uniad.steps")]
     sets = [part for a in (*small, f"uniad.steps={steps}") for part in ("--set", a)]
     return [
@@ -37,7 +37,10 @@ def arguments(data: Path, store: Path, cache: Path, *more: str, steps: int = 20,
 
 
 def environment(log: Path, *, haste: bool = True) -> dict[str, str]:
-    """For processes that call ``main``: fits are logged; in haste nothing is estimated and no page is rendered."""
+    """The environment of processes that call ``main`` and log their fits.
+
+    With ``haste`` no time is estimated and no page is rendered.
+    """
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", LOG: str(log), HASTE: str(int(haste))}
 
 
@@ -46,7 +49,7 @@ def command(*args: str) -> list[str]:
 
 
 def log_line(*words: object) -> None:
-    """One write in append mode: lines of several processes do not mix."""
+    """Write a line in append mode, in one call, so that lines of several processes do not mix."""
     with Path(os.environ[LOG]).open("a", encoding="utf-8") as log:
         log.write(" ".join(str(word) for word in words) + "\n")
 
@@ -85,7 +88,7 @@ def instrument() -> None:
 
 
 def holders(store: Path) -> list[int]:
-    """The processes that have claimed a fit; claims that are being written, or given up, at this moment left out."""
+    """The processes that have claimed a fit, except where a claim is just being written or removed."""
     found = []
     for claim in store.glob(".claims/*"):
         with contextlib.suppress(OSError, ValueError):
@@ -94,7 +97,7 @@ def holders(store: Path) -> list[int]:
 
 
 def outcome(store: Path) -> dict[str, object]:
-    """All that a store holds of its runs, cost and provenance aside, by file."""
+    """Everything that a store contains about its runs, except cost and provenance, by file."""
     found: dict[str, object] = {}
     for path in sorted(store.rglob("seed*")):
         name = path.relative_to(store).as_posix()
@@ -120,7 +123,7 @@ def problems(store: Path) -> list[str]:
 
 
 def garbage(store: Path, cache: Path) -> list[str]:
-    """What should be gone when a benchmark is through."""
+    """Files that should be gone when a benchmark is finished."""
     left = [*store.glob(".claims"), *store.rglob(".*.tmp"), *cache.rglob(".*.tmp"), *cache.glob("checkpoints/*")]
     return [str(path) for path in left]
 
@@ -128,7 +131,7 @@ def garbage(store: Path, cache: Path) -> list[str]:
 def main(args: Sequence[str]) -> None:
     from bench.commands.app import main as bench_main
 
-    # Tests in the background of a shell ignore Ctrl-C, and so would this process.
+    # If the tests run in the background of a shell, they ignore Ctrl-C, and so would this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     instrument()
     sys.argv = ["bench", *args]

@@ -1,4 +1,4 @@
-"""A feature bank on a bad disk: a flipped byte, a cut, a unit of something else are noticed, and computed anew."""
+"""A feature bank on a bad disk: flipped bytes, cut and exchanged files are noticed and computed again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def index(tmp_path_factory):
 
 
 def read(index, backbone, directory):
-    """The batch that a new process would get, and how many backbones it needed."""
+    """The batch that a new process would get, and how often it made the backbone."""
     opened, maker = bank(index, backbone, directory)
     batch = opened.open(SPEC, ["bolt"], "train").batch([0, 1, 2])
     return (*batch.features, batch.images), maker.made
@@ -47,7 +47,7 @@ def filled(index, backbone, tmp_path):
     return tmp_path, expected
 
 
-def test_a_sound_bank_is_used_without_a_word(filled, index, backbone):
+def test_an_intact_bank_is_used_without_a_warning(filled, index, backbone):
     directory, expected = filled
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -58,7 +58,7 @@ def test_a_sound_bank_is_used_without_a_word(filled, index, backbone):
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 @pytest.mark.parametrize("damage", ["first", "header", "middle", "last", "cut", "empty", "manifest", "longer"])
-def test_damage_is_told_and_the_unit_computed_anew(filled, index, backbone, part, damage):
+def test_damage_is_reported_and_the_file_computed_again(filled, index, backbone, part, damage):
     directory, expected = filled
     file = sorted(directory.rglob("*.npy"))[part]
     content = bytearray(file.read_bytes())
@@ -76,14 +76,14 @@ def test_damage_is_told_and_the_unit_computed_anew(filled, index, backbone, part
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read(index, backbone, directory)[1] == 0, "it is sound again"
+        assert read(index, backbone, directory)[1] == 0, "it is intact again"
 
 
 def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, backbone):
-    """A file that was copied or renamed: its name says one thing, what seals it another."""
+    """A file that was copied or renamed, so that its manifest is that of another file."""
     directory, expected = filled
     sealed = {file: json.loads(file.read_text()) for file in directory.rglob("*.json")}
-    first, second = (file for file, told in sealed.items() if "stride" in told["key"])
+    first, second = (file for file, manifest in sealed.items() if "stride" in manifest["key"])
     for ending in (".json", ".npy"):
         shutil.copy(first.with_suffix(ending), second.with_suffix(ending))
     with pytest.warns(UserWarning, match="made under another key. It is computed again"):
@@ -92,7 +92,7 @@ def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, back
 
 
 @pytest.mark.parametrize("entry", ["key", "checksum"])
-def test_a_unit_whose_manifest_lacks_an_entry_is_computed_anew(filled, index, backbone, entry):
+def test_a_unit_whose_manifest_lacks_an_entry_is_computed_again(filled, index, backbone, entry):
     directory, expected = filled
     for file in directory.rglob("*.json"):
         sealed = json.loads(file.read_text())
@@ -130,7 +130,7 @@ def test_the_checksum_notices_every_single_flip_and_every_swap_of_pages(tmp_path
 def test_a_disk_that_runs_full_while_features_are_written_is_an_error_and_not_the_end_of_the_process(
     tmp_path, small_disk
 ):
-    """Written through a memory map, the same would be a bus error, which nothing can catch."""
+    """If it were written through a memory map, this would be a bus error, which can't be caught."""
     disk = small_disk(tmp_path / "disk", 256)
     file = BankFile(disk.place, {"name": "toy"})
     row = np.ones((1, 128, 128), dtype=np.float16).tobytes()

@@ -1,4 +1,4 @@
-"""Runs on a Dask cluster: a scheduler and three workers on this machine, one of which is killed over its run."""
+"""Runs on a Dask cluster: a scheduler and three workers on this machine, one of which is killed during its run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ needs_dask = pytest.mark.skipif(
 )
 
 
-def test_without_dask_the_cure_is_told(monkeypatch):
+def test_without_dask_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match="pip install distributed"), open_cluster("tcp://127.0.0.1:1", print):
         pass
@@ -41,7 +41,7 @@ def test_a_cluster_takes_the_place_of_jobs_and_knows_its_own_devices():
 
 
 @needs_dask
-def test_a_scheduler_that_is_not_there_is_told(monkeypatch, capsys, tmp_path):
+def test_a_scheduler_that_is_not_there_is_reported(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("bench.dispatch.dask_cluster._CONNECT_SECONDS", 1)
     args = small.arguments(small.write_data(tmp_path), tmp_path / "runs", tmp_path / "cache")
     monkeypatch.setattr(sys, "argv", ["bench", *args, "--cluster", "tcp://127.0.0.1:1"])
@@ -52,7 +52,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch, capsys, tmp_path):
 
 
 class ClusterOfProcesses:
-    """Processes that start in a directory of their own, where a package called ``datasets`` lies in wait."""
+    """Processes that start in a directory of their own, which contains another package called ``datasets``."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.file, self.processes = directory, directory / "scheduler.json", []
@@ -117,7 +117,7 @@ def test_a_worker_killed_over_its_run_changes_no_record(cluster, tmp_path):
 
 
 def holder_of_a_training(store: Path, workers: set[int]) -> int:
-    """A worker that has claimed a fit and has been at it for a moment."""
+    """A worker that claimed a fit at least a second ago."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         for claim in store.glob(".claims/*"):
@@ -143,7 +143,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_o
     with subprocess.Popen(command, cwd=small.ROOT, env=env, stdout=subprocess.PIPE, text=True) as bench:
         deadline = time.monotonic() + 200
         while not list(store.rglob("padim/*/seed*.json")) and time.monotonic() < deadline:
-            time.sleep(0.1)  # from here on every claim is the training's
+            time.sleep(0.1)  # all later claims belong to the training
         for _ in range(2):
             workers = {process.pid for process in cluster.processes if process.poll() is None}
             os.kill(holder_of_a_training(store, workers), signal.SIGKILL)
@@ -164,7 +164,7 @@ def test_workers_of_several_threads_are_refused(cluster):
 
 
 def start_training(cluster: ClusterOfProcesses, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A benchmark that has recorded the fits of PaDiM and trains the other on the cluster for long."""
+    """A benchmark that has recorded the fit of PaDiM and is in the long training of the other method."""
     data, store = small.write_data(tmp_path), tmp_path / "runs"
     args = small.arguments(data, store, tmp_path / "cache", steps=1_000_000)
     command = small.command(*args, "--cluster", cluster.address, "--settings", "unified")
@@ -181,7 +181,7 @@ def start_training(cluster: ClusterOfProcesses, tmp_path: Path) -> tuple[subproc
 
 @needs_dask
 @pytest.mark.slow
-def test_a_scheduler_that_dies_in_mid_run_is_told_and_the_records_stay(cluster, tmp_path):
+def test_a_scheduler_that_dies_in_mid_run_is_reported_and_the_records_stay(cluster, tmp_path):
     cluster.start_workers(2)
     bench, store = start_training(cluster, tmp_path)
     cluster.scheduler.kill()
@@ -207,4 +207,4 @@ def test_ctrl_c_leaves_the_cluster_and_says_what_is_kept(cluster, tmp_path):
     assert "The cluster's workers finish the runs that they have begun" in output
     assert "Traceback" not in output
     assert [record.method.name for record in Store(store).records()] == ["padim"]
-    assert holder in {process.pid for process in cluster.processes if process.poll() is None}, "workers go on serving"
+    assert holder in {process.pid for process in cluster.processes if process.poll() is None}, "the workers continue"

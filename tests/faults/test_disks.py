@@ -1,4 +1,4 @@
-"""Full disks, read-only stores, data that vanishes: the path and the cure are told, and every record stays whole."""
+"""Full disks, read-only stores, data that vanishes: messages give path and remedy, and every record stays intact."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ def test_a_full_disk_is_found_behind_other_errors():
 
 @pytest.mark.parametrize("leave", range(0, 40, 4))
 def test_a_store_that_runs_full_keeps_what_it_has_and_shows_no_half_run(tmp_path, small_disk, leave):
-    """Wherever the space ends: in the scores, in the maps or in the record itself."""
+    """Whether the disk is full in the scores, in the maps or in the record itself."""
     disk = small_disk(tmp_path / "disk", 128)
     store = Store(disk.place)
     first, second = make_record(seed=0), make_record(seed=1)
     maps = np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float16)  # 22 KiB
     store.write(first, make_scores(first), maps)
     disk.fill(leave)
-    whole, said = [first, second], ""
+    whole, message = [first, second], ""
     try:
         store.write(second, make_scores(second), maps)
     except StorageError as error:
-        whole, said = [first], str(error)
-    assert not said or all(part in said for part in (str(disk.place), "No space left", "Free some space"))
+        whole, message = [first], str(error)
+    assert not message or all(part in message for part in (str(disk.place), "No space left", "Free some space"))
     assert store.records() == whole
     assert store.problems == []
     assert not [name for name in disk.files() if name.endswith(".tmp")]
@@ -100,14 +100,14 @@ def test_a_full_disk_takes_no_claim_and_keeps_none(tmp_path, small_disk, monkeyp
     assert isinstance(Claims(disk.place, "mine").take("0123"), Claim)
 
 
-def test_on_a_full_disk_what_killed_writers_left_is_swept_all_the_same(tmp_path, small_disk, dead_writer):
+def test_half_written_files_of_killed_processes_are_removed_from_a_full_disk_too(tmp_path, small_disk, dead_writer):
     disk = small_disk(tmp_path / "disk", 64)
     torn, elsewhere = dead_writer(disk.place / "bank.npy"), dead_writer(disk.place / "bank.npy", "0a1b2c3d")
     torn.write_bytes(b"x" * 20_000)
     elsewhere.write_bytes(b"x")
     os.utime(elsewhere, (0, 0))
     disk.fill()
-    assert sweep([disk.place]) == [torn], "how old the other one is, a full disk can't tell"
+    assert sweep([disk.place]) == [torn], "on a full disk the age of the other one can't be determined"
     assert sweep([disk.place]) == [elsewhere]
 
 
@@ -135,10 +135,10 @@ def test_a_full_cache_shows_in_message_and_exit_code(folder, tmp_path, small_dis
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == EXIT_USER_ERROR
-    said = "".join(capsys.readouterr().err.split("\n"))
-    assert f"{disk.place}/features" in said
-    assert "No space left" in said
-    assert "Traceback" not in said
+    output = "".join(capsys.readouterr().err.split("\n"))
+    assert f"{disk.place}/features" in output
+    assert "No space left" in output
+    assert "Traceback" not in output
     assert not list((tmp_path / "runs").rglob("seed*.json"))
 
 
@@ -160,13 +160,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before_it(tmp_path, 
     disk.clear()
     steps.clear()
     resumed, report = train(FitContext(0, CPU, progress=lambda d, t, w: steps.append(d), checkpoint=checkpoint))
-    assert steps[0] > 5, "it went on from the last checkpoint"
+    assert steps[0] > 5, "it continued from the last checkpoint"
     assert equal(whole, resumed)
     assert report.loss_curve == expected.loss_curve
 
 
 @pytest.mark.parametrize("damage", ["flip", "foreign", "another network"])
-def test_a_damaged_checkpoint_is_told_and_the_training_starts_anew(tmp_path, monkeypatch, damage):
+def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(tmp_path, monkeypatch, damage):
     monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, _ = train(FitContext(0, CPU))
     checkpoint = tmp_path / "state.pt"
@@ -190,11 +190,11 @@ def test_a_damaged_checkpoint_is_told_and_the_training_starts_anew(tmp_path, mon
         state["network"].popitem()
         torch.save({"step": 5} if damage == "foreign" else state, checkpoint)
     with pytest.warns(UserWarning, match=f"{checkpoint}: can't be read .*starts at step 0"):
-        anew, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
-    assert equal(whole, anew)
+        again, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
+    assert equal(whole, again)
 
 
-def test_a_state_that_cannot_be_kept_is_told_after_its_run_is_recorded(options, tmp_path, small_disk):
+def test_a_state_that_cannot_be_kept_is_reported_after_its_run_is_recorded(options, tmp_path, small_disk):
     cache = tmp_path / "cache"
     disk = small_disk(cache / "states", 16)
     opts = options(settings=("unified",), keep="all", cache_dir=cache)
@@ -205,7 +205,7 @@ def test_a_state_that_cannot_be_kept_is_told_after_its_run_is_recorded(options, 
     assert disk.files() == set()
 
 
-def test_a_kept_state_with_a_flipped_byte_is_fitted_anew(options, tmp_path, monkeypatch):
+def test_a_kept_state_with_a_flipped_byte_is_fitted_again(options, tmp_path, monkeypatch):
     changes = {"settings": ("unified",), "keep": "all", "cache_dir": tmp_path / "cache"}
     (first,) = run_all(options(**changes))
     (state,) = (tmp_path / "cache" / "states").glob("*.safetensors")
@@ -217,7 +217,7 @@ def test_a_kept_state_with_a_flipped_byte_is_fitted_anew(options, tmp_path, monk
     assert again.results == first.results
 
 
-def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path, small_disk, monkeypatch, capsys):
+def test_a_read_only_store_is_reported_before_the_first_run(folder, cache, tmp_path, small_disk, monkeypatch, capsys):
     disk = small_disk(tmp_path / "disk")
     store = Store(disk.place)
     record = make_record()
@@ -228,8 +228,8 @@ def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path,
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == EXIT_USER_ERROR
-    said = "".join(capsys.readouterr().err.split("\n"))
-    assert f"{disk.place}/.writable: can't be written (Read-only file system; " in said
+    output = "".join(capsys.readouterr().err.split("\n"))
+    assert f"{disk.place}/.writable: can't be written (Read-only file system; " in output
     assert store.records() == [record]
     monkeypatch.setattr(sys, "argv", ["bench", "table", "--results-dir", str(disk.place)])
     with pytest.raises(SystemExit) as ended:

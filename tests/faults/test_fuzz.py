@@ -1,4 +1,4 @@
-"""Random directory trees and random bytes: a right result, or an error that is written for people. Never a traceback.
+"""Random directory trees and random bytes give a right result or an error written for users, never a traceback.
 
 About a hundred cases in the suite, two thousand and more under the marker ``long``.
 """
@@ -45,7 +45,7 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function
 
 
 def cases(number: int) -> settings:
-    """So many cases, always the same ones: a suite that fails now and then helps nobody."""
+    """This many cases, always the same ones, so that the suite does not fail at random."""
     return settings(max_examples=number, deadline=None, derandomize=True, database=None, suppress_health_check=CHECKS)
 
 
@@ -56,12 +56,12 @@ def both(short: int, long: int) -> Any:
 
 @pytest.fixture(autouse=True)
 def _small_bombs(monkeypatch):
-    """A header may claim any size: what is refused as a bomb is refused earlier here, for the sake of memory."""
+    """Lower the size from which Pillow refuses images as bombs: a header may claim any size, which takes memory."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
 
 
 def attempt(call: Callable[[], Any], *errors: type[Exception]) -> tuple[Any, str]:
-    """(result, "") or (None, what the project's own error says); whatever else is raised goes through."""
+    """(result, "") or (None, message of one of the project's own errors); other errors are not caught."""
     try:
         return call(), ""
     except errors as error:
@@ -113,7 +113,7 @@ IMAGES = {
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Some bytes flipped, cut, repeated, or put in place of others."""
+    """Bytes of which some are flipped, cut, repeated or replaced."""
     content = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
         if not content:
@@ -142,10 +142,10 @@ def test_any_bytes_are_an_image_or_an_error_that_names_the_file(budget):
         content = data.draw(st.binary(max_size=400) if kind == "random" else damaged(IMAGES[kind]))
         (directory / name).write_bytes(content)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of Pillow, on odd metadata
-            picture, said = attempt(lambda: decode(directory, name), DatasetError)
-            if said:
-                assert str(directory / name) in said
+            warnings.simplefilter("ignore", UserWarning)  # Pillow warns about odd metadata
+            picture, message = attempt(lambda: decode(directory, name), DatasetError)
+            if message:
+                assert str(directory / name) in message
             else:
                 assert picture.mode == "RGB"
                 assert image_size(directory, name) == (picture.height, picture.width)
@@ -190,7 +190,7 @@ def change(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 def apply(root: bytes, step: tuple[Any, ...]) -> None:
-    """Carry out one change; what the file system refuses is left."""
+    """Apply one change, unless the file system refuses it."""
     kind, where, other, called, content = step
     paths = sorted(os.path.join(d, n) for d, below, files in os.walk(root) for n in (*below, *files))  # noqa: PTH118
     folders = [root, *(path for path in paths if os.path.isdir(path))]  # noqa: PTH112
@@ -228,16 +228,16 @@ def inspect(root: Path) -> None:
         raised = True
     else:
         raised = False
-    assert not (sound and raised), "verify saw nothing"
+    assert not (sound and raised), "verify found no error"
     for sample in index.samples if index else ():
-        pixels, said = attempt(partial(load_image, root, sample.path, 4), UniBoardError)
+        pixels, message = attempt(partial(load_image, root, sample.path, 4), UniBoardError)
         _, also = attempt(partial(load_mask, root, sample), UniBoardError)
-        assert said or pixels.shape == (4, 4, 3)
-        for text in (said, also):
+        assert message or pixels.shape == (4, 4, 3)
+        for text in (message, also):
             assert not (sound and text), (problems, text)
             assert not text or str(root) in text
     for category, split in itertools.product(index.categories if index else (), ("train", "test")):
-        digest, said = attempt(partial(index.fingerprint, category, split), UniBoardError)
+        digest, message = attempt(partial(index.fingerprint, category, split), UniBoardError)
         assert len(digest) == 64 if digest else not sound
 
 
@@ -253,7 +253,7 @@ def test_any_tree_is_an_index_or_an_error_for_people(budget):
             for step in changes:
                 apply(os.fsencode(directory), step)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of Pillow, on odd metadata
+                warnings.simplefilter("ignore", UserWarning)  # Pillow warns about odd metadata
                 inspect(directory)
 
     examine()
@@ -293,8 +293,8 @@ def test_any_record_is_read_or_reported_and_never_breaks_a_table(budget):
             else:
                 del target[last]
             path.write_bytes(sealed(json.dumps(content, indent=1)))
-        _, said = attempt(lambda: read_record(path), RecordError)
-        assert not said or (str(path) in said and store.records() == [records[0]])
+        _, message = attempt(lambda: read_record(path), RecordError)
+        assert not message or (str(path) in message and store.records() == [records[0]])
         attempt(lambda: table(store, "csv", "headline", "I-AUROC"), ResultsError)
 
     with place() as directory:
@@ -313,8 +313,8 @@ def test_any_array_file_is_read_or_reported(budget):
     row = np.ones((2, 3), np.float16)
 
     def as_written(read: Callable[[], Any], expected: Any, *errors: type[Exception]) -> None:
-        found, said = attempt(read, *errors)
-        assert said or np.array_equal(found, expected)
+        found, message = attempt(read, *errors)
+        assert message or np.array_equal(found, expected)
 
     @cases(budget)
     @given(st.data())

@@ -1,4 +1,4 @@
-"""Every text of a record is hostile, and every page shows it as text."""
+"""Records whose texts contain markup and scripts: every page shows them as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = {"status", "setting", "schema_version", "weights", "padding", "fit_id", "
 
 
 def poisoned(value: Any, key: str = "") -> Any:
-    """The payload behind every text in JSON, keys of free tables included."""
+    """JSON with the payload appended to every text."""
     if isinstance(value, dict):
         return {name: poisoned(one, name) for name, one in value.items()}
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def poisoned(value: Any, key: str = "") -> Any:
 
 
 def hostile(record: RunRecord, categories: tuple[str, ...]) -> RunRecord:
-    """A record all of whose texts carry the payload; its categories are hostile already and stay as they are."""
+    """A record with the payload in all its texts; its categories contain it already and stay as they are."""
     content = poisoned(record.model_dump(mode="json"))
     content["categories"] = record.categories
     content["dataset"] |= {"set_categories": categories, "name": record.dataset.name}

@@ -1,4 +1,4 @@
-"""Odd and damaged data, from the directory to the record: a right result, or a message with file and cure."""
+"""Odd and damaged data, from the directory to the record: a right result, or a message with file and remedy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resave(file: Path, mode: str, suffix: str = "", **options) -> None:
 
 
 def test_images_of_every_kind_run_and_score(options, tmp_path):
-    """Palette, 16 bit, CMYK, turned by EXIF, linked, with spaces and accents in their names: one right result."""
+    """Palette, 16 bit, CMYK, EXIF orientation, links, spaces and accents in names: the result is right."""
     root = write_miniature_folder(tmp_path / "set", categories=("große Schraube",), per_defect=3, good=3)
     category = root / "große Schraube"
     resave(category / "train/good/000.png", "P")
@@ -62,7 +62,7 @@ def test_images_of_every_kind_run_and_score(options, tmp_path):
 
 
 def test_the_smallest_and_the_emptiest_categories_run(options, tmp_path):
-    """One training and one test image; no defects; no masks: what can't be computed is blank with its reason."""
+    """One training and one test image; no defects; no masks: undefined metrics are blank and have a reason."""
     root = write_miniature_folder(tmp_path / "set", categories=("single",), train=1, good=1, defects=())
     write_miniature_folder(root, categories=("faultless",), defects=())
     write_miniature_folder(root, categories=("unmasked",), masks=False)
@@ -104,7 +104,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_costs_its_own_category_only(options, tmp_path, fault):
-    """Its runs, and the unified one, fail with file and cure; the others go on."""
+    """Its runs and the unified run fail with a message that gives file and remedy; the others are executed."""
     root = write_miniature_folder(tmp_path / "set")
     damage, file, cure = FAULTS[fault]
     damage(root)
@@ -117,7 +117,7 @@ def test_a_fault_costs_its_own_category_only(options, tmp_path, fault):
     assert records["separate", "cloth"].status == "ok"
 
 
-def test_faults_are_told_before_the_first_run_and_show_in_the_exit_code(cache, tmp_path):
+def test_faults_are_reported_before_the_first_run_and_show_in_the_exit_code(cache, tmp_path):
     root = write_miniature_folder(tmp_path / "set")
     (root / "bolt/ground_truth/scratch/000_mask.png").unlink()
     result = invoke(*arguments(root, cache, tmp_path / "runs", "--settings", "separate"))
@@ -157,8 +157,8 @@ def test_a_mask_of_half_the_size_is_used_and_several_masks_are_united(options, t
     assert record.results["bolt"].regions == before[0].results["bolt"].regions + 1
 
 
-def test_masks_of_the_other_polarity_are_told(options, tmp_path):
-    """Nobody can know for sure, so the run goes on, with a warning that names file and cure."""
+def test_masks_of_the_other_polarity_are_reported(options, tmp_path):
+    """The polarity can't be determined, so the run is executed, with a warning that gives file and remedy."""
     root = write_miniature_folder(tmp_path / "set", categories=("bolt",))
     for mask in (root / "bolt/ground_truth").rglob("*.png"):
         Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
@@ -179,7 +179,7 @@ def test_two_categories_whose_names_no_file_system_takes_keep_their_own_pictures
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(options):
-    """``[/]`` would otherwise end the program in the middle of a run, on a terminal only."""
+    """Otherwise ``[/]`` would end the program in the middle of a run, on a terminal only."""
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     run = make_plan(options())[1]
     odd = replace(run, categories=("[/]", "[bold]"))
@@ -196,7 +196,7 @@ def test_names_that_are_no_text_are_spelled_out():
     assert str(DatasetError(f"{name}: odd")).encode()
 
 
-def test_a_directory_that_may_not_be_searched_is_told(tmp_path, monkeypatch):
+def test_a_directory_that_may_not_be_searched_is_reported(tmp_path, monkeypatch):
     root = write_miniature_folder(tmp_path / "set")
 
     def refused(self):

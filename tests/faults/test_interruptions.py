@@ -1,4 +1,4 @@
-"""Benchmarks that are killed, stopped, or started twice, as processes."""
+"""Benchmarks, run as processes, that are killed, stopped or started twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _nothing_goes_on():
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"it ended before it was due: {process.communicate()[0]}"
+        assert process.poll() is None, f"it ended too early: {process.communicate()[0]}"
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.01)
 
@@ -74,7 +74,7 @@ def test_two_at_once_on_one_store_share_the_work(tmp_path):
     assert [process.returncode for process in both] == [0, 0], outputs
     fits = small.logged(log, "fit")
     assert len(fits) == 12
-    assert len(set(fits)) == 12, "each fit was carried out by one of them"
+    assert len(set(fits)) == 12, "each fit was executed by one of them"
     store = tmp_path / "runs"
     found = Store(store)
     assert [record.status for record in found.records()] == ["ok"] * 12
@@ -90,7 +90,7 @@ def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, st
     checkpoints = tmp_path / "cache" / "checkpoints"
     if jobs == 1:
         wait_for(lambda: list(checkpoints.glob("*.pt")), process)
-    else:  # its workers write checkpoints once a minute: long after this
+    else:  # workers write a checkpoint once a minute, which is too late for this test
         wait_for(lambda: len(small.holders(store)) == 2, process)
     workers = set(small.holders(store))
     process.send_signal(stop)
@@ -132,7 +132,7 @@ def test_workers_whose_parent_is_killed_record_what_they_have_begun_and_end(tmp_
     process.wait()
     deadline = time.monotonic() + 250
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
-        assert time.monotonic() < deadline, "workers go on without their parent"
+        assert time.monotonic() < deadline, "workers continue without their parent"
         time.sleep(0.1)
     assert 2 <= len(Store(store).records()) < 6
     assert small.problems(store) == []
@@ -140,7 +140,7 @@ def test_workers_whose_parent_is_killed_record_what_they_have_begun_and_end(tmp_
 
 
 @pytest.mark.slow
-def test_a_disk_that_runs_full_under_two_jobs_is_told_and_costs_no_record(tmp_path, small_disk):
+def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tmp_path, small_disk):
     disk = small_disk(tmp_path / "disk", 1024)
     data, log, store = small.write_data(tmp_path), tmp_path / "log", disk.place / "runs"
     process = start(data, tmp_path, log, "--jobs", "2", store="disk/runs")

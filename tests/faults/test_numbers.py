@@ -1,4 +1,4 @@
-"""Numbers that are none, or say nothing: the run is recorded as failed, with the epoch and the reason."""
+"""Losses and scores that are not finite or are constant: the run is recorded as failed, with epoch and reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_loss_that_diverges_ends_the_training_with_step_and_epoch(rate, messag
         train(FitContext(0, CPU), learning_rate=rate, schedule="constant")
 
 
-def test_a_large_loss_that_was_large_from_the_start_is_none_that_explodes():
+def test_a_large_loss_that_was_large_from_the_start_has_not_exploded():
     _, report = train(FitContext(0, CPU), learning_rate=1.0)
     assert max(loss for _, loss in report.loss_curve) > 3 * report.loss_curve[0][1]
 
@@ -64,7 +64,7 @@ def test_scores_that_are_not_finite_are_named_with_image_and_epoch(value, where)
         ScoreCheck(report).add(part(maps, own))
 
 
-def test_maps_that_are_constant_over_the_whole_run_are_told_and_others_are_not():
+def test_maps_that_are_constant_over_the_whole_run_are_reported_and_others_are_not():
     flat, level = np.full((3, 2, 2), 0.25), np.full(3, 0.25)
     check = ScoreCheck(FitReport())
     check.add(part(flat, level))

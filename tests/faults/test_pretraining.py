@@ -1,4 +1,4 @@
-"""The training of the formula backbone on a disk that runs full, and from files that are damaged."""
+"""The training of the formula backbone on a disk that runs full, and with damaged files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_full_disk_ends_it_with_the_path_and_keeps_the_last_checkpoint(tmp_pat
 
 
 @pytest.mark.parametrize("victim", ["log.csv", f"{ARCHITECTURE}.safetensors", "card.json"])
-def test_what_lies_beside_the_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch, victim, whole):
+def test_files_next_to_the_checkpoint_are_written_whole_or_not_at_all(tmp_path, monkeypatch, victim, whole):
     written = module.written
 
     def full(path, *args):
@@ -74,9 +74,9 @@ def test_what_lies_beside_the_checkpoint_is_written_whole_or_not_at_all(tmp_path
 
 
 def test_a_full_disk_under_the_pool_is_an_error_and_what_is_made_stays(tmp_path, small_disk):
-    """Also while its parts are joined: through a memory map that would be the end of the process."""
+    """Also while its parts are joined: through a memory map, a full disk would end the process."""
     expected = open_pool(tmp_path / "roomy", 5, 60, 32)
-    disk = small_disk(tmp_path / "disk", 1600)  # of 1200 KiB a pool: both parts fit, or the whole
+    disk = small_disk(tmp_path / "disk", 1600)  # a pool has 1200 KiB: either its two parts fit, or the joined file
     with pytest.raises(StorageError, match=rf"{disk.place}/pool-5x60-32.npy: can't be written .No space left"):
         open_pool(disk.place, 5, 60, 32)
     assert disk.files() == {"pool-5x60-32.0000000.npy", "pool-5x60-32.0000256.npy"}
@@ -91,7 +91,7 @@ def test_a_full_disk_under_the_pool_is_an_error_and_what_is_made_stays(tmp_path,
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "foreign", "another recipe"])
-def test_a_damaged_checkpoint_is_told_with_its_cure_and_not_used(tmp_path, monkeypatch, capsys, whole, damage):
+def test_a_damaged_checkpoint_is_reported_with_its_remedy_and_not_used(tmp_path, monkeypatch, capsys, whole, damage):
     assert pretrain(SMALL, tmp_path, 1, QUIET, stop_after=2) is None
     file = tmp_path / "checkpoint.pt"
     content = bytearray(file.read_bytes())
@@ -103,21 +103,21 @@ def test_a_damaged_checkpoint_is_told_with_its_cure_and_not_used(tmp_path, monke
     else:
         content[len(content) // 2] ^= damage == "flipped"
         file.write_bytes(content[: {"cut": len(content) // 2, "emptied": 0}.get(damage, len(content))])
-    told = "it belongs to another recipe. Choose" if damage == "another recipe" else "can't be read .*Delete it"
-    with pytest.raises(CheckpointError, match=f"{file}: {told}"):
+    reason = "it belongs to another recipe. Choose" if damage == "another recipe" else "can't be read .*Delete it"
+    with pytest.raises(CheckpointError, match=f"{file}: {reason}"):
         pretrain(SMALL, tmp_path, 1, QUIET)
     monkeypatch.setattr(module, "Recipe", lambda **given: SMALL)
     with pytest.raises(typer.Exit) as stopped:
         module.main(tmp_path)
     assert stopped.value.exit_code == 2
-    said = capsys.readouterr().err
-    assert f"Error: {file}: " in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert f"Error: {file}: " in output
+    assert "Traceback" not in output
     file.unlink()
     assert same(whole, pretrain(SMALL, tmp_path, 1, QUIET))
 
 
-def test_a_damaged_pool_is_told_with_its_cure(tmp_path):
+def test_a_damaged_pool_is_reported_with_its_remedy(tmp_path):
     expected = open_pool(tmp_path, 5, 2, 16)
     (file,) = tmp_path.iterdir()
     copy = np.array(expected)

@@ -1,4 +1,4 @@
-"""Records on a bad disk: truncated, edited, flipped. Reported with their path, repeated, never averaged."""
+"""Truncated, edited and damaged records: reported with their path, repeated, never averaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the source must not contain: ways to run text as a program, and files that run when they are read."""
+"""Checks that the source neither executes text nor reads files that can execute code."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CALLS = {
     "tarfile.extractall", "np.fromfile",
 }  # fmt: skip
 READER = "datasets/cifar10.py"
-"""Reads the pickles of CIFAR-10 by an Unpickler that imports and calls nothing that a file names; has its own tests."""
+"""Reads the pickles of CIFAR-10 with an Unpickler that imports and calls nothing named in a file; tested elsewhere."""
 MESSAGES = {("bench/dispatch/dask_cluster.py", "pickle.loads")}
-"""Unpickles, on a Dask worker, the work that the user's own process sent: Dask itself speaks pickles."""
+"""Unpickles, on a Dask worker, the work that the user's own process sent: Dask itself transports pickles."""
 MARKUP = {"reports/build.py": {"_static('report.css')", "'\\n'.join(map(_static, SCRIPTS))"}}
 """Files of this package that go into a page as they are."""
 FIGURES = {
     "figure", "section.dumbbells", "section.seeds", "section.curves", "section.cost_figure", "section.losses"
 }  # fmt: skip
-"""SVG made by matplotlib, which escapes its texts: tests/faults/test_html.py."""
+"""SVG made by matplotlib, which escapes its texts (tests/faults/test_html.py checks it)."""
 
 
 def called(node: ast.Call) -> str:
@@ -36,7 +36,7 @@ def called(node: ast.Call) -> str:
 
 
 def given(node: ast.Call, name: str) -> object:
-    """The constant that an argument has; None where it is absent or none."""
+    """The constant value of an argument; None if it is absent or not a constant."""
     return next((getattr(word.value, "value", None) for word in node.keywords if word.arg == name), None)
 
 
@@ -47,7 +47,7 @@ def offences(source: str, file: str = "") -> Iterator[str]:
             names |= {(getattr(node, "module", None) or "").split(".")[0]}
             yield from (f"imports {name}" for name in sorted(names & MODULES))
             if getattr(node, "module", None) in ("pickle", "os", "subprocess"):
-                yield f"takes names out of {node.module}, which hides what is called"  # type: ignore[union-attr]
+                yield f"imports names from {node.module}, which hides what is called"  # type: ignore[union-attr]
         if isinstance(node, ast.ClassDef) and file != READER:
             yield from ("a reader of pickles" for base in node.bases if "Unpickler" in ast.unparse(base))
         if not isinstance(node, ast.Call):

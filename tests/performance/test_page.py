@@ -67,7 +67,7 @@ def test_every_machine_has_a_table_in_the_order_of_the_rows(written):
     assert "first (2026-11-25, 0123456, load 0.5)" in text
 
 
-def test_a_row_measured_anew_replaces_that_of_its_machine_alone(written):
+def test_a_row_measured_again_replaces_that_of_its_machine_alone(written):
     text = written(entry("first", "A", 0.25), entry("first", "B", 2.0), entry("first", "B", 0.75))
     assert "250 ms" in text
     assert "750 ms" in text
