@@ -1,3 +1,5 @@
+"""MKD: its cloner, its loss, its maps."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""RD4AD: its networks, its loss, its maps."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,3 +1,5 @@
+"""SimpleNet: its scores, its loss, its training."""
+
 from __future__ import annotations
 
 import dataclasses

@@ -18,7 +18,7 @@ from results.records.store import Store
 from tests.support.command_line import arguments, invoke
 from tests.support.miniature import write_miniature_cifar10, write_miniature_visa
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_native_visa_runs_end_to_end_with_its_counts_unchecked(cache, tmp_path):

@@ -16,18 +16,10 @@ from datasets.index.registry import find_dataset
 from datasets.samples.images import load_mask
 from datasets.samples.sample import GOOD
 from datasets.synthetic import MANIFEST, Recipe, build, generate, stored_recipe
-from datasets.synthetic_parts.canvas import SIZE
-from datasets.synthetic_parts.catalogue import CONFUSIONS, LOOKS
-from datasets.synthetic_parts.contact_sheet import CONTOUR, NORMALS, TILE, outlined, tile_corner
-from datasets.synthetic_parts.photograph import Drawing, photograph
-from datasets.synthetic_parts.sample_image import CLEARLY_VISIBLE, sample_image
+from datasets.synthetic_parts.catalogue import LOOKS
+from datasets.synthetic_parts.sample_image import sample_image
 
-DEFECTS = [(category, defect) for category, look in LOOKS.items() for defect in look.defects]
 SMALL = {"train": 2, "good": 1, "per_defect": 1, "categories": ("flange", "linen")}
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
@@ -71,47 +63,6 @@ def test_an_image_does_not_depend_on_what_else_is_generated(small: Path, tmp_pat
 def test_training_and_test_images_all_differ(small: Path) -> None:
     images = [data for name, data in _bytes(small).items() if name.endswith(".png")]
     assert len(set(images)) == len(images)
-
-
-@pytest.mark.parametrize(("category", "defect"), DEFECTS)
-def test_masks_are_exact_and_of_sensible_size(category: str, defect: str) -> None:
-    for number in range(2):
-        shot = sample_image(LOOKS[category], 11, "test", defect, number)
-        assert shot.image.shape == (SIZE, SIZE, 3)
-        assert shot.image.dtype == np.uint8
-        assert 0.0005 <= shot.mask.mean() <= 0.10
-        change = np.abs(shot.image.astype(int) - shot.normal.astype(int)).max(axis=2)
-        assert not change[~shot.mask].any()
-        assert (change[shot.mask] >= CLEARLY_VISIBLE).mean() > 0.5
-
-
-@pytest.mark.parametrize("category", list(LOOKS))
-def test_a_look_draws_the_same_scene_with_and_without_its_defects(category: str) -> None:
-    look = LOOKS[category]
-    normal = look.draw(_generator(3), None, _generator(4))
-    assert normal.defective is None
-    for defect in look.defects:
-        drawing = look.draw(_generator(3), defect, _generator(4))
-        assert np.array_equal(drawing.normal, normal.normal)
-    with pytest.raises(ValueError, match="no defect 'melted'"):
-        look.draw(_generator(3), "melted", _generator(4))
-
-
-@pytest.mark.parametrize("confusion", CONFUSIONS, ids=lambda c: f"{c.category}-{c.defect}")
-def test_confused_defects_show_the_normal_look_of_the_other_category(confusion) -> None:
-    drawing = LOOKS[confusion.category].draw(_generator(7), confusion.defect, _generator(8))
-    other = LOOKS[confusion.normal_of].draw(_generator(7), None, _generator(8)).normal
-    shot = photograph(drawing, _generator(9))
-    assert drawing.defective is not None
-    assert np.array_equal(drawing.defective[shot.mask], other[shot.mask])
-    assert not np.allclose(drawing.normal[shot.mask], other[shot.mask], atol=0.05)
-
-
-def test_confusions_go_both_ways_between_at_least_two_pairs() -> None:
-    pairs = {(c.category, c.normal_of) for c in CONFUSIONS}
-    assert len({frozenset(pair) for pair in pairs}) >= 2
-    assert pairs == {(b, a) for a, b in pairs}
-    assert all(c.defect in LOOKS[c.category].defects for c in CONFUSIONS)
 
 
 def test_the_folder_loader_reads_it(small: Path) -> None:
@@ -202,34 +153,3 @@ def test_several_threads_at_once_generate_it_once(tmp_path: Path, monkeypatch: p
 def test_an_unknown_category_is_named_with_a_similar_one(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean flange"):
         generate(tmp_path / "synthetic", categories=["flang"])
-
-
-def test_a_camera_adds_no_defect() -> None:
-    grey = np.full((SIZE, SIZE, 3), 0.5, dtype=np.float32)
-    shot = photograph(Drawing(grey, grey.copy()), _generator(1))
-    assert not shot.mask.any()
-    assert np.array_equal(shot.image, shot.normal)
-
-
-def test_the_contour_runs_around_the_defect_and_does_not_cover_it() -> None:
-    image = np.full((SIZE, SIZE, 3), 90, dtype=np.uint8)
-    mask = np.zeros((SIZE, SIZE), dtype=bool)
-    mask[100:140, 60:120] = True
-    drawn = (np.asarray(outlined(image, mask, 128)) == CONTOUR).all(axis=2)
-    assert drawn.any()
-    assert not drawn[50:70, 30:60].any()
-    rows, columns = np.nonzero(drawn)
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (47, 72, 27, 62)
-
-
-def test_the_committed_contact_sheet_is_small_and_shows_the_current_pictures() -> None:
-    path = Path(__file__).parents[2] / "docs" / "synthetic_contact_sheet.png"
-    assert path.stat().st_size < 300_000
-    sheet = np.asarray(Image.open(path).convert("RGB"), dtype=int)
-    for line, look in enumerate(LOOKS.values()):
-        defect = look.defects[0]
-        shot = sample_image(look, 0, "test", defect, 0)
-        x, y = tile_corner(line, NORMALS)
-        drawn = np.asarray(outlined(shot.image, shot.mask, TILE), dtype=int)
-        shown = sheet[y : y + TILE, x : x + TILE]
-        assert np.abs(drawn - shown).mean() < 6, f"{look.category}: draw the contact sheet again"

@@ -1,3 +1,5 @@
+"""FCDD: its loss, its scores, what it trains, its errors."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -6,23 +8,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 from torch.nn import functional as F
 
-from baselines.blocks.receptive_field_upsampling import receptive_field_upsample
-from baselines.fcdd.confetti import DRAWN_FOR, Confetti, _counts, add_confetti, confetti_noise
+from baselines.fcdd.confetti import Confetti
 from baselines.fcdd.detector import FCDD, FCDDConfig, local_contrast, one_class_loss
 from methods.detector import Batch, FitContext
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout
 from methods.features.batch import layout_of
 from tests.support.features import FakeImages, random_backbone, structured_images
+from tests.support.literal_upsampling import literal_upsampling
 
 CPU = torch.device("cpu")
 SMALL = FCDDConfig(**{**FCDD.info.presets["quick"].config, "image_size": 32, "steps": 3, "batch_size": 4})
-LOOK = FCDDConfig().confetti
-SHARP = dataclasses.replace(LOOK, blur=0.0)
 
 
 def detector(**changes) -> FCDD:
@@ -80,25 +79,6 @@ def test_cells_and_scores_equal_a_literal_version():
     torch.testing.assert_close(prediction.maps.double(), maps, rtol=1e-4, atol=1e-6)
 
 
-def literal_upsampling(scores: torch.Tensor, size: int, stride: int, extent: int, shift: float, sigma: float):
-    """A transposed convolution with a Gaussian, cut so that the centre of the first cell is at pixel ``shift``."""
-    offset = torch.arange(extent, dtype=torch.float64) - (extent - 1) / 2
-    line = torch.exp(-0.5 * (offset / sigma) ** 2)
-    kernel = torch.outer(line, line)[None, None] * (stride / line.sum()) ** 2
-    spread = F.pad(F.conv_transpose2d(scores[:, None].double(), kernel, stride=stride), (0, size, 0, size))[:, 0]
-    start = int((extent - 1) / 2 - shift)
-    return spread[:, start : start + size, start : start + size]
-
-
-def test_maps_are_a_transposed_convolution_centred_on_the_receptive_fields():
-    scores = torch.rand(2, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found = receptive_field_upsample(scores, 224, stride=8, centre=3.5, extent=62, sigma=12.0)
-    torch.testing.assert_close(found, literal_upsampling(scores, 224, 8, 62, 3.5, 12.0))
-    flat = receptive_field_upsample(torch.ones(1, 28, 28), 224, stride=8, centre=3.5, extent=62, sigma=12.0)[0]
-    assert (flat[40:-40, 40:-40] - 1).abs().max() < 0.02
-    assert flat[0, 0] < 0.5
-
-
 def test_the_receptive_fields_are_as_the_configurations_say():
     """The gradient of a cell reaches exactly the pixels of its field. Average pooling has the fields of max-pooling."""
 
@@ -121,61 +101,6 @@ def test_the_receptive_fields_are_as_the_configurations_say():
         first, last = reach(layers, 224, 14)
         assert last - first + 1 == config.receptive_field
         assert (first + last) / 2 == config.receptive_centre + 8 * 14
-
-
-def test_squares_have_the_published_sides_angles_and_colours():
-    torch.manual_seed(0)
-    one_coloured = dataclasses.replace(SHARP, white_rate=0.0, coloured_rate=1e-9, sides=(20, 40))
-    sides, tilted = [], 0
-    for image in confetti_noise(torch.zeros(150, 3, DRAWN_FOR, DRAWN_FOR), one_coloured):
-        inside = image.amax(dim=0) > 0
-        if not inside.any():  # black, or a corner outside
-            continue
-        assert len(image[:, inside].unique(dim=1).T) == 1, "one colour each"
-        rows, columns = inside.any(dim=1).nonzero()[:, 0], inside.any(dim=0).nonzero()[:, 0]
-        if min(rows[0], columns[0]) > 0 and max(rows[-1], columns[-1]) < DRAWN_FOR - 1:
-            sides.append(float(inside.sum()) ** 0.5)
-            tilted += int(rows[-1] - rows[0]) > sides[-1] + 2
-    assert 19 < min(sides) < 23
-    assert 37 < max(sides) < 41
-    assert tilted > len(sides) / 2
-    white = dataclasses.replace(one_coloured, white_rate=1e-9, coloured_rate=0.0)
-    assert set(confetti_noise(torch.zeros(4, 3, 240, 240), white).unique().tolist()) == {0.0, 255.0}
-
-
-def test_numbers_of_squares_are_binomial_given_at_least_one():
-    torch.manual_seed(0)
-    counts = _counts(1.8e-5, 200_000, CPU).numpy()
-    chances = stats.binom.pmf(range(5), DRAWN_FOR**2, 1.8e-5)
-    assert counts.min() == 1
-    for number in range(1, 5):
-        assert (counts == number).mean() == pytest.approx(chances[number] / (1 - chances[0]), abs=0.005)
-
-
-def test_confetti_keep_their_share_of_the_image_at_other_sizes():
-    torch.manual_seed(0)
-    shares = [
-        float((confetti_noise(torch.zeros(300, 3, side, side), SHARP).amax(dim=1) > 0).float().mean())
-        for side in (60, 120)
-    ]
-    assert shares[0] == pytest.approx(shares[1], rel=0.2)
-    assert 0.02 < shares[1] < 0.12
-
-
-def test_noise_is_inverted_only_where_it_could_not_be_seen():
-    torch.manual_seed(0)
-    images = torch.stack([torch.full((3, 48, 48), shade) for shade in (0.0, 128.0, 255.0)]).repeat(3, 1, 1, 1)
-    found = add_confetti(images, LOOK, 0.025)
-    assert found.min() >= 0
-    assert found.max() <= 255
-    for before, after in zip(images, found, strict=True):
-        assert (after != before).any()
-        if before[0, 0, 0] < 255:
-            assert (after >= before).all()
-        else:
-            assert (after <= before).all()
-    never = add_confetti(images, LOOK, 0.0)
-    assert torch.equal(never[2], images[2]), "white on white"
 
 
 def test_training_images_with_confetti_are_labelled_and_the_others_are_not_changed_much():

@@ -1,3 +1,5 @@
+"""Uninformed Students: its errors and variances, its maps, its training."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,7 +9,7 @@ import pytest
 import torch
 
 from baselines.uninformed_students.detector import UninformedStudents, UninformedStudentsConfig
-from baselines.uninformed_students.networks import PatchDescriptor, compactness
+from baselines.uninformed_students.networks import PatchDescriptor
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.features.batch import layout_of
@@ -41,33 +43,6 @@ def test_the_papers_sizes():
     config = UninformedStudentsConfig()
     layout = layout_of(UninformedStudents.features(config), random_backbone(32))
     assert UninformedStudents(config, layout).trainable_parameters() == 27_930_624
-
-
-@pytest.mark.parametrize("field", [17, 33, 65])
-def test_the_dense_descriptors_are_those_of_every_patch(field):
-    torch.manual_seed(0)
-    network = PatchDescriptor(field, 32, 5).double()
-    image = torch.rand(1, 3, field + 4, field + 3, dtype=torch.float64)
-    dense = network.dense(image)
-    for top in range(5):
-        for left in range(4):
-            patch = image[:, :, top : top + field, left : left + field]
-            torch.testing.assert_close(dense[:, :, top, left], network(patch), rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("field", [17, 33, 65])
-def test_every_pixel_has_a_descriptor(field):
-    network = PatchDescriptor(field, 32, 5)
-    image = torch.rand(1, 3, 70, 66)
-    assert network.dense(network.padded(image)).shape == (1, 5, 70, 66)
-
-
-def test_compactness_sums_squared_correlations_of_each_pair_once():
-    descriptors = torch.randn(20, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    correlations = np.corrcoef(descriptors.numpy().T)
-    expected = sum(correlations[i, j] ** 2 for i in range(4) for j in range(i + 1, 4))
-    assert compactness(descriptors).item() == pytest.approx(expected, rel=1e-9)
-    assert torch.isfinite(compactness(torch.ones(3, 4)))
 
 
 def test_error_and_variance_among_the_students_pixel_by_pixel():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from datasets.storage import processes
 from datasets.storage.atomic import write_bytes, written
 from datasets.storage.temporary_files import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
 
@@ -85,12 +84,6 @@ def test_of_writers_elsewhere_and_of_older_names_the_age_decides(tmp_path, dead_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_number_that_is_used_again_does_not_keep_a_file(tmp_path, dead_writer):
-    file = dead_writer(tmp_path / "state.pt", process=os.getpid())
-    file.write_bytes(b"half")
-    assert sweep([tmp_path]) == [file]
-
-
 def test_files_with_other_names_are_not_swept(tmp_path):
     for name in (".editor.tmp", "notes.0123456789ab.tmp", ".x.0123456789ab.tmp.txt", ".0123456789ab.tmp"):
         (tmp_path / name).write_text("")
@@ -106,14 +99,3 @@ def test_the_other_name_is_no_longer_than_file_systems_take(tmp_path):
         write_bytes(file, b"all")
         assert file.read_bytes() == b"all"
         assert not is_abandoned(unfinished(file), time.time())
-
-
-def test_processes_that_the_system_hides_count_as_living(monkeypatch):
-    monkeypatch.setattr(Path, "read_text", lambda *args, **kwargs: (_ for _ in ()).throw(FileNotFoundError))
-    assert processes.is_running(os.getpid(), "whenever")
-
-    def refuse(process, signal):
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", refuse)
-    assert processes.is_running(1, "123")
