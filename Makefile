@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-# glibc gives large blocks back to the system after every tensor operation, and the page faults of getting them
-# again cost more than the operation: keep them (measured: a quick UniAD step takes about a third less).
+# glibc returns large blocks to the system after every tensor operation, and the page faults when it gets them again
+# take longer than the operation. These limits keep the blocks (measured: a quick UniAD step takes about a third less).
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
-# In large pages, where the system lends them on request: a quick UniAD step beside another takes 2 to 4 % less.
+# Large pages, if the system gives them on request: with two jobs a quick UniAD step takes 2 to 4 % less.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 # Options of `python -m bench run`: the variable DATA_DIR is the option --data-dir.
@@ -38,26 +38,26 @@ $(VENV)/installed: requirements.lock
 
 setup: $(VENV)/installed ## Create the environment alone
 
-data: setup ## Get DATASET, from licence to verified; dtd: textures for DRAEM (YES=1 agrees to the licence)
+data: setup ## Download and verify DATASET; dtd: textures for DRAEM (YES=1 agrees to the licence)
 	$(PY) -m bench data "$(or $(DATASET),$(error say which: make data DATASET=visa, see `make list`))" $(call options,DATA_DIR ROOT) \
 		$(if $(filter-out 0 no,$(YES)),--yes)
 
 bench: setup ## Run the benchmark and render the page
 	$(PY) -m bench run $(DRY) $(OPTIONS)
 
-dry-run: setup ## What would run, what is recorded already, how long it will take
+dry-run: setup ## List what would run, what is already recorded, and how long it will take
 	$(PY) -m bench run --dry-run $(OPTIONS)
 
-shortcut: setup ## Learning curves: plain networks against UniAD with no, one, all queries (STEPS, BATCH, PRECISION)
+shortcut: setup ## Train plain networks and UniAD with no, one, all queries, with learning curves (STEPS, BATCH, PRECISION)
 	$(PY) -m bench shortcut $(DRY) $(OPTIONS) $(call options,STEPS BATCH_SIZE PRECISION)
 
-ablation: setup ## Ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
+ablation: setup ## Run ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
 	$(PY) -m bench ablation --study "$(STUDY)" $(DRY) $(OPTIONS)
 
 ablations: STUDY = all
-ablations: ablation ## All ablation studies
+ablations: ablation ## Run all ablation studies
 
-backbone: setup ## Train a small backbone on pictures by formula (OUT=directory, default .cache/backbone; resumes)
+backbone: setup ## Train a small backbone on images computed from formulas (OUT=directory, default .cache/backbone; resumes)
 	$(PY) -m methods.formula_backbone.pretrain --out "$(or $(OUT),.cache/backbone)" $(ARGS)
 
 rescore: setup ## Score kept detectors under other test-time options, without training
@@ -76,14 +76,15 @@ list: setup ## List datasets and methods
 verify: setup ## Check DATASET: counts, masks, undecodable files
 	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(call options,DATA_DIR ROOT)
 
-test: setup ## The whole test suite
+test: setup ## Run the test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=worksteal --durations=10 $(ARGS)
 
-test-long: setup ## Trainings that show every baseline learns (about half an hour on two cores)
+test-long: setup ## Run trainings that show that every baseline learns (about half an hour on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 -m long --timeout=1800 --durations=0 $(ARGS)
 
 PERF_VENV ?= .cache/perf-venv
-# Sees the packages of the project's environment through a .pth file, its own ones first: torch is there once.
+# This environment sees the packages of the project's environment through a .pth file, after its own packages, so that
+# torch is installed only once.
 $(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
 	$(PY) -m venv $(PERF_VENV)
 	$(PERF_VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/performance/peers.txt
@@ -91,15 +92,15 @@ $(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
 		"$$($(PERF_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	touch $@
 
-# Without large pages: they would speed up the peers' larger arrays more than ours, and peers run as they are installed.
+# Without large pages: they speed up the larger arrays of the other libraries more than ours, and those run as installed.
 perf: export GLIBC_TUNABLES =
-perf: $(PERF_VENV)/installed ## Time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
+perf: $(PERF_VENV)/installed ## Measure time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
 	$(PERF_VENV)/bin/python -m tests.performance $(ROWS) $(ARGS)
 
-scaling: setup ## Time, memory and disk against the number of categories, into docs/performance.md (ARGS="--most 8")
+scaling: setup ## Measure time, memory and disk by number of categories, into docs/performance.md (ARGS="--most 8")
 	$(PY) -m tests.performance.scaling $(ARGS)
 
-lint: setup ## ruff and mypy
+lint: setup ## Run ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
@@ -110,8 +111,8 @@ $(AUDIT_VENV)/installed:
 	$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit
 	touch $@
 
-# In an environment of its own: what looks for holes in the pinned packages is none of them. --no-deps takes the
-# versions of the lock file as they are; --disable-pip installs none of them.
+# In an environment of its own, because pip-audit is not one of the pinned packages. --no-deps takes the versions of the
+# lock file as they are; --disable-pip installs none of them.
 audit: $(AUDIT_VENV)/installed ## Look up known vulnerabilities of the pinned packages (needs the network)
 	$(AUDIT_VENV)/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip --desc on
 
@@ -122,5 +123,5 @@ format: setup ## Let ruff format the code
 contact-sheet: setup ## Draw docs/synthetic_contact_sheet.png
 	$(PY) -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png
 
-clean: ## Delete the environment, kept features and the page; records and data stay
+clean: ## Delete the environment, stored features and the site; records and data stay
 	rm -rf $(VENV) $(AUDIT_VENV) .cache reports/site

@@ -1,9 +1,9 @@
-"""``make perf``: measure the rows of docs/performance.md, all of them or those that are named.
+"""``make perf`` measures the rows of docs/performance.md, all of them or those that are named.
 
     python -m tests.performance [ROW ...] [--list] [--no-page]
 
-Each row runs in a process of its own and is written down as soon as it is there: into docs/performance.json, and from
-that into the table of docs/performance.md. Rows that were not measured keep what they had.
+Each row runs in a process of its own. Its result is written at once to docs/performance.json, and from there to the
+table of docs/performance.md. Rows that were not measured keep their results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.performance.known import known_rows, measure
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, write down; the number of rows that do not reach their bar or could not be measured."""
+    """Measure, print and store; returns the number of rows that miss their target or could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.performance", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help="names of rows; all if none is named")
     parser.add_argument("--list", action="store_true", help="only name the rows")
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             try:
                 outcome = process.submit(measure, name).result()
-            except Exception as error:  # a peer that is not installed costs its own rows only
+            except Exception as error:  # if another library is not installed, only its own rows fail
                 console.print(f"  not measured: {type(error).__name__}: {error}", style="bold red", markup=False)
                 failed += 1
                 continue

@@ -1,4 +1,4 @@
-"""What the machine's products of matrices leave possible at most: the floor under everything that is made of them."""
+"""The time that work would take if its matrix products were the only cost: a lower bound for every implementation."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def _of_linear(x: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) 
 
 
 def operations_per_second(dtype: torch.dtype) -> float:
-    """What one large product of square matrices reaches in all threads, by the library that computes ours."""
+    """Speed of one large product of square matrices in all threads, by the library that computes our products."""
     left, right = (torch.randn(_SIDE, _SIDE).to(dtype) for _ in range(2))
     linear(left, right)
     return 2 * _SIDE**3 / median_seconds(lambda: linear(left, right), 9)
 
 
-def floor_in_words(operations: float, dtype: torch.dtype, theirs: float) -> str:
+def lower_bound(operations: float, dtype: torch.dtype, theirs: float) -> str:
     """Seconds that the products take at the ceiling, and the ratio that this leaves.
 
     Args:
-        operations: Of the products.
-        dtype: In which they are computed.
-        theirs: Seconds of the peer.
+        operations: Floating-point operations of the products.
+        dtype: Number format of the products.
+        theirs: Seconds of the other library.
     """
     ceiling = operations_per_second(dtype)
     seconds = operations / ceiling

@@ -1,4 +1,4 @@
-"""The rows by name, and measuring one: apart from ``__main__``, which a new process does not import again."""
+"""The rows by name, and the measurement of one. Not in ``__main__``, which a new process does not import."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""UniAD's training step as its paper and released code describe it, with torch's own layers and nothing clever.
+"""UniAD's training step as its paper and released code describe it, with torch's own layers and no optimisation.
 
-The peer of the row ``uniad-step``. Tokens lie sequence first; every attention is ``nn.MultiheadAttention``, which also
-computes the weights averaged over heads; the neighbour mask is built anew, place by place, at every forward pass;
+The other side of the row ``uniad-step``. Tokens are sequence first; every attention is ``nn.MultiheadAttention``, which
+also computes the weights averaged over heads; the neighbour mask is built position by position at every forward pass;
 the query tables are repeated for every image; jitter is drawn for the whole batch; gradients are clipped; AdamW.
-Parameters carry the released checkpoints' names, so that a state of ``methods.uniad`` can be loaded.
+Parameters have the names of the released checkpoints, so that a state of ``methods.uniad`` can be loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Draw = Callable[[Tensor], Tensor]
 
 
 class _Layer(nn.Module):
-    """What encoder and decoder layers have in common: the feed-forward part."""
+    """The feed-forward part, which encoder and decoder layers have in common."""
 
     def __init__(self, config: UniADConfig) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _EncoderLayer(_Layer):
 
 
 class _DecoderLayer(_Layer):
-    """The learned query asks the encoder's output, then the layer before."""
+    """The learned query attends to the encoder's output, then to the output of the layer before."""
 
     def __init__(self, config: UniADConfig) -> None:
         super().__init__(config)
@@ -70,8 +70,8 @@ class LiteralUniAD(nn.Module):
 
     Args:
         config: Sizes; every ablation switch as the paper has it (queries in all layers, all three masks).
-        channels: Of the features.
-        draw: Gives the standard normal numbers of the jitter for tokens (N, B, C); a test puts its own here.
+        channels: Channels of the features.
+        draw: Gives the standard normal numbers of the jitter for tokens (N, B, C); a test passes its own function.
     """
 
     def __init__(self, config: UniADConfig, channels: int, draw: Draw = torch.randn_like) -> None:
@@ -101,7 +101,7 @@ class LiteralUniAD(nn.Module):
         return torch.zeros_like(visible).masked_fill(visible == 0, float("-inf"))
 
     def position(self) -> Tensor:
-        """(N, 1, D)."""
+        """(N, 1, D) position embedding."""
         grid = self.config.grid
         places = torch.arange(grid)
         columns, rows = self.pos_embed.col_embed(places), self.pos_embed.row_embed(places)
@@ -109,7 +109,7 @@ class LiteralUniAD(nn.Module):
         return both.flatten(0, 1).unsqueeze(1)
 
     def jittered(self, tokens: Tensor) -> Tensor:
-        """(N, B, C) tokens with noise of the paper's size."""
+        """(N, B, C) tokens with noise of the size that the paper gives."""
         if float(torch.rand(())) >= self.config.jitter_probability:
             return tokens
         norms = tokens.norm(dim=2, keepdim=True) / tokens.shape[2]
@@ -132,10 +132,10 @@ class LiteralUniAD(nn.Module):
 
 
 class LiteralTraining:
-    """The training loop's inside: one step on a batch of clean features.
+    """One training step on a batch of clean features.
 
     Args:
-        network: To train; put into training mode.
+        network: The network to train; it is put into training mode.
         config: Learning rate, weight decay and clipping.
     """
 
@@ -147,7 +147,7 @@ class LiteralTraining:
         )
 
     def step(self, features: Tensor) -> float:
-        """Train on (B, C, h, w) features; the loss before the update."""
+        """Train on (B, C, h, w) features; returns the loss before the update."""
         loss = F.mse_loss(self.network(features), features)
         self.optimiser.zero_grad()
         loss.backward()

@@ -1,4 +1,4 @@
-"""What was measured, kept in docs/performance.json, and the tables of docs/performance.md that are made from it."""
+"""Measurements, stored in docs/performance.json, and the tables of docs/performance.md that are made from them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Entry = dict[str, Any]
 
 
 def entry(row: Row, outcome: Outcome, load: float) -> Entry:
-    """All that is kept of one measurement.
+    """Everything that is stored of one measurement.
 
     Args:
-        row: What was measured.
-        outcome: What came out.
-        load: Load average of the machine before it.
+        row: The row that was measured.
+        outcome: The result.
+        load: Load average of the machine before the measurement.
     """
     commit, dirty = git_state()
     return {
@@ -54,7 +54,7 @@ def entry(row: Row, outcome: Outcome, load: float) -> Entry:
 
 
 def cells(found: Entry) -> tuple[str, ...]:
-    """Here, theirs, ratio, bar, reached and checked, in words."""
+    """The cells here, theirs, ratio, bar, reached and checked, as text."""
     theirs = found["their_seconds"]
     ratio = "-" if theirs is None else f"{theirs / found['seconds']:.1f}x"
     mine, other = found["memory"]
@@ -75,7 +75,7 @@ def write(new: Entry, order: list[str]) -> None:
     """Put an entry into the JSON file, and the tables of all entries into the page.
 
     Args:
-        new: Replaces the entry of its row that was measured on the same machine.
+        new: The entry; it replaces the entry of the same row and machine.
         order: Names of all rows, in the order of the tables.
     """
     entries = {(_machine(old), old["row"]): old for old in [*_read(), new]}
@@ -89,7 +89,7 @@ def write(new: Entry, order: list[str]) -> None:
 
 
 def markdown(entries: list[Entry]) -> str:
-    """A table for each machine, and below it with what it was measured."""
+    """A table for each machine, and below it the versions, dates and commits of the measurements."""
     machines: dict[str, list[Entry]] = {}
     for found in entries:
         machines.setdefault(_machine(found), []).append(found)

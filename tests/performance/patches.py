@@ -1,4 +1,4 @@
-"""Patch features as images give them: many looks, each varying along few directions, and a little noise."""
+"""Patch features like those of images: many centres, variation along few directions, and a little noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def structured_patches(count: int, width: int, seed: int = 0) -> Tensor:
     Args:
         count: Number of patches.
         width: Values of a patch.
-        seed: Of the patches; the centres and directions are the same for every seed.
+        seed: Seed of the patches; the centres and directions are the same for every seed.
     """
     shared = torch.Generator().manual_seed(1234)
     looks = torch.randn(_LOOKS, width, generator=shared)

@@ -1,4 +1,4 @@
-"""Anomaly maps and masks as a test set gives them: smooth, noisy, defects of a few per cent that stand out a little."""
+"""Anomaly maps and masks like those of a test set: smooth and noisy, with defects that score a little higher."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def maps_and_masks(
     Args:
         images: Number of images.
         side: Height and width in pixels.
-        share: Of the pixels that are anomalous, about.
-        seed: Of the noise and the places.
+        share: Approximate share of anomalous pixels.
+        seed: Seed of the noise and the positions of defects.
 
     Returns:
         (images, side, side) float32 scores and (images, side, side) bool masks with two elliptic regions per

@@ -1,4 +1,4 @@
-"""What a row of the table is: some work, done here and by what people would use instead, and the bar it must clear."""
+"""A row of the table: some work, done by this project and by another library, and a target for the comparison."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one measurement found.
+    """The result of one measurement.
 
     Attributes:
         ours: Seconds of the work here, median of the repeats.
-        theirs: Seconds of the same work by the peer; None where there is no peer.
-        repeats: Interleaved repeats of each.
-        checked: What shows that both did the same work, in words and numbers.
+        theirs: Seconds of the same work by the other library; None if there is none.
+        repeats: Number of repeats of each side, which take turns.
+        checked: Text that shows that both did the same work.
         agrees: Whether they did.
-        memory: Bytes beside input and output, ours and theirs, where the row asks; None where a side was not measured.
-        notes: Anything else that was measured, by name, in words.
+        memory: Bytes in addition to input and output, ours and theirs; None for a side that was not measured.
+        notes: Other measurements by name, as text.
     """
 
     ours: float
@@ -30,7 +30,7 @@ class Outcome:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as fast as the peer."""
+        """Their time divided by ours."""
         return None if self.theirs is None else self.theirs / self.ours
 
 
@@ -39,14 +39,14 @@ class Row:
     """One row of the table in docs/performance.md.
 
     Attributes:
-        name: On the command line: ``python -m tests.performance NAME``.
-        work: What is done.
-        against: What it is compared with.
-        measure: Does it.
-        at_least: The least ratio of their time to ours; None where the bar is another.
-        at_most: Most seconds of ours; None where the bar is another.
-        memory_share: Largest share of their extra memory (or of ``memory_unit``) that ours may take.
-        memory_unit: Bytes that the share is of, where there is no peer.
+        name: Name on the command line: ``python -m tests.performance NAME``.
+        work: The work, as the table describes it.
+        against: The library or code that it is compared with.
+        measure: Function that measures it.
+        at_least: Target: the smallest ratio of their time to ours; None if there is no such target.
+        at_most: Target: our largest time in seconds; None if there is no such target.
+        memory_share: Target: the largest share of their extra memory (or of ``memory_unit``) that ours may take.
+        memory_unit: Bytes that ``memory_share`` refers to if there is no other library.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def bar(self) -> str:
-        """The bar in words."""
+        """The target as text."""
         words = []
         if self.at_least is not None:
             words.append(f"{self.at_least:g}x as fast" if self.at_least != 1 else "as fast")
@@ -73,7 +73,7 @@ class Row:
         return ", ".join(words) or "-"
 
     def reached(self, outcome: Outcome) -> bool:
-        """Whether the outcome clears the bar, and the peers agree."""
+        """Whether the outcome reaches the target and both sides agree."""
         if not outcome.agrees:
             return False
         if self.at_least is not None and (outcome.ratio is None or outcome.ratio < self.at_least):

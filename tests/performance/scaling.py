@@ -1,12 +1,12 @@
-"""``make scaling``: time, memory and disk of the whole benchmark against the number of categories.
+"""``make scaling`` measures time, memory and disk of the whole benchmark against the number of categories.
 
     python -m tests.performance.scaling [--most N] [--no-page]
 
-The default benchmark's three methods, ``quick`` presets, one seed, on 2, 4, 8, ... categories: the eight looks of the
-synthetic dataset, each from several seeds, so that no two categories hold the same images. Every number of categories
-and each setting is one command as a user types it, in processes of its own, with records of its own. The feature
-bank is filled before, by a command of its own, whose time is given apart. What comes out goes into
-docs/scaling.json, and from that into the figure docs/scaling.png and the table of docs/performance.md.
+The three methods of the default benchmark run with ``quick`` presets and one seed on 2, 4, 8, ... categories: the eight
+of the synthetic dataset, each made from several seeds, so that no two categories have the same images. Each number of
+categories and each setting is one command, as a user types it, in separate processes and with separate records. Another
+command fills the feature bank before; its time is reported separately. The results are written to docs/scaling.json,
+and from there to the figure docs/scaling.png and the table of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Point = dict[str, Any]
 
 
 def write_categories(root: Path, count: int) -> tuple[str, ...]:
-    """Write ``count`` categories in MVTec layout, look by look, then the same looks from the next seed; their names."""
+    """Write ``count`` categories in MVTec layout, those of one seed, then those of the next; returns their names."""
     seed, names = 0, []
     while len(names) < count:
         made = generate(root.parent / f"seed{seed}", seed)
@@ -53,8 +53,8 @@ class Benchmark:
     """The command line on one directory of images.
 
     Args:
-        work: A directory for images, bank and records.
-        count: Categories to make.
+        work: Directory for images, bank and records.
+        count: Number of categories to make.
     """
 
     def __init__(self, work: Path, count: int) -> None:
@@ -65,7 +65,7 @@ class Benchmark:
         """Seconds of one ``bench run`` on the first categories, with records under ``store``.
 
         Raises:
-            CalledProcessError: If it fails; what it said stands on the terminal.
+            CalledProcessError: If it fails; its error message is on the terminal.
         """
         command = [
             sys.executable, "-m", "bench", "run", "--dataset", "folder", "--root", str(self.images),
@@ -77,7 +77,7 @@ class Benchmark:
         return seconds_of(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL))
 
     def records(self, store: str) -> list[RunRecord]:
-        """What was recorded.
+        """The records.
 
         Raises:
             RuntimeError: If a run failed.
@@ -93,7 +93,7 @@ class Benchmark:
 
 
 def costs(records: list[RunRecord]) -> dict[str, Point]:
-    """By method: seconds of fitting and scoring, peak memory of its largest run, bytes of all that was fitted."""
+    """By method: seconds of fitting and scoring, peak memory of its largest run, bytes of all fitted states."""
     found: dict[str, Point] = {}
     for record in records:
         assert record.cost is not None
@@ -134,10 +134,10 @@ def measure(most: int) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, draw, write down."""
+    """Measure, draw and store."""
     parser = argparse.ArgumentParser(prog="python -m tests.performance.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--most", type=int, default=MOST, help="largest number of categories")
-    parser.add_argument("--no-page", action="store_true", help="print what came out and leave docs/ as it is")
+    parser.add_argument("--no-page", action="store_true", help="print the results and leave docs/ as it is")
     chosen = parser.parse_args(arguments)
     found = measure(chosen.most)
     if chosen.no_page:

@@ -33,7 +33,7 @@ Found = dict[str, Any]
 
 
 def write(found: Found) -> None:
-    """Keep what was measured, draw it, and put its table into docs/performance.md."""
+    """Store the measurements, draw them, and put their table into docs/performance.md."""
     JSON.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found["points"]).savefig(PNG, dpi=130)
     text = MARKDOWN.read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def write(found: Found) -> None:
 
 
 def markdown(found: Found) -> str:
-    """The table, and on what it was measured."""
+    """The table, and the machine, date and commit of the measurements."""
     lines = [
         "| categories | time, unified | separate | peak memory, unified | separate | to keep, unified | separate |",
         "|---|---|---|---|---|---|---|",
@@ -70,12 +70,12 @@ def peak(point: Found) -> float:
 
 
 def kept(point: Found) -> float:
-    """Bytes of all fitted states of all methods: what one would have to deploy."""
+    """Bytes of all fitted states of all methods, which a user would have to deploy."""
     return float(sum(costs["state_bytes"] for costs in point["methods"].values()))
 
 
 def draw(points: Sequence[Found]) -> Figure:
-    """Three panels over the number of categories: time, peak memory, size of what was fitted."""
+    """Three panels over the number of categories: time, peak memory, size of the fitted states."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12.4, 4.0), layout="constrained")
         time, memory, size = figure.subplots(1, 3)
@@ -101,7 +101,7 @@ def draw(points: Sequence[Found]) -> Figure:
 
 
 def _axis(ax: Axes, title: str, counts: Sequence[int], *, logarithmic: bool = True) -> None:
-    """Title, and the measured numbers of categories as ticks."""
+    """Set the title, and the measured numbers of categories as ticks."""
     ax.set_title(title, loc="left", fontsize=9.5, fontweight="bold")
     ax.set_xscale("log")
     if logarithmic:

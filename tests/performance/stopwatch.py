@@ -1,4 +1,4 @@
-"""Measuring: two ways of doing one thing in turns, and the memory that a call takes, in a process of its own."""
+"""Measures the time of two calls that take turns, and the memory of a call in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bench.execution.cost import peak_memory, reset_peak_memory
 def in_turns(
     ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int = 3, *, warm: bool = True
 ) -> tuple[float, float]:
-    """Median seconds of two calls, done alternately, so that other work on the machine slows both alike.
+    """Median seconds of two calls, done alternately, so that other work on the machine slows both equally.
 
     Args:
-        ours: One way.
-        theirs: The other.
-        repeats: Of each.
-        warm: Whether each is called once before, unmeasured.
+        ours: The first call.
+        theirs: The second call.
+        repeats: Number of measurements of each.
+        warm: Whether each is called once before without being measured.
     """
     if warm:
         ours()
@@ -35,7 +35,7 @@ def in_turns(
 
 
 def median_seconds(call: Callable[[], Any], repeats: int = 3) -> float:
-    """Median seconds of a call that has no rival."""
+    """Median seconds of a single call."""
     return statistics.median(seconds_of(call) for _ in range(repeats))
 
 
@@ -55,7 +55,7 @@ def extra_memory(call: Callable[[], Any]) -> int:
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``function`` gives in a new interpreter: nothing that ran before has left memory behind there."""
+    """The result of ``function`` in a new interpreter, where no earlier code has left memory behind."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:  # unlike a Pool's, it may have children
         return process.submit(function, *arguments).result()
 

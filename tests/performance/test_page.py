@@ -36,7 +36,7 @@ def entry(row: str, machine: str, seconds: float) -> page.Entry:
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """Write entries into an empty page, one after the other; gives its text."""
+    """Write entries into an empty page, one after the other; returns its text."""
     monkeypatch.setattr(page, "JSON", tmp_path / "performance.json")
     monkeypatch.setattr(page, "MARKDOWN", tmp_path / "performance.md")
     page.MARKDOWN.write_text(f"before\n{page.START}\nold\n{page.END}\nafter\n", encoding="utf-8")

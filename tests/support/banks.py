@@ -10,7 +10,7 @@ from methods.features.bank import BankSettings, FeatureBank
 
 
 class Counting:
-    """Makes the backbone and counts how often it is asked for a pass."""
+    """Gives the backbone and counts how often it is asked for."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone

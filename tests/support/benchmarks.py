@@ -1,4 +1,4 @@
-"""A benchmark of seconds: small methods, a few steps."""
+"""A benchmark that takes seconds: small methods, a few steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small_for(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def make_options(methods: tuple[str, ...] = ("padim",), **fields) -> Options:
-    """Options of a benchmark of seconds: one seed, a random ResNet-18, few steps; ``fields`` win over these."""
+    """Options of a benchmark that takes seconds: one seed, a random ResNet-18, few steps, unless ``fields`` differ."""
     values = {
         "dataset": "folder",
         "seeds": (0,),
@@ -42,7 +42,7 @@ def run_all(options: Options, *, curves: int = 0, **execution) -> list[RunRecord
     """Execute the runs that the store of ``options`` lacks, silently and without an estimate.
 
     Args:
-        options: The benchmark.
+        options: Options of the benchmark.
         curves: Epochs between two points of a learning curve; 0 for none.
         **execution: Fields of ``Execution`` to set.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints of small detectors that nobody trained."""
+"""Checkpoints of small untrained detectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from methods.hvq_trans.detector import HVQTrans
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
 
-CHANNELS = (64, 64, 128, 256)  # of resnet18 at strides 2 to 16
+CHANNELS = (64, 64, 128, 256)  # of ResNet-18 at strides 2 to 16
 GRIDS = (4, 4, 4, 4)
 
 

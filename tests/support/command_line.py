@@ -14,7 +14,7 @@ from tests.support.benchmarks import SMALL
 def arguments(
     folder: Path, cache: Path, runs: Path, *more: str, command: str = "run", methods: str = "padim"
 ) -> list[str]:
-    """Arguments of a small benchmark of one seed over a dataset in folders; ``more`` are further ones."""
+    """Arguments of a small benchmark of one seed over a dataset in folders; ``more`` are appended."""
     sets = [part for a in SMALL if a.split(".")[0] in methods for part in ("--set", a)]
     return [
         command, "--dataset", "folder", "--root", str(folder), "--methods", methods, "--seeds", "1", "--preset",
@@ -25,5 +25,5 @@ def arguments(
 
 
 def invoke(*args: str, answer: str | None = None) -> Result:
-    """Call the command line; ``answer`` is what its questions are answered with."""
+    """Call the command line; ``answer`` is the input that answers its questions."""
     return CliRunner().invoke(app, list(args), catch_exceptions=False, input=answer, env={"COLUMNS": "200"})

@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that serves one file and can misbehave in the ways that real ones do."""
+"""An HTTP server on 127.0.0.1 that serves one file, with the faults of real servers if a test wants them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Faults:
-    """What is served, and how it goes wrong.
+    """The served file and the faults of the server.
 
     Attributes:
-        content: The file.
-        cuts: Bytes of the body after which the connection is cut, one per answer; later answers are whole.
+        content: Content of the file.
+        cuts: Bytes of the body after which the connection is cut, one per answer; later answers are complete.
         statuses: Statuses answered before anything is served, in order.
-        ranges: Whether a range that is asked for is heeded.
+        ranges: Whether requests of a range are answered with that range.
         range_shift: Added to the first byte of every range that is sent.
-        announced: Content-Length to state, if it is not to be the right one.
-        lengths: Whether to state a Content-Length at all.
-        location: Where to redirect to, if at all.
-        content_type: As it is called.
+        announced: A wrong Content-Length to send; None for the right one.
+        lengths: Whether to send a Content-Length.
+        location: Address to redirect to; empty for none.
+        content_type: The Content-Type.
         version: The ETag; empty for none.
         requests: The headers of every request, in order.
     """
@@ -42,7 +42,7 @@ class Faults:
 
 @contextmanager
 def faulty_server(faults: Faults) -> Iterator[str]:
-    """Serve; the value is the address of the file."""
+    """Serve the file; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -15,7 +15,7 @@ from methods.feature_spec import FeatureLayout
 
 
 class FakeImages:
-    """A ``TrainingSet`` over given data: one (n, C, h, w) tensor per tap; categories and images where they are told."""
+    """A ``TrainingSet`` over given data: one (n, C, h, w) tensor per tap; categories and images if given."""
 
     def __init__(self, *taps: Tensor, categories: Sequence[str] | None = None, images: Tensor | None = None) -> None:
         self.whole = Batch(taps, tuple(categories) if categories is not None else None, images)
@@ -35,7 +35,7 @@ def rows_of(batch: Batch, indices: Sequence[int]) -> Batch:
 
 
 def structured(layout: FeatureLayout, images: int, seed: int, *, concatenated: bool) -> tuple[Tensor, ...]:
-    """Features with a pattern per position plus small noise: something normal that can be learned."""
+    """Features with a pattern per position plus small noise, which a detector can learn."""
     generator = torch.Generator().manual_seed(1234)
     noise = torch.Generator().manual_seed(seed)
     taps = []
@@ -46,7 +46,7 @@ def structured(layout: FeatureLayout, images: int, seed: int, *, concatenated: b
 
 
 def structured_images(images: int, size: int, seed: int) -> Tensor:
-    """(images, 3, size, size) uint8: one pattern of waves, a little noise of each image's own."""
+    """(images, 3, size, size) uint8: one pattern of waves, and a little noise that differs between images."""
     noise = torch.Generator().manual_seed(seed)
     place = torch.arange(size) / size
     waves = torch.sin(19 * place)[:, None] * torch.cos(13 * place)[None, :]

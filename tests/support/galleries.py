@@ -1,4 +1,4 @@
-"""Records with anomaly maps and pictures: what a gallery is made of."""
+"""Records with anomaly maps and pictures, from which a gallery is made."""
 
 from __future__ import annotations
 

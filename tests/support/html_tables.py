@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Tables(HTMLParser):
-    """Texts of the cells of every table, by id, as a reader without JavaScript gets them."""
+    """Texts of the cells of every table, by id, as a browser without JavaScript shows them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Tables(HTMLParser):
 
 
 def table_ending(html: str, ending: str) -> list[list[str]]:
-    """The rows of the only table whose id ends like this."""
+    """The rows of the only table whose id has this ending."""
     (rows,) = [rows for key, rows in Tables(html).rows.items() if key.endswith(ending)]
     return rows
 

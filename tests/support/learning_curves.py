@@ -1,4 +1,4 @@
-"""Records whose learning curves go as UniAD's paper says, and others by hand."""
+"""Records with learning curves: those that UniAD's paper reports, or given ones."""
 
 from tests.support.records import make_learning_curve, make_record
 

@@ -40,15 +40,15 @@ def literal_attention(
 
     Args:
         state: Parameters by name.
-        prefix: Of ``in_proj_weight``, ``in_proj_bias``, ``out_proj.weight`` and ``out_proj.bias``.
+        prefix: Prefix of ``in_proj_weight``, ``in_proj_bias``, ``out_proj.weight`` and ``out_proj.bias``.
         heads: Number of heads; head h works on elements h * D / heads and following of the projections.
         query: (N, D) tokens of one image.
-        key: (M, D).
-        value: (M, D).
+        key: (M, D) keys.
+        value: (M, D) values.
         mask: (N, M), added to the logits before the softmax: 0 or -inf.
 
     Returns:
-        (N, D).
+        (N, D) tokens.
     """
     D = query.shape[1]
     d = D // heads

@@ -97,7 +97,7 @@ def write_miniature_cifar10(root: Path, per_class: int = 1, test_per_class: int 
 
 
 def pickled_as_python2(value: Any) -> bytes:
-    """Pickle with strings of bytes and numpy's old module names, as the published batches have them."""
+    """Pickle with byte strings and numpy's old module names, as in the published batches."""
     stream = io.BytesIO()
     _Python2Pickler(stream, protocol=2).dump(value)
     return stream.getvalue().replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")

@@ -1,4 +1,4 @@
-"""Tiny copies of the datasets that came after MVTec AD, each in its published layout; see ``miniature``."""
+"""Tiny copies of further datasets, each in its published layout; see ``miniature``."""
 
 from __future__ import annotations
 

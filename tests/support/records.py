@@ -51,18 +51,18 @@ def make_record(
         setting: ``unified`` (categories: all of the set) or ``separate`` (``category``, default the first).
         category: The category of a separate run.
         seed: Seed of the run.
-        value: Every metric of every category, unless ``values`` or ``metrics`` say otherwise.
+        value: Every metric of every category, unless ``values`` or ``metrics`` replace it.
         values: I-AUROC by category; the other metrics stay at ``value``.
         metrics: Metrics that replace ``value`` in every category; None makes one blank.
         reasons: Reasons of blank metrics.
-        failed: A failed run: no results.
+        failed: Whether the run failed and has no results.
         pooled: Pooled I-AUROC of a unified run.
-        routing: Share of each category's test images that the detector took for it.
+        routing: Share of each category's test images that the detector assigned to it.
         **fields: Fields of the record's entries by their names (``preset``, ``weights``, ``steps``, ``git_dirty``);
             ``method``, ``dataset`` and ``backbone`` are the entries' names.
 
     Returns:
-        A valid record whose ids follow its content.
+        A valid record whose ids depend on its content.
 
     Raises:
         TypeError: If a field has an unknown name.
@@ -133,8 +133,8 @@ def make_scores(record: RunRecord, images: int = 20, shift: float = 1.5, offset:
     Args:
         record: The run; its categories and seed decide the draw.
         images: Test images per category.
-        shift: How far the anomalous scores lie above the normal ones, in standard deviations.
-        offset: Added to all scores of the k-th category k times: spoils the pooled ranking only.
+        shift: How far the anomalous scores are above the normal ones, in standard deviations.
+        offset: Added to all scores of the k-th category k times, which only makes the pooled ranking worse.
     """
     generator = np.random.default_rng([record.seed, sum(map(ord, "".join(record.categories)))])
     labels = np.arange(images) % 2 == 1
@@ -166,16 +166,16 @@ def make_learning_curve(
     per_epoch: int = 10,
     spread: float = 0.0,
 ) -> list[LearningPoint]:
-    """A learning curve with a point every so many steps.
+    """A learning curve with equally distant points.
 
     Args:
         losses: Training loss of each point.
         image: I-AUROC of each point, mean over the categories.
         pixel: P-AUROC and PRO of each point; default: as ``image``.
-        categories: Tested on.
+        categories: Categories that were tested.
         every: Steps between two points.
-        per_epoch: Steps of an epoch.
-        spread: The first category's metrics lie that much higher and the last one's lower.
+        per_epoch: Steps per epoch.
+        spread: The first category's metrics are higher by this amount, the last one's lower.
     """
     shifts = [spread * (1 - 2 * k / max(1, len(categories) - 1)) for k in range(len(categories))]
     numbers = zip(losses, image, image if pixel is None else pixel, strict=True)
@@ -256,8 +256,8 @@ _ENTRIES = {
     "method": MethodEntry,
 }
 _PLACES = {field: (entry, field) for entry, model in _ENTRIES.items() for field in model.model_fields}
-"""Entry and field by the name of an argument of ``make_record``. ``title`` is the method's, as the last entry wins."""
-del _PLACES["name"]  # of three entries, which ``method``, ``dataset`` and ``backbone`` name
+"""Entry and field by the name of an argument of ``make_record``. ``title`` is that of the method, the last entry."""
+del _PLACES["name"]  # three entries have a name: the arguments ``method``, ``dataset`` and ``backbone``
 _PLACES |= {entry: (entry, "name") for entry in ("method", "dataset", "backbone")}
 _PLACES |= {"dataset_title": ("dataset", "title"), "presentations": ("budget", "presentations_per_image")}
 _PLACES |= {name: ("record", name) for name in ("protocol", "untrained", "loss_curve", "learning_curve", "failure")}

@@ -87,7 +87,7 @@ def layer_shapes(layer: str, width: int, attentions: tuple[str, ...], norms: int
 
 
 def attention_shapes(prefix: str, width: int) -> Shapes:
-    """torch's multi-head attention."""
+    """Names and shapes of torch's multi-head attention."""
     return {
         f"{prefix}in_proj_weight": (3 * width, width),
         f"{prefix}in_proj_bias": (3 * width,),
@@ -103,7 +103,7 @@ def random_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict
 
 
 def write_uniad(file: Path, tensors: Mapping[str, Tensor] | None = None, prefix: str = "module.", **more: Any) -> Path:
-    """A file of UniAD: its part, and some of the frozen backbone."""
+    """Write a file of UniAD: its own tensors, and some of the frozen backbone."""
     state = {f"{prefix}reconstruction.{k}": v for k, v in (tensors or random_tensors(uniad_shapes())).items()}
     state[f"{prefix}backbone._conv_stem.weight"] = torch.zeros(48, 3, 3, 3)
     state[f"{prefix}backbone._bn0.num_batches_tracked"] = torch.tensor(3)
@@ -112,7 +112,7 @@ def write_uniad(file: Path, tensors: Mapping[str, Tensor] | None = None, prefix:
 
 
 def write_hvq_trans(file: Path, categories: int = 15, tensors: Mapping[str, Tensor] | None = None) -> Path:
-    """A file of HVQ-Trans with the backbone that its training changed."""
+    """Write a file of HVQ-Trans, with a tensor of the backbone, which its training changed."""
     tensors = tensors or random_tensors(hvq_trans_shapes(categories))
     state = {f"module.{name}": tensor for name, tensor in tensors.items()}
     state["module.enc._conv_stem.weight"] = torch.zeros(48, 3, 3, 3)
@@ -121,7 +121,7 @@ def write_hvq_trans(file: Path, categories: int = 15, tensors: Mapping[str, Tens
 
 
 def write_rlr(file: Path, channels: tuple[int, int] = (72, 200), image_size: int = 256) -> Path:
-    """A file of RLR: levels at strides 8 and 16, widths 256 and 512."""
+    """Write a file of RLR: levels at strides 8 and 16, widths 256 and 512."""
     levels = [
         random_tensors(rlr_shapes(count, (image_size // stride) ** 2, 32 * stride), stride)
         for count, stride in zip(channels, (8, 16), strict=True)

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def train(context: FitContext, **changes) -> tuple[UniAD, FitReport]:
-    """Train it from the same initial weights every time; ``changes`` are fields of ``CONFIG``."""
+    """Train a detector from the same initial weights every time; ``changes`` are fields of ``CONFIG``."""
     torch.manual_seed(7)
     detector = UniAD(dataclasses.replace(CONFIG, **changes), LAYOUT)
     report = detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)

@@ -1,8 +1,8 @@
 """Single classes of anomalib, without the rest of it.
 
-Its packages import every model, and with them a dozen large libraries, as soon as one class is asked for. So its
-packages are entered here without their ``__init__``, and names that a module mentions but the measured code never
-touches are filled with blanks. The classes themselves are run exactly as they are installed.
+Importing one class of anomalib imports every model, and with them a dozen large libraries. Its packages are therefore
+imported here without their ``__init__``, and names that a module imports but the measured code never uses are filled
+with empty classes. The measured classes run exactly as they are installed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BARE = (
 
 
 class _Blank(nn.Module):
-    """Stands where a class would, that is named but never used."""
+    """Replaces a class that is imported but never used."""
 
 
 def _plain(function: Any = None, **_: Any) -> Any:
@@ -43,10 +43,10 @@ def _plain(function: Any = None, **_: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _enter() -> None:
-    """Make anomalib's packages known without running them, and fill in what they would have provided."""
+    """Register anomalib's packages without executing them, and fill in the names that they would provide."""
     found = importlib.util.find_spec("anomalib")
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("anomalib is not installed here: `make perf` makes an environment that has it")
+        raise ModuleNotFoundError("anomalib is not installed here; `make perf` makes an environment that has it")
     root = Path(next(iter(found.submodule_search_locations)))
     for name in _BARE:
         module = ModuleType(name)
@@ -91,7 +91,7 @@ def part(module: str, name: str) -> Any:
     """One class of anomalib.
 
     Args:
-        module: In which it is written, e.g. ``anomalib.models.components.sampling.k_center_greedy``.
+        module: The module that defines it, e.g. ``anomalib.models.components.sampling.k_center_greedy``.
         name: Its name.
 
     Raises:

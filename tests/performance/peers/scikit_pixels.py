@@ -1,4 +1,4 @@
-"""Pixel metrics by scikit-learn: what one writes with it. It has no PRO."""
+"""Pixel metrics by scikit-learn, as a user would compute them. It has no PRO."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from tests.performance.peers.anomalib_parts import part
 def metrics(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> dict[str, float]:
     """P-AUROC, P-AP and PRO of (n, H, W) maps and masks.
 
-    Scores are brought to [0, 1] first: outside of it torchmetrics takes them for logits and puts them through a
-    sigmoid, in which high ones become equal. anomalib's post-processing does the same.
+    Scores are scaled to [0, 1] first, as in anomalib's post-processing. torchmetrics treats scores outside of it as
+    logits and applies a sigmoid, which makes high scores equal.
     """
     from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 

@@ -1,8 +1,8 @@
 """Memory and time of PaDiM and PatchCore on a large unified training set.
 
-4,000 images of 28x28 features with 384 channels (4.8 GB as float32), made image by image, so that nothing but the
-detector holds them. Each detector runs in a process of its own; noted are its fit time, its peak resident memory
-(interpreter and libraries included), the time of a prediction, and the size of what is fitted.
+4,000 images of 28x28 features with 384 channels (4.8 GB as float32), made image by image, so that only the
+detector keeps them. Each detector runs in a process of its own. Measured are its fit time, its peak resident memory
+(with interpreter and libraries), the time of a prediction, and the size of the fitted state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CASES = {
 
 
 class ManyImages:
-    """A training set made on the fly: a pattern per category, variation of low rank, noise; a function of the index."""
+    """A training set that is computed when it is read: a pattern per category, low-rank variation, noise."""
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -59,7 +59,7 @@ class ManyImages:
 
 
 def fit_one(name: str) -> tuple[float, float, float, str]:
-    """Fit one detector: seconds, peak memory in GiB, milliseconds of a prediction, and its size in words."""
+    """Fit one detector: seconds, peak memory in GiB, milliseconds of a prediction, and its size and badges as text."""
     _, cls, config = CASES[name]
     train = ManyImages()
     detector = cls(config, LAYOUT)

@@ -1,4 +1,4 @@
-"""PatchCore's greedy coreset against anomalib's: time, and how far the farthest patch is from what was chosen."""
+"""PatchCore's greedy coreset against anomalib's: time, and the distance of the farthest patch from the chosen ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def ours(patches: Tensor, seed: int) -> Tensor:
 def theirs(patches: Tensor, seed: int) -> Tensor:
     """Indices by anomalib's, projection included."""
     torch.manual_seed(seed)
-    part(MODULE, "tqdm")  # enters the module
-    vars(sys.modules[MODULE])["tqdm"] = lambda steps, desc: steps  # no bar: it would cost time too
+    part(MODULE, "tqdm")  # imports the module
+    vars(sys.modules[MODULE])["tqdm"] = lambda steps, desc: steps  # no progress bar, which would take time too
     sampler = part(MODULE, "KCenterGreedy")(patches, FRACTION)
     return torch.tensor(sampler.select_coreset_idxs())
 

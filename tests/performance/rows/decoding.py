@@ -25,7 +25,7 @@ WORKERS = torch.get_num_threads()
 
 
 class PillowFiles(Dataset[Tensor]):
-    """What one writes with torchvision: open, convert, resize with antialiasing."""
+    """A dataset as a user writes it with torchvision: open, convert, resize with antialiasing."""
 
     def __init__(self, files: list[Path]) -> None:
         self.files = files

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from baselines.patchcore.memory_bank import nearest_neighbour
-from tests.performance.ceiling import floor_in_words
+from tests.performance.ceiling import lower_bound
 from tests.performance.patches import structured_patches
 from tests.performance.peers.anomalib_parts import part
 from tests.performance.row import Outcome, Row
@@ -19,13 +19,13 @@ _SAME = 1e-3
 
 
 def ours(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance and index of the nearest, 16 images at a time as the runner asks."""
+    """Distance and index of the nearest patch, 16 images at a time, as in a run."""
     found = [nearest_neighbour(batch, bank) for batch in queries.split(BATCH * PER_IMAGE)]
     return torch.cat([distance for distance, _ in found]), torch.cat([index for _, index in found])
 
 
 def theirs(queries: Tensor, bank: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by the methods of anomalib's PatchcoreModel, which need nothing else of it."""
+    """The same by the methods of anomalib's PatchcoreModel, which use nothing else of the model."""
     model = part("anomalib.models.image.patchcore.torch_model", "PatchcoreModel")
     fitted = SimpleNamespace(memory_bank=bank, euclidean_dist=model.euclidean_dist)
     found = [model.nearest_neighbors(fitted, batch, 1) for batch in queries.split(BATCH * PER_IMAGE)]
@@ -42,7 +42,7 @@ def measure() -> Outcome:
     same = float((mine[1] == other[1]).float().mean())
     checked = f"largest relative difference {difference:.1e}, same patch for {100 * same:.2f} %"
     operations = 2.0 * IMAGES * PER_IMAGE * BANK * WIDTH
-    notes = {"product of all pairs": floor_in_words(operations, torch.float32, seconds[1])}
+    notes = {"product of all pairs": lower_bound(operations, torch.float32, seconds[1])}
     return Outcome(*seconds, 3, checked, difference <= _SAME, notes=notes)
 
 

@@ -19,7 +19,7 @@ _SAME = 2e-3
 
 
 class InMemory:
-    """A training set that gives views of a tensor, as the peer is given the tensor."""
+    """A training set that gives views of a tensor, because anomalib is given the tensor."""
 
     def __init__(self, features: Tensor) -> None:
         self.features = features

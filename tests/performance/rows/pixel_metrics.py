@@ -1,4 +1,4 @@
-"""Pixel AUROC, AP, F1max and PRO of 150 maps of 256x256, exact, against three ways of computing them elsewhere."""
+"""Pixel AUROC, AP, F1max and PRO of 150 maps of 256x256, exact, against three other libraries."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def test_set() -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
 
 
 def ours(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> Mapping[str, float | None]:
-    """All four metrics and their curves, as a run computes them that has the machine for itself."""
+    """All four metrics and their curves, as a run that is alone on the machine computes them."""
     return pixel_metrics(maps, masks, threads=torch.get_num_threads()).values
 
 
 def compare(theirs: Metrics, tolerance: float, repeats: int, *, memory: bool = False) -> Outcome:
-    """Time ours against theirs, and hold their values to ours.
+    """Time both, and compare their values.
 
     Args:
-        theirs: The peer.
+        theirs: Metrics of the other library.
         tolerance: Largest difference of a metric that counts as agreement.
-        repeats: Of each.
+        repeats: Number of measurements of each.
         memory: Whether the extra memory of both is measured too.
     """
     maps, masks = test_set()

@@ -1,4 +1,4 @@
-"""Pixel metrics of 100 maps of 1024x1024: seconds, and memory beside the 419 MB of scores."""
+"""Pixel metrics of 100 maps of 1024x1024: seconds, and memory in addition to the 419 MB of scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def memory() -> int:
 
 
 def measure() -> Outcome:
-    """Time one computation, and take the memory of another in a fresh process."""
+    """Time one computation, and measure the memory of another one in a new process."""
     extra = in_fresh_process(memory)
     maps, masks = maps_and_masks(IMAGES, SIDE)
     seconds = seconds_of(lambda: pixel_metrics(maps, masks, threads=torch.get_num_threads()))

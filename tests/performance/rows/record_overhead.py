@@ -1,4 +1,4 @@
-"""What the harness adds to a run: its place in the plan, its record, and its share of the tables."""
+"""Time that the harness adds to a run: planning, its record, and its share of the tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure() -> Outcome:
             backbone="resnet18", cache_dir=Path(directory) / "cache", results_dir=Path(directory) / "runs",
             jobs=1,
         )  # fmt: skip
-        make_plan(options)  # builds the backbone once, whose hash every id holds
+        make_plan(options)  # builds the backbone once, because every id contains its hash
         runs = 0
 
         def plan() -> None:

@@ -1,4 +1,4 @@
-"""A training step of UniAD at its paper's sizes, batch 8, from the bank, against the literal step with its backbone."""
+"""A training step of UniAD at the paper's sizes, batch 8, from the bank, against the literal step with its backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from methods.features.batch import batch_from_images
 from methods.training.config import Precision
 from methods.uniad.config import UniADConfig
 from methods.uniad.detector import UniAD
-from tests.performance.ceiling import floor_in_words, products_of
+from tests.performance.ceiling import lower_bound, products_of
 from tests.performance.literal_uniad import LiteralTraining, LiteralUniAD
 from tests.performance.row import Outcome, Row
 from tests.performance.stopwatch import in_turns, seconds_of
@@ -30,7 +30,7 @@ SPEC = UniAD.features(CONFIG)
 
 
 class BankedFeatures:
-    """A training set as the bank gives it: float16 on disk, mapped, widened at every reading."""
+    """A training set like that of the bank: memory-mapped float16, converted to float32 at every reading."""
 
     def __init__(self, array: NDArray[np.float16]) -> None:
         self.array = array
@@ -45,10 +45,10 @@ class BankedFeatures:
 
 
 def measure(precision: Precision) -> Outcome:
-    """Seconds of one step of either way.
+    """Seconds of one step of each side.
 
     Args:
-        precision: Of our step; the literal one is float32.
+        precision: Precision of our step; the literal one is float32.
     """
     torch.manual_seed(0)
     backbone = Backbone(BackboneChoice("tf_efficientnet_b4", "random"))
@@ -77,7 +77,7 @@ def measure(precision: Precision) -> Outcome:
     step = seconds_of(lambda: literal.step(features.clone()))
     notes = {
         "literal": f"{1e3 * step:.0f} ms a step and {1e3 * passing:.0f} ms of backbone",
-        "our products": floor_in_words(operations, getattr(torch, precision), theirs / THEIR_STEPS),
+        "our products": lower_bound(operations, getattr(torch, precision), theirs / THEIR_STEPS),
     }
     return Outcome(
         ours / OUR_STEPS,

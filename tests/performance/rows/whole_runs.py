@@ -1,9 +1,9 @@
 """UniAD, PaDiM and PatchCore, three seeds, both settings: with the feature bank, and with a backbone pass each time.
 
-ROOT names a directory in MVTec layout and WEIGHTS_DIR one of weights; without them the synthetic dataset and random
-weights serve. Of every category the first images only are taken, and UniAD is trained for few epochs. Without the bank
-every epoch is one pass of the backbone in batches, channels last. What each detector gains is noted apart: the longer
-UniAD is trained, the more its own share of the gain counts.
+ROOT names a directory in MVTec layout and WEIGHTS_DIR a directory of weights; without them the synthetic dataset and
+random weights are used. Only the first images of each category are used, and UniAD is trained for few epochs. Without
+the bank every epoch is one pass of the backbone in batches, channels last. The gain of each detector is noted
+separately, because the share of UniAD grows with its epochs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Opener = Callable[[FeatureSpec, Sequence[str], Split], TrainingSet]
 
 
 class Unbanked:
-    """Features of some images, computed anew at every reading: one pass of the backbone a batch."""
+    """Features of some images, computed at every reading by one pass of the backbone per batch."""
 
     def __init__(self, root: Path, samples: Sequence[Sample], backbone: Backbone, spec: FeatureSpec) -> None:
         self.root, self.samples, self.backbone, self.spec = root, samples, backbone, spec
@@ -67,10 +67,10 @@ def few_images() -> DatasetIndex:
     return DatasetIndex(index.name, index.root, tuple(kept))
 
 
-def carry_out(
+def execute(
     detector: tuple[type[Detector], dict[str, int]], index: DatasetIndex, backbone: Backbone, opened: Opener
 ) -> list[float]:
-    """Fit and score every run of a detector; the sums of its maps, to compare."""
+    """Fit and score every run of a detector; returns the means of its maps, which are compared."""
     cls, changes = detector
     sums = []
     for seed, categories in product(SEEDS, [index.categories, *((category,) for category in index.categories)]):
@@ -100,7 +100,7 @@ def measure() -> Outcome:
 
     def all_runs(kind: str, opened: Opener) -> None:
         for detector in DETECTORS:
-            work = partial(carry_out, detector, index, backbone, opened)
+            work = partial(execute, detector, index, backbone, opened)
             seconds[kind].append(seconds_of(lambda work=work: sums[kind].extend(work())))
 
     with tempfile.TemporaryDirectory() as kept:
