@@ -1,4 +1,4 @@
-"""What every detector must hold, found by the registry: nothing to register here."""
+"""Requirements on every detector. The detectors are found by the registry; none is named here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHANNELS = {2: 4, 4: 40, 8: 50, 16: 60, 32: 70}
 
 
 def quick(cls: type[Detector], seed: int = 0) -> tuple[Detector, FeatureSpec]:
-    """The detector under its quick preset, at 64 px and a few steps, and what it reads."""
+    """The detector with its quick preset at 64 px and a few steps, and its feature spec."""
     names = {field.name for field in dataclasses.fields(cls.config_type)}
     smaller = {
         "image_size": 64,
@@ -49,7 +49,7 @@ def quick(cls: type[Detector], seed: int = 0) -> tuple[Detector, FeatureSpec]:
 
 
 def data(cls: type[Detector], detector: Detector, spec: FeatureSpec, images: int, seed: int) -> Batch:
-    """Normal images as the detector reads them."""
+    """A batch of normal images for the detector."""
     names = names_of(cls, images)
     if not spec.images:
         return Batch(structured(detector.layout, images, seed, concatenated=spec.grid > 0), names)
@@ -61,22 +61,22 @@ def fit(detector: Detector, batch: Batch, seed: int = 0) -> None:
     detector.fit(train, FitContext(seed, CPU))
 
 
-def fitted_anew(cls: type[Detector], seed: int = 0) -> tuple[Detector, Batch]:
+def fitted_again(cls: type[Detector], seed: int = 0) -> tuple[Detector, Batch]:
     detector, spec = quick(cls, seed)
     fit(detector, data(cls, detector, spec, 12, 0), seed)
     return detector, data(cls, detector, spec, 5, 1)
 
 
-fitted_once = cache(fitted_anew)
+fitted_once = cache(fitted_again)
 
 
 def fitted(cls: type[Detector]) -> tuple[Detector, Batch]:
-    """A copy, for one test, of what is fitted once for all of them."""
+    """A copy, for one test, of the detector that is fitted once for all tests, and a batch."""
     return copy.deepcopy(fitted_once(cls))
 
 
 def names_of(cls: type[Detector], images: int) -> tuple[str, ...] | None:
-    """Categories of some images, for detectors that are told them."""
+    """Category names of some images, for class-aware detectors; else None."""
     return tuple(CATEGORIES[i % 2] for i in range(images)) if cls.info.class_aware else None
 
 
@@ -100,7 +100,7 @@ def test_maps_and_scores_have_the_right_shape_and_are_finite(cls):
         assert not tensor.requires_grad
 
 
-def test_what_it_rebuilds_has_the_shapes_of_what_it_read(cls):
+def test_reconstructions_have_the_shapes_of_the_inputs(cls):
     detector, batch = fitted(cls)
     rebuilt = detector.rebuilt(batch)
     if rebuilt is not None:
@@ -124,11 +124,11 @@ def test_constant_images_are_fitted_and_scored(cls):
 
 def test_the_same_seed_gives_the_same_detector_and_another_seed_another(cls):
     first, batch = fitted(cls)
-    again, _ = fitted_anew(cls)
+    again, _ = fitted_again(cls)
     assert torch.equal(first.predict(batch).maps, again.predict(batch).maps)
     assert torch.equal(first.predict(batch).image_scores, again.predict(batch).image_scores)
     if not cls.info.deterministic:
-        other, _ = fitted_anew(cls, seed=4)
+        other, _ = fitted_again(cls, seed=4)
         assert not torch.equal(first.predict(batch).maps, other.predict(batch).maps)
 
 
@@ -150,9 +150,9 @@ def test_scores_do_not_depend_on_the_other_images_of_the_batch(cls):
         torch.testing.assert_close(alone.image_scores[0], together.image_scores[row], rtol=1e-3, atol=1e-4)
 
 
-def test_something_never_seen_scores_higher_than_something_normal(cls):
-    """Of detectors that compare with what is normal. Those that learn to find made-up defects need more than four
-    steps for anything: see tests/baselines/test_behaviour.py."""
+def test_an_input_unlike_the_normal_ones_scores_higher(cls):
+    """This holds for detectors that compare with normal images. Detectors that learn to find made-up defects need more
+    than four steps; see tests/baselines/test_behaviour.py."""
     detector, batch = fitted(cls)
     strange = Batch(
         tuple(tap.flip(1) * 3 for tap in batch.features),
@@ -180,7 +180,7 @@ class Looking:
         return {}
 
 
-def test_an_observer_that_predicts_gets_maps_and_leaves_no_trace(cls):
+def test_an_observer_that_predicts_gets_maps_and_does_not_change_the_training(cls):
     plain, batch = fitted(cls)
     watched, spec = quick(cls)
     train = data(cls, watched, spec, 12, 0)

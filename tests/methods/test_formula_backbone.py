@@ -1,4 +1,4 @@
-"""Pictures by formula, mosaics with a class at every place, and the training of the backbone on them."""
+"""Pictures by formula, mosaics with a class at every position, and the training of the backbone on them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_family_draws_and_repeats_itself(family):
     assert np.array_equal(first, picture(family, np.random.default_rng(5), 40))
     others = [picture(family, np.random.default_rng(k), 40) for k in range(4)]
     assert all(not np.array_equal(first, other) for other in others)
-    assert np.mean([other[..., :3].std() for other in others]) > 3  # something is to be seen
+    assert np.mean([other[..., :3].std() for other in others]) > 3  # something is visible
     assert set(np.unique(first[..., 3])) <= {0, 255}
     assert (first[..., 3] > 0).mean() > 0.1
 
@@ -53,7 +53,7 @@ def test_parameters_belong_to_the_class_and_the_rest_is_free(monkeypatch):
             picture(number, np.random.default_rng(seed), 16)
     fixed, free = zip(*seen, strict=True)
     assert fixed[0] == fixed[1] != fixed[2] == fixed[3]
-    assert len(set(free)) == 2  # by the seed alone: the same draws in both classes
+    assert len(set(free)) == 2  # they depend only on the seed, not on the class
 
 
 def test_it_shares_nothing_with_the_synthetic_dataset():
@@ -70,7 +70,7 @@ def test_a_plane_that_faces_the_light_is_brightest():
     assert away.mean() < lit(flat, 1.0, (1.0, 0.0, 1.0), 0.0).mean() < facing.mean()
 
 
-def test_targets_are_the_class_that_all_pixels_of_a_place_share():
+def test_targets_are_the_class_that_all_pixels_of_a_position_share():
     labels = torch.zeros(1, 8, 8, dtype=torch.int64)
     labels[0, :4, 4:] = 3
     labels[0, 7, 7] = 2
@@ -88,15 +88,15 @@ def test_mosaics_show_pictures_of_the_classes_that_they_name(monkeypatch):
     again, (same,) = batch(pool, 3, np.random.default_rng(0), 32, (8,))
     assert torch.equal(pixels, again)
     assert torch.equal(coarse, same)
-    for image, places in zip(pixels, coarse, strict=True):  # a place of one class of the pool is flat here
+    for image, known in zip(pixels, coarse, strict=True):  # a position with one class of the pool is flat here
         for row in range(4):
             for column in range(4):
-                if places[row, column] not in (UNKNOWN, 3):
+                if known[row, column] not in (UNKNOWN, 3):
                     tile = image[:, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].reshape(3, -1)
                     assert len(tile[0].unique()) <= 2  # two pictures of one class may meet
 
 
-def test_a_place_where_nothing_of_its_class_is_seen_has_none(monkeypatch):
+def test_a_position_where_nothing_of_its_class_is_visible_has_no_class(monkeypatch):
     monkeypatch.setattr(mosaic, "_PLAIN", 0.0)
     pool = np.full((6, 32, 32, 4), 90, dtype=np.uint8)
     pool[..., :16, 3] = 0
@@ -110,18 +110,18 @@ def test_every_mosaic_has_noise_and_some_are_out_of_focus():
     noisy = [mosaic._degraded(flat, np.random.default_rng(k)).std() for k in range(20)]
     assert max(noisy) > 3
     steps = [int(mosaic._degraded(edge, np.random.default_rng(k)).mean(axis=(0, 2))[8] - 40) for k in range(20)]
-    assert min(steps) < 130 < max(steps)  # 160 where it is sharp
+    assert min(steps) < 130 < max(steps)  # 160 at a sharp edge
 
 
-def test_pool_is_made_once_goes_on_where_it_stopped_and_does_not_depend_on_the_jobs(tmp_path):
-    told = []
-    pool = open_pool(tmp_path / "a", 5, 60, 16, progress=lambda done, total: told.append((done, total)))
+def test_the_pool_is_made_once_can_be_continued_and_does_not_depend_on_the_jobs(tmp_path):
+    reports = []
+    pool = open_pool(tmp_path / "a", 5, 60, 16, progress=lambda done, total: reports.append((done, total)))
     assert pool.shape == (300, 16, 16, 4)
-    assert told[-1] == (300, 300)
+    assert reports[-1] == (300, 300)
     assert np.array_equal(pool[7], picture(2, np.random.default_rng([7, 7]), 16))
-    told.clear()
-    assert np.array_equal(open_pool(tmp_path / "a", 5, 60, 16, progress=lambda *_: told.append(_)), pool)
-    assert told == []
+    reports.clear()
+    assert np.array_equal(open_pool(tmp_path / "a", 5, 60, 16, progress=lambda *_: reports.append(_)), pool)
+    assert reports == []
     other = tmp_path / "b"
     other.mkdir()
     np.save(other / "pool-5x60-16.0000000.npy", pool[:256])  # as an interrupted call leaves it
@@ -129,7 +129,7 @@ def test_pool_is_made_once_goes_on_where_it_stopped_and_does_not_depend_on_the_j
     assert [file.name for file in other.iterdir()] == ["pool-5x60-16.npy"]
 
 
-def test_only_places_with_one_class_are_asked_and_not_too_many():
+def test_only_positions_with_one_class_are_chosen_and_not_too_many():
     wanted = torch.full((2, 4, 4), UNKNOWN)
     wanted[0, 1, 2], wanted[1, 3] = 4, 5
     rng = np.random.default_rng(0)
@@ -140,15 +140,15 @@ def test_only_places_with_one_class_are_asked_and_not_too_many():
     assert {tuple(choose(wanted, 3, rng).tolist()) for _ in range(20)} != {tuple(drawn.tolist())}
 
 
-def test_logits_are_those_of_the_chosen_places():
+def test_logits_are_those_of_the_chosen_positions():
     pupil = Pupil(5).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    (said,) = pupil(images, {16: torch.tensor([21])})  # of 2 x 4 x 4 places: image 1, row 1, column 1
+    (logits,) = pupil(images, {16: torch.tensor([21])})  # in 2 x 4 x 4 positions: image 1, row 1, column 1
     features = pupil.backbone((images - pupil.mean) / pupil.scale)[-1][1, :, 1, 1]
-    torch.testing.assert_close(said[0], pupil.heads["16"](features))
+    torch.testing.assert_close(logits[0], pupil.heads["16"](features))
 
 
-def test_the_loss_weighs_the_grids():
+def test_the_loss_weights_the_grids():
     logits = [torch.randn(3, 4), torch.randn(2, 4)]
     wanted = [torch.tensor([1, 0, 3]), torch.tensor([2, 0])]
     loss, right = loss_of(logits, wanted, smoothing=0.0)
@@ -158,7 +158,7 @@ def test_the_loss_weighs_the_grids():
     assert right == np.mean([int(row.argmax()) == int(k) for row, k in zip(logits[1], wanted[1], strict=True)])
 
 
-def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
+def test_an_interrupted_training_ends_at_the_same_weights(tmp_path):
     whole = load_file(pretrain(SMALL, tmp_path / "whole", 1, QUIET))
     assert pretrain(SMALL, tmp_path / "parts", 1, QUIET, stop_after=2) is None
     assert pretrain(SMALL, tmp_path / "parts", 1, QUIET, stop_after=3) is None
@@ -170,7 +170,7 @@ def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
     assert any(not torch.equal(whole[name], other[name]) for name in whole)
 
 
-def test_weights_fit_timms_model_and_the_card_tells_what_they_are(tmp_path):
+def test_weights_fit_timms_model_and_the_card_describes_them(tmp_path):
     file = pretrain(replace(SMALL, steps=1), tmp_path, 1, QUIET)
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["parameters"] <= 2_500_000
@@ -191,7 +191,7 @@ def test_weights_fit_timms_model_and_the_card_tells_what_they_are(tmp_path):
 
 
 def test_it_learns(tmp_path):
-    """After some steps on six classes most places are told right; one in six by chance."""
+    """After some steps on six classes, most positions are classified correctly; by chance it is one in six."""
     recipe = replace(SMALL, each=8, size=64, steps=250, batch_size=8, smoothing=0.0)
     pretrain(recipe, tmp_path, 1, QUIET)
     with (tmp_path / "log.csv").open(newline="") as file:
@@ -199,7 +199,7 @@ def test_it_learns(tmp_path):
     assert np.mean(right[-20:]) > 0.5
 
 
-def test_the_average_is_the_mean_of_the_weights_with_statistics_of_its_own():
+def test_the_average_is_the_mean_of_the_weights_with_measured_statistics():
     def network(seed: int) -> nn.Sequential:
         torch.manual_seed(seed)
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())

@@ -1,4 +1,4 @@
-"""Quick UniAD learns: what a stub, a frozen network or a shuffled target would fail."""
+"""Quick UniAD learns; a stub, a frozen network or a shuffled target would fail this test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from methods.features.batch import layout_of
 
 
 @pytest.mark.slow
-def test_a_trained_quick_uniad_beats_its_untrained_self(tmp_path, synthetic_data):
-    """Random ResNet-18 features, the synthetic dataset as the default benchmark has it, two categories of it."""
+def test_a_trained_quick_uniad_is_better_than_an_untrained_one(tmp_path, synthetic_data):
+    """Random ResNet-18 features of two categories of the synthetic dataset in its default form."""
     options = Options(
         methods=("uniad",), settings=("unified",), seeds=(0,), categories=("oak", "twill"),
         data_dir=synthetic_data, cache_dir=tmp_path / "cache", unchecked_counts=True,
@@ -42,6 +42,6 @@ def test_a_trained_quick_uniad_beats_its_untrained_self(tmp_path, synthetic_data
     assert report.steps >= 250
     assert report.loss_curve[-1][1] < 0.1 * report.loss_curve[0][1]
     gain = {category: trained[category] - untrained[category] for category in run.categories}
-    # The untrained score of one category depends on the luck of its initial weights: the mean counts too.
+    # The untrained score of one category depends on the random initial weights, so the mean is tested too.
     assert gain["twill"] > 0.1, (untrained, trained)
     assert sum(gain.values()) / 2 > 0.1, (untrained, trained)

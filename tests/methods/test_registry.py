@@ -1,4 +1,4 @@
-"""The registry imports modules of detectors alone; the committed cards say what the detectors say."""
+"""The registry imports only modules of detectors, and the committed cards equal the detectors' descriptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from results.records.method_card import keep_card, known_cards, read_card
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 
 
-def test_of_a_folder_only_the_module_of_detectors_is_imported(tmp_path, monkeypatch):
+def test_only_the_module_of_detectors_of_a_folder_is_imported(tmp_path, monkeypatch):
     files = (
         "__init__",
         "plain",
@@ -35,11 +35,11 @@ def test_of_a_folder_only_the_module_of_detectors_is_imported(tmp_path, monkeypa
 
 
 def test_the_committed_cards_are_those_of_the_detectors():
-    """Written anew by ``python -m bench export --reference`` after a run, or by ``keep_card``."""
+    """If this fails, ``python -m bench export --reference`` after a run, or ``keep_card``, writes the cards."""
     assert known_cards([REFERENCE]) == {name: card_of(cls.info) for name, cls in known_detectors().items()}
 
 
-def test_the_newest_version_counts_and_what_is_no_card_is_left_out(tmp_path):
+def test_the_newest_version_counts_and_other_files_are_left_out(tmp_path):
     card = card_of(known_detectors()["padim"].info)
     old, new = card.model_copy(update={"version": 1}), card.model_copy(update={"version": 7})
     keep_card(tmp_path / "mine", old)

@@ -21,7 +21,7 @@ def test_features_come_by_stride_with_the_right_shapes(resnet):
     }  # fmt: skip
 
 
-def test_images_are_normalised_as_the_weights_want(resnet):
+def test_images_are_normalised_by_the_statistics_of_the_weights(resnet):
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normalised = (images.float() / 255 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
@@ -45,7 +45,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone(re
     assert again.identity() == resnet.identity()
 
 
-def test_wrong_names_and_strides_are_answered(resnet):
+def test_wrong_names_and_strides_are_errors(resnet):
     with pytest.raises(UnknownNameError, match="Did you mean resnet18"):
         Backbone(BackboneChoice("resnet_18", "random"))
     with pytest.raises(BackboneError, match=r"no features at stride 64 \(it has 2, 4, 8, 16\)"):
@@ -78,7 +78,7 @@ def test_gradients_reach_the_pixels_and_not_the_weights(resnet):
     assert all(parameter.grad is None for parameter in resnet.parameters())
 
 
-def test_unit_normalisation_merely_scales(resnet):
+def test_unit_normalisation_only_scales(resnet):
     images = torch.arange(3 * 64 * 64).view(1, 3, 64, 64).remainder(256).to(torch.uint8)
     assert torch.equal(resnet.normalise(images, "unit"), images.float() / 255)
     assert not torch.equal(resnet(images, "unit")[8], resnet(images)[8])

@@ -1,4 +1,4 @@
-"""Names of backbones and the weights that they mean."""
+"""The weights that a backbone's name selects."""
 
 from __future__ import annotations
 

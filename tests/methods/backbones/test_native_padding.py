@@ -49,16 +49,16 @@ def test_the_shift_of_native_padding_is_one_sample_of_the_convolutions_input(pad
 def test_at_its_native_side_a_network_is_the_same_under_both_paddings():
     images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
     b0 = [Backbone(BackboneChoice("tf_efficientnet_b0", "random", padding=kind)) for kind in ("timm", "native")]
-    for stride, features in b0[0](images).items():  # 224 and 64 are both halved without a rest
+    for stride, features in b0[0](images).items():  # 224 and 64 are both divisible by all strides
         assert torch.equal(features, b0[1](images)[stride])
 
 
-def test_native_padding_is_part_of_the_identity_and_timms_goes_without_saying(paddings):
+def test_native_padding_is_part_of_the_identity_and_timms_is_left_out(paddings):
     assert "padding" not in paddings["timm"].identity()
     assert paddings["native"].identity() == paddings["timm"].identity() | {"padding": "native"}
 
 
-def test_native_padding_that_is_not_there_is_told(paddings):
+def test_native_padding_is_refused_for_other_networks_and_for_sides_that_do_not_divide(paddings):
     with pytest.raises(BackboneError, match="'resnet18' has none"):
         Backbone(BackboneChoice("resnet18", "random", padding="native"))
     with pytest.raises(BackboneError, match="whose side is divisible by 16, not 40x40"):

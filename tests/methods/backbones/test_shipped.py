@@ -41,7 +41,7 @@ def test_the_formula_backbone_is_its_network_with_its_weights():
     assert not torch.allclose(formula(images)[16], random(images)[16])
 
 
-def test_a_stride_that_the_formula_backbone_lacks_is_told():
+def test_a_stride_that_the_formula_backbone_lacks_is_an_error():
     with pytest.raises(BackboneError, match="features up to stride 16; this configuration needs stride 32"):
         Backbone(BackboneChoice(FORMULA, "shipped", deepest=32))
     with pytest.raises(UnknownNameError, match="Did you mean formula"):

@@ -1,4 +1,4 @@
-"""timm's networks: the stages in use, and where their weights come from."""
+"""timm's networks: the stages in use and the sources of their weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from methods.errors import BackboneError
 @pytest.mark.parametrize(
     ("name", "channels"), [("tf_efficientnet_b4", [24, 32, 56, 160]), ("wide_resnet50_2", [64, 256, 512, 1024])]
 )
-def test_blocks_behind_the_last_stage_in_use_are_cut_off(name, channels):
+def test_blocks_after_the_last_stage_in_use_are_cut_off(name, channels):
     backbone = Backbone(BackboneChoice(name, "random"))
     assert list(backbone.channels.values()) == channels
     whole = sum(p.numel() for p in timm.create_model(name, pretrained=False, num_classes=0).parameters())
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_safetensors_file_is_refused(tmp_path):
         Backbone(BackboneChoice("resnet18", "file", str(tmp_path)))
 
 
-def test_a_missing_file_names_those_that_are_there(tmp_path):
+def test_the_error_of_a_missing_file_names_the_existing_ones(tmp_path):
     (tmp_path / "resnet34.safetensors").touch()
     with pytest.raises(BackboneError, match=r"no such weights file.*resnet34\.safetensors"):
         Backbone(BackboneChoice("resnet18", "file", str(tmp_path)))
@@ -75,7 +75,7 @@ def test_timm_is_asked_for_the_papers_weights_and_the_record_keeps_the_given_nam
     assert tagged.identity()["backbone"] == "resnet18.a1_in1k"
 
 
-def test_a_tagged_name_has_its_own_weights_file_and_an_unknown_tag_is_told(resnet, tmp_path):
+def test_a_tagged_name_has_its_own_weights_file_and_an_unknown_tag_is_an_error(resnet, tmp_path):
     save_file(resnet.model.state_dict(), tmp_path / "resnet18.a1_in1k.safetensors")
     loaded = Backbone(BackboneChoice("resnet18.a1_in1k", "file", str(tmp_path)))
     assert list(loaded.channels) == [2, 4, 8, 16]

@@ -1,4 +1,4 @@
-"""From reconstruction errors to anomaly maps, and their smoothing."""
+"""Anomaly maps from reconstruction errors, and their smoothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_maps_are_norms_of_the_error_upsampled_and_scores_the_highest_local_mean
     features, window = torch.randn(2, CHANNELS, GRID, GRID), 2
     rebuilt = torch.randn_like(features)
     prediction = prediction_from_error(rebuilt, features, 5, window)
-    # Aligned corners from 3 to 5: tokens stand at even pixels, odd pixels lie half-way between them.
+    # With aligned corners from 3 to 5, tokens are at even pixels, and odd pixels are half-way between them.
     upsample = torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]])
     for image in range(2):
         norm = sum((rebuilt[image, c] - features[image, c]) ** 2 for c in range(CHANNELS)) ** 0.5

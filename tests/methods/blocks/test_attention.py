@@ -11,7 +11,7 @@ from methods.blocks.dropout import DropoutSource
 
 
 def literal_neighbour_mask(rows: int, columns: int, size: int) -> torch.Tensor:
-    """Token by token, as the paper words it."""
+    """The mask of the paper's text, token by token."""
     mask = torch.zeros(rows * columns, rows * columns)
     for row in range(rows):
         for column in range(columns):
@@ -63,7 +63,7 @@ def test_a_query_shared_by_the_batch_is_the_same_as_repeating_it():
 
 def test_the_training_path_without_drops_equals_the_evaluation_path():
     torch.manual_seed(0)
-    attention = Attention(16, 4, 1e-9, DropoutSource())  # p rounds to no drop at all
+    attention = Attention(16, 4, 1e-9, DropoutSource())  # p is rounded to 0
     query, key, value = torch.randn(1, 25, 16), torch.randn(3, 25, 16), torch.randn(3, 25, 16)
     mask = neighbour_mask(5, 3)
     trained = attention(query, key, value, mask)
@@ -71,7 +71,7 @@ def test_the_training_path_without_drops_equals_the_evaluation_path():
 
 
 def literal_attention(attention, query, key, value, mask, keep):
-    """As the equations say, with a given dropout mask."""
+    """The equations of attention, with a given dropout mask."""
     width = query.shape[-1]
     q, k, v = (
         nn.functional.linear(x, weight, bias).unflatten(-1, (attention.heads, -1)).transpose(1, 2)

@@ -9,7 +9,7 @@ from methods.blocks.dropout import Dropout, DropoutSource, kept
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.03])
-def test_dropout_has_the_probability_it_is_asked_for(p):
+def test_dropout_has_the_requested_probability(p):
     source = DropoutSource(1)
     keep = source.keep(torch.Size([1000, 1001]), p)
     # Six standard deviations of a binomial proportion.
@@ -24,7 +24,7 @@ def test_dropout_bits_are_independent_between_neighbours_and_calls():
         assert abs((left * right).mean().item() / variance) < 6e-3
 
 
-def test_dropout_scales_in_training_and_is_silent_otherwise():
+def test_dropout_scales_in_training_and_does_nothing_otherwise():
     x = torch.randn(200, 200, requires_grad=True)
     dropout = Dropout(0.1, DropoutSource(3))
     y = dropout(x)
@@ -35,7 +35,7 @@ def test_dropout_scales_in_training_and_is_silent_otherwise():
     assert dropout.eval()(x) is x
 
 
-def test_a_restored_source_goes_on_with_the_same_bits():
+def test_a_restored_source_continues_with_the_same_bits():
     source = DropoutSource(4)
     source.keep(torch.Size([101]), 0.5)
     state = source.state()

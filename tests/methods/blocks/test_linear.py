@@ -13,7 +13,7 @@ from methods.blocks.linear import Linear, linear
 
 @pytest.fixture(params=[True, False], ids=["onednn", "torch"])
 def library(request, monkeypatch):
-    """Both ways, whatever this machine's processor prefers; the calls of oneDNN are counted."""
+    """Select oneDNN or torch on every processor, and count the calls of oneDNN."""
     if request.param and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this torch is built without oneDNN")
     calls = []
@@ -76,7 +76,7 @@ def test_other_types_are_left_to_torch(library, dtype):
     assert not library[1]
 
 
-def test_under_autocast_products_are_torch_s_and_narrow(library):
+def test_under_autocast_products_are_torch_s_and_bfloat16(library):
     x, weight, bias, _ = arguments((4, 6), 8, 5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = linear(x, weight, bias)

@@ -1,4 +1,4 @@
-"""Checkpoints of this project, and what a published one leaves open."""
+"""Checkpoints of this project, and the options of published ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def built(file: Path, method: str, **more):
     return checkpoint, checkpoint.build(checkpoint.layout, CPU)
 
 
-def test_what_shapes_do_not_tell_can_be_given(uniad, tmp_path):
+def test_sizes_that_do_not_follow_from_shapes_can_be_given(uniad, tmp_path):
     checkpoint = open_checkpoint(uniad, "uniad", changes=lambda cls: {"neighbour_size": 9})
     assert checkpoint.config.neighbour_size == 9
     odd = write_rlr(tmp_path / "odd.pth", (72, 200), image_size=128)
@@ -53,7 +53,7 @@ def test_other_numbers_of_categories_need_their_names(tmp_path):
     assert open_checkpoint(file, "hvq_trans", ("b", "a")).layout.categories == ("b", "a")
 
 
-def test_wrong_contents_and_methods_are_told(tmp_path, uniad):
+def test_wrong_contents_and_methods_are_errors(tmp_path, uniad):
     torch.save({"model": {}}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="a dict with 'state_dict'"):
         read_checkpoint(tmp_path / "a.pth", "uniad")
@@ -87,7 +87,7 @@ def test_a_file_of_this_project_says_which_detector_it_holds(tmp_path):
     assert torch.equal(again.predict(batch).maps, detector.predict(batch).maps)
 
 
-def test_headers_that_do_not_fit_are_told(tmp_path):
+def test_headers_that_do_not_fit_are_errors(tmp_path):
     detector, file = own_file(tmp_path / "own.safetensors")
     header = read_description(file)
 

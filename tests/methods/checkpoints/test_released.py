@@ -1,4 +1,4 @@
-"""Checkpoints as they are published: what is read, and what is refused."""
+"""Published checkpoints: which files are read and which are refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def uniad(tmp_path_factory) -> Path:
 
 
 def rewritten(file: Path, changed: dict, target: Path) -> Path:
-    """A copy of a UniAD file with other tensors; None leaves one out."""
+    """A copy of a UniAD file with other tensors; None removes a tensor."""
     content = torch.load(file, weights_only=False)
     for name, tensor in changed.items():
         content["state_dict"][f"module.reconstruction.{name}"] = tensor
@@ -80,7 +80,7 @@ def test_a_published_rlr_is_a_list_of_levels(tmp_path):
     assert detector.trainable_parameters() == 21_514_512
 
 
-def test_sizes_other_than_the_papers_are_told_by_the_shapes(tmp_path):
+def test_sizes_other_than_the_papers_follow_from_the_shapes(tmp_path):
     small = write_uniad(tmp_path / "u.pth", random_tensors(uniad_shapes(grid=16, channels=512)))
     checkpoint, detector = built(small, "uniad")
     assert (checkpoint.config.image_size, checkpoint.layout.total_channels) == (256, 512)
@@ -147,7 +147,7 @@ def test_a_file_that_holds_code_is_refused_and_the_code_is_not_run(tmp_path, arc
     with pytest.raises(CheckpointError, match=r"evil\.pth: refused.*Save the tensors alone"):
         read_checkpoint(file, "uniad")
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Malicious(trace)))  # noqa: S301 - the trap does work
+    pickle.loads(pickle.dumps(Malicious(trace)))  # noqa: S301 - this shows that the trap works
     assert trace.exists()
 
 
@@ -165,7 +165,7 @@ def small_hvq(categories: tuple[str, ...]) -> HVQTrans:
     return HVQTrans(config, FeatureLayout(64, (6, 6, 6, 6), (4, 4, 4, 4), categories))
 
 
-def test_without_a_router_the_nearest_top_codebook_tells_the_category():
+def test_without_a_router_the_nearest_top_codebook_decides_the_category():
     detector = small_hvq(("one", "other", "third"))
     features = torch.rand(3, 24, 4, 4)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""States in files of safetensors."""
+"""Fitted states in safetensors files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone and a dataset for banks of features."""
+"""A backbone and a dataset for feature banks."""
 
 from __future__ import annotations
 

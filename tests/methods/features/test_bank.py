@@ -1,4 +1,4 @@
-"""The feature bank: what it keeps, under which key, and how exactly."""
+"""The feature bank: its contents, keys and precision."""
 
 from __future__ import annotations
 

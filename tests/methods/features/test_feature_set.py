@@ -33,7 +33,7 @@ def test_categories_follow_each_other_in_the_order_asked_for(index, backbone, tm
     assert store.open(NATIVE, ["bolt"], "train").batch([0]).categories is None
 
 
-def test_images_come_beside_features_where_both_are_wanted(index, backbone, tmp_path):
+def test_batches_have_images_and_features_if_the_spec_asks_for_both(index, backbone, tmp_path):
     store, _ = bank(index, backbone, tmp_path, dtype="float32")
     spec = FeatureSpec(64, (8,), images=True, normalisation="unit")
     batch = store.open(spec, ["cloth"], "test").batch([1])

@@ -9,7 +9,7 @@ from methods.hvq_trans.codebook import Codebook, transport_cost
 
 
 def literal_update(book: Codebook, vectors: Tensor) -> dict[str, Tensor]:
-    """Nearest codes, then the moving averages of the fact sheet (section 2.2), code by code."""
+    """The codebook after an update, by the published equations, code by code."""
     e, size, total = book.embed.clone(), book.cluster_size.clone(), book.embed_avg.clone()
     D, K = e.shape
     chosen = [min(range(K), key=lambda k: float(((v - e[:, k]) ** 2).sum())) for v in vectors]
@@ -23,7 +23,7 @@ def literal_update(book: Codebook, vectors: Tensor) -> dict[str, Tensor]:
     return {"embed": e, "cluster_size": size, "embed_avg": total}
 
 
-def test_codes_follow_what_is_quantised_as_the_sheet_says():
+def test_codes_follow_the_quantised_vectors_by_the_equations():
     torch.manual_seed(0)
     for start in (0.0, 1.0):
         book = Codebook(5, 7, start).double().train()
@@ -64,7 +64,7 @@ def test_evaluation_moves_nothing():
     assert torch.equal(book.embed, before)
 
 
-def test_transport_is_free_along_a_lone_code_and_dear_against_it():
+def test_the_transport_cost_is_0_along_a_single_code_and_2_against_it():
     codes = torch.eye(3)[:, :1]
     costs = transport_cost(torch.tensor([[2.0, 0, 0], [0, 1.0, 0], [-3.0, 0, 0]]), codes)
     torch.testing.assert_close(costs, torch.tensor([0.0, 1.0, 2.0]))

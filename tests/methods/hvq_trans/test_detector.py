@@ -55,7 +55,7 @@ def test_maps_and_scores_follow_the_official_rules():
 
 
 def trained(**changes) -> tuple[HVQTrans, FakeImages]:
-    """Fitted on categories whose features differ."""
+    """A detector fitted on categories with different features, and its training images."""
     detector = small(**changes)
     (features,) = structured(LAYOUT, 12, 0, concatenated=True)
     offsets = torch.arange(12).remainder(3).float().view(12, 1, 1, 1)
@@ -88,7 +88,7 @@ def test_predicted_routing_finds_the_category_and_then_equals_given_routing():
     assert "category predicted from the features" in detector.badges()
 
 
-def test_collapsed_codebooks_are_said_on_the_row():
+def test_collapsed_codebooks_are_a_remark_on_the_row():
     detector = small()
     books = [book for book in detector.network.modules() if isinstance(book, Codebook)]
     assert len(books) == 5 * 3
@@ -100,7 +100,7 @@ def test_collapsed_codebooks_are_said_on_the_row():
     assert detector.badges() == ()
 
 
-def test_the_category_told_changes_the_maps():
+def test_the_given_category_changes_the_maps():
     detector, images = trained()
     batch = images.batch([0, 3])
     right = detector.predict(batch)

@@ -26,7 +26,7 @@ def small(**changes) -> HVQTrans:
 
 
 def shaken(**changes) -> HVQTrans:
-    """In float64, every parameter and code moved at random: layers start as copies, biases at 0."""
+    """A float64 detector with random changes to all parameters: initially, layers are copies and biases are 0."""
     detector = small(**changes)
     detector.network.double()
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_state_carries_the_names_and_shapes_of_the_released_checkpoints():
 
 
 def literal_hvq(detector: HVQTrans, features: Tensor, category: int) -> tuple[Tensor, Tensor, Tensor]:
-    """One image (C, h, w) as the fact sheet words it: reconstruction (C, h, w), commitment, transport cost (N,)."""
+    """Reconstruction (C, h, w), commitment and transport cost (N,) of one image (C, h, w), by the equations."""
     config, state, grid = detector.config, detector.network.state_dict(), detector.config.grid
     C, H, W = features.shape
 

@@ -19,7 +19,7 @@ def images(names: list[str], seed: int) -> FakeImages:
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c"], ["c", "a"]])
-def test_it_tells_categories_apart_that_it_has_not_seen(names):
+def test_it_finds_the_categories_of_images_that_it_has_not_seen(names):
     categories = tuple(sorted(names))
     router = CategoryRouter(6, len(categories))
     assert not router.fitted

@@ -48,7 +48,7 @@ def literal_loss(level: torch.nn.Module, clean: Tensor, cosine_weight: float = 1
     return ((rebuilt - clean) ** 2).mean() + cosine_weight * (1 - cosine).mean()
 
 
-def test_the_loss_is_squared_error_and_cosine_distance_and_the_penalty_of_alike_references():
+def test_the_loss_is_squared_error_and_cosine_distance_and_the_penalty_of_similar_references():
     changes = {"cosine_weight": 0.5, "reference_length": 3, "reference_penalty": 0.25}
     detector = small(steps=1, batch_size=4, jitter_scale=0.0, **changes)
     features = taps(4)
@@ -68,7 +68,7 @@ def test_the_loss_is_squared_error_and_cosine_distance_and_the_penalty_of_alike_
 
 @pytest.mark.parametrize("update", ["summed", "per_level"])
 def test_updates_equal_those_of_a_literal_loop(update):
-    """All images in every batch and no noise: what is left is the order of losses and updates."""
+    """With all images in every batch and no noise, only the order of losses and updates matters."""
     options = {"update": update, "steps": 4, "batch_size": 4, "learning_rate": 1e-2, "jitter_scale": 0.0}
     detector, features = small(**options), taps(4)
 
@@ -95,7 +95,7 @@ def test_updates_equal_those_of_a_literal_loop(update):
 
 
 def agreement(first: torch.nn.Module, second: torch.nn.Module) -> float:
-    """Share of equal weights. Biases of keys are left out: softmax ignores them, Adam makes steps of their rounding."""
+    """Share of equal weights, without biases of keys: softmax ignores them, so Adam's steps follow rounding errors."""
     close = []
     for (name, ours), theirs in zip(first.named_parameters(), second.parameters(), strict=True):
         third = len(ours) // 3
@@ -163,10 +163,10 @@ def test_a_masked_training_has_no_jitter():
         ({"reference_penalty": 1.0}, r"reference_length must be at least 2"),
     ],
 )
-def test_values_that_make_no_detector_are_refused(changes, message):
+def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         small(**changes)
 
 
-def test_a_window_as_large_as_the_grid_is_allowed_where_nothing_is_hidden_by_it():
+def test_a_window_as_large_as_the_grid_is_allowed_if_it_hides_nothing():
     assert small(attention="lca", windows=(9, 7)).sizes().endswith("window 9+7")

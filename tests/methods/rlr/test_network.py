@@ -56,7 +56,7 @@ def test_parameters_carry_the_names_and_shapes_of_the_released_checkpoints():
 
 
 def seen(grid: int, window: int, token: int) -> set[int]:
-    """Places of the local window of a token, place by place."""
+    """Positions inside the local window of a token."""
     row, column = divmod(token, grid)
     reach = window // 2
     return {
@@ -65,7 +65,7 @@ def seen(grid: int, window: int, token: int) -> set[int]:
 
 
 def literal_position(grid: int, width: int) -> Tensor:
-    """(N, D): sine and cosine alternating, of the column and then of the row."""
+    """The position code (N, D): alternating sine and cosine, of the column and then of the row."""
     code = torch.zeros(grid * grid, width, dtype=torch.float64)
     for token in range(grid * grid):
         row, column = divmod(token, grid)
@@ -78,7 +78,7 @@ def literal_position(grid: int, width: int) -> Tensor:
 
 
 def literal_level(detector: RLR, level: int, image: Tensor) -> Tensor:
-    """The reconstruction of one image's (C, h, w) features at one level, as the fact sheet words it."""
+    """The reconstruction of one image's (C, h, w) features at one level, by the equations."""
     config, grid = detector.config, image.shape[1]
     state = detector.network.levels[level].state_dict()
     width, window, N = config.widths[level], config.windows[level], image.shape[1] ** 2
@@ -163,20 +163,20 @@ def test_the_position_code_equals_a_literal_one(grid, width):
 
 
 @pytest.mark.parametrize(("attention", "token", "count"), [("lca", 0, 9), ("lca", 24, 25), ("lca", 41, 12)])
-def test_local_attention_sees_the_reference_inside_the_window_only(attention, token, count):
+def test_local_attention_sees_the_reference_only_inside_the_window(attention, token, count):
     assert places_that_reach(attention, token) == seen(7, 5, token)
     assert len(seen(7, 5, token)) == count
 
 
 @pytest.mark.parametrize(("token", "count"), [(0, 40), (24, 24), (41, 37)])
-def test_masked_attention_compares_with_the_reference_outside_the_window_only(token, count):
+def test_masked_attention_uses_the_reference_only_outside_the_window(token, count):
     places = places_that_reach("mlka", token)
     assert places == set(range(49)) - seen(7, 5, token)
     assert len(places) == count
 
 
 def places_that_reach(attention: str, token: int) -> set[int]:
-    """Places of the reference that the output at ``token`` depends on: 7x7 tokens, window 5, one block."""
+    """Positions of the reference on which the output at ``token`` depends: 7x7 tokens, window 5, one block."""
     torch.manual_seed(0)
     config = RLRConfig(strides=(8,), widths=(8,), windows=(5,), heads=2, layers=1, attention=attention)
     level = RLR(config, FeatureLayout(56, (6,), (7,))).network.levels[0]
@@ -186,7 +186,7 @@ def places_that_reach(attention: str, token: int) -> set[int]:
 
 @pytest.mark.parametrize("attention", ["both", "plain"])
 def test_the_output_does_not_contain_the_input_by_a_residual_path(attention):
-    """With what all attentions fetch silenced, two inputs give one output."""
+    """If all attentions give 0, two inputs give the same output."""
     detector = small(attention=attention)
     with torch.no_grad():
         for level, tap in zip(detector.network.levels, taps(2), strict=True):

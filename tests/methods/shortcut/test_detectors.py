@@ -1,4 +1,4 @@
-"""The plain networks of the shortcut study as detectors, and how well they copy what they never saw."""
+"""The plain networks of the shortcut study as detectors, and how well they copy inputs that they never saw."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def images_of(patterns: Tensor, each: int, seed: int) -> Tensor:
 
 
 def errors_after_training(cls: type[Detector], patterns: Tensor, steps: int = 300, **changes) -> tuple[float, float]:
-    """Train on images of all ``patterns``; error on new images of them, and on images of categories never seen.
+    """Train on images of all ``patterns``, and return the errors on new images of them and of unseen categories.
 
     Both are mean squared errors as a share of the features' variance: 0 copies, 1 is as good as one constant.
     """
@@ -102,7 +102,7 @@ def errors_after_training(cls: type[Detector], patterns: Tensor, steps: int = 30
 
 
 def test_the_mlp_copies_what_it_never_saw_the_transformer_less_and_uniad_does_not():
-    """The paper's story on four categories: all rebuild what is normal, UniAD alone fails on everything else."""
+    """The paper's claim on four categories: all rebuild normal images, and only UniAD does not rebuild others."""
     small_transformer = {"heads": 4, "feedforward": 64, "dropout": 0.0}
     patterns = categories(4, seed=1)
     mlp = errors_after_training(ShortcutMLP, patterns, steps=600)
@@ -148,6 +148,6 @@ def test_bfloat16_trains_to_about_the_same_loss_and_keeps_float32_weights(cls):
         (ShortcutTransformer, {"heads": 3}, "shortcut_transformer: 3 heads do not divide a width of 8"),
     ],
 )
-def test_a_configuration_that_makes_no_detector_is_refused(cls, changes, message):
+def test_invalid_configurations_are_refused(cls, changes, message):
     with pytest.raises(ConfigError, match=message):
         small(cls, **changes)

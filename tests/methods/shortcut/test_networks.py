@@ -41,7 +41,7 @@ def test_the_proposed_networks_have_the_documented_sizes(cls, count):
 
 
 def literal_mlp(detector: Shortcut, image: Tensor) -> Tensor:
-    """(C, h, w) to (C, h, w), one token after the other."""
+    """The reconstruction of (C, h, w) features, one token after the other."""
     state = detector.network.state_dict()
     rebuilt = torch.zeros_like(image)
     for row in range(GRID):
@@ -56,7 +56,7 @@ def literal_mlp(detector: Shortcut, image: Tensor) -> Tensor:
 
 
 def literal_cnn(detector: Shortcut, image: Tensor) -> Tensor:
-    """(C, h, w) to (C, h, w), each 3x3 convolution as a sum over the places that lie inside the grid."""
+    """The reconstruction of (C, h, w) features; each 3x3 convolution is a sum over positions inside the grid."""
     state = detector.network.state_dict()
     places = [(row, column) for row in range(GRID) for column in range(GRID)]
 
@@ -83,7 +83,7 @@ def literal_cnn(detector: Shortcut, image: Tensor) -> Tensor:
 
 
 def literal_transformer(detector: Shortcut, image: Tensor) -> Tensor:
-    """(C, h, w) to (C, h, w): encoder, then a decoder that starts from its output; nobody is masked."""
+    """The reconstruction of (C, h, w) features: encoder, then a decoder from its output, without masks."""
     state, config = detector.network.state_dict(), detector.config
     rows, columns = state["pos_embed.row_embed.weight"], state["pos_embed.col_embed.weight"]
     position = torch.stack([torch.cat([columns[c], rows[r]]) for r in range(GRID) for c in range(GRID)])
@@ -131,7 +131,7 @@ def test_an_mlp_without_hidden_layers_is_the_papers_linear_map():
     }
 
 
-def test_the_cnns_running_statistics_are_learned_kept_and_left_alone_when_predicting():
+def test_the_cnns_running_statistics_are_learned_and_do_not_change_in_prediction():
     detector = small(ShortcutCNN, steps=3, batch_size=4)
     name = "blocks.0.1.running_mean"
     initial = detector.state()[name].clone()
@@ -145,7 +145,7 @@ def test_the_cnns_running_statistics_are_learned_kept_and_left_alone_when_predic
 
 
 def test_copying_is_exact_where_the_weights_are_the_identity():
-    """The paper's argument: w = I, b = 0 has no loss and rebuilds anomalies, so that every map is zero."""
+    """The paper's argument: with w = I and b = 0, the loss is 0, anomalies are rebuilt, and every map is 0."""
     detector = small(ShortcutMLP, layers=0)
     with torch.no_grad():
         detector.network.layers[0].weight.copy_(torch.eye(CHANNELS))

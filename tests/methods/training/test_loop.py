@@ -28,7 +28,7 @@ def test_the_loss_falls():
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
-def test_an_observer_leaves_no_trace():
+def test_an_observer_does_not_change_the_training():
     plain, _ = train(FitContext(0, CPU))
     watched, report = train(FitContext(0, CPU, observer=Watcher()))
     assert [noted["step"] for noted in report.observations] == [2, 4, 6, 8, 10, 12]

@@ -1,4 +1,4 @@
-"""Trainings that are killed and continued."""
+"""Trainings that are killed and resumed."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_a_checkpoint_that_is_torn_or_holds_code_is_dropped_and_never_executed(t
     else:
         checkpoint.write_bytes(content)
     whole, _ = train(FitContext(0, CPU))
-    anew, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
-    assert equal(whole, anew)
+    again, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
+    assert equal(whole, again)
     assert not checkpoint.exists()
 
 
@@ -73,7 +73,7 @@ def test_observations_survive_an_interruption(tmp_path, monkeypatch):
 
 
 class TwoStages(UniAD):
-    """Trains its network twice, the second time with a rate of its own for the queries."""
+    """Trains its network twice, the second time with another learning rate for the queries."""
 
     def fit(self, train, context):
         def losses_of(batch):
@@ -99,7 +99,7 @@ def two_stages(context: FitContext):
     return detector, detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
 
 
-def test_a_fit_in_two_stages_goes_on_from_where_it_was_killed(tmp_path, monkeypatch):
+def test_a_fit_in_two_stages_resumes_where_it_was_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, expected = two_stages(FitContext(0, CPU))
     assert expected.steps == 24

@@ -8,7 +8,7 @@ import torch
 from methods.training.schedule import learning_rate
 
 
-def test_step_schedule_drops_tenfold_at_its_place():
+def test_the_step_schedule_drops_tenfold_after_80_percent():
     rates = [learning_rate("step", step, 1000, 1e-4) for step in range(1000)]
     assert rates[:800] == [1e-4] * 800
     assert rates[800:] == [pytest.approx(1e-5)] * 200

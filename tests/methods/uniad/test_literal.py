@@ -1,4 +1,4 @@
-"""The literal training step that `make perf` compares with: same losses as ours, so that its time means something."""
+"""The literal training step of `make perf` has the same losses as ours, so that its time can be compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYOUT = FeatureLayout(96, (4, 6, 8, 10), (6, 6, 6, 6))
 
 
 def as_ours(tokens: Tensor) -> Tensor:
-    """Normal numbers in the order in which ours draws them: (B, C, h, w)."""
+    """Normal random numbers in the order in which our network draws them, (B, C, h, w)."""
     N, B, C = tokens.shape
     return torch.randn(B, C, N).permute(2, 0, 1)
 

@@ -51,7 +51,7 @@ def test_parameters_carry_the_names_and_shapes_of_the_released_checkpoints():
 
 
 def literal_uniad(detector: UniAD, image: Tensor) -> Tensor:
-    """The reconstruction of one image's (C, h, w) features, as the fact sheet words it."""
+    """The reconstruction of one image's (C, h, w) features, by the equations."""
     config, state = detector.config, detector.network.state_dict()
     grid, N = config.grid, config.grid**2
     hidden = torch.zeros(N, N, dtype=torch.float64)
@@ -98,7 +98,7 @@ def test_the_network_equals_a_literal_one(query, masks):
     )  # fmt: skip
     detector.network.double()
     with torch.no_grad():
-        for parameter in detector.network.parameters():  # layers start as copies: make them differ
+        for parameter in detector.network.parameters():  # layers are initially copies; this makes them differ
             parameter.add_(0.1 * torch.randn_like(parameter))
         features = torch.randn(2, 28, 4, 4, dtype=torch.float64)
         expected = torch.stack([literal_uniad(detector, image) for image in features])
@@ -121,7 +121,7 @@ def test_layers_start_as_copies_but_linear_layers_do_not():
 
 
 def test_the_output_does_not_contain_the_input_by_a_residual_path():
-    """With a query in every layer and all attention values silenced, two inputs give one output."""
+    """With a query in every layer and attentions that give 0, two inputs give the same output."""
     detector = small()
     with torch.no_grad():
         for layer in detector.network.transformer.decoder.layers:
