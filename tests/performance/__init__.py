@@ -1,1 +1,1 @@
-"""The program of ``make perf``, which measures: no test, apart from ``test_page.py``, which tests its page."""
+"""The program of ``make perf``, which measures and is not a test; ``test_page.py`` tests the page that it writes."""
