@@ -27,7 +27,7 @@ class Column:
     Attributes:
         name: Its heading, e.g. ``I-AUROC``.
         meaning: What the number is; the site shows it at the heading.
-        cell: The number of a row in ``unified``, ``separate`` or ``delta``: a fraction (0.965 is printed as 96.5) of which
+        cell: The number of a row in ``unified``, ``separate`` or ``delta``: a fraction (0.965 is printed as 96.5), and
             more is better.
     """
 
