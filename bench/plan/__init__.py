@@ -1,1 +1,1 @@
-"""Decides what to run: options, configurations, runs and their ids."""
+"""Decides what to run: from options to configurations, runs and their ids."""

@@ -1,4 +1,4 @@
-"""A detector from a file instead of a training: which backbone it needs, and whether it fits what it is used for."""
+"""Opens the checkpoint that a command names, and chooses the backbone for its detector."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from methods.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from methods.detector import Detector
 
 PRESET = "checkpoint"
-"""What stands in a record in place of a preset: nothing is known of the training."""
+"""The preset in the record of a checkpoint, because nothing is known of its training."""
 PADDINGS = ("timm", "native")
 
 
 def read_checkpoint_file(
     file: Path, methods: Sequence[str], categories: tuple[str, ...], assignments: Sequence[str]
 ) -> Checkpoint:
-    """Open a checkpoint as the command line names it.
+    """Open the checkpoint that the command line names.
 
     Args:
         file: The file.
-        methods: None or one; none where the file says it.
+        methods: The name of the method, or nothing if the file itself names it.
         categories: Names of a published checkpoint's categories.
-        assignments: ``method.field=value``.
+        assignments: Texts of the form ``method.field=value``.
 
     Raises:
-        OptionError: For several methods.
+        OptionError: If several methods are named.
         UniBoardError: If the file can't be used, or its method has to be named.
     """
     if len(methods) > 1:
@@ -46,18 +46,18 @@ def read_checkpoint_file(
 def backbone_choice(
     checkpoint: Checkpoint, name: str, weights: str, weights_dir: Path | None, padding: str
 ) -> BackboneChoice:
-    """The backbone to use: the checkpoint's own, but what the user names.
+    """The backbone to use: what the user names, and the checkpoint's own for everything else.
 
     Args:
-        checkpoint: Opened.
-        name: timm name, or empty.
-        weights: A kind of ``bench/plan/weights_and_textures.py``, or empty.
-        weights_dir: Directory of weights files.
+        checkpoint: The checkpoint.
+        name: timm name of the backbone, or empty.
+        weights: One of the ``KINDS`` of ``bench/plan/weights_and_textures.py``, or empty.
+        weights_dir: Directory of weights files, or None.
         padding: ``timm``, ``native`` or empty.
 
     Raises:
-        UnknownNameError: For other words.
-        OptionError: For words that do not go together.
+        UnknownNameError: For another kind of weights or padding.
+        OptionError: For options that do not go together.
     """
     require_padding(padding)
     if checkpoint.backbone.weights == "none":
@@ -76,6 +76,6 @@ def backbone_choice(
 
 
 def require_padding(padding: str) -> None:
-    """Raise an ``UnknownNameError`` for another word than ``PADDINGS`` or none."""
+    """Raise an ``UnknownNameError`` unless the padding is empty or one of ``PADDINGS``."""
     if padding and padding not in PADDINGS:
         raise unknown_name("backbone_padding", padding, PADDINGS)

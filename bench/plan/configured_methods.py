@@ -1,4 +1,4 @@
-"""What runs: each method under its preset, or the one detector of a checkpoint, with backbone and configurations."""
+"""Configures what runs: each method under its preset, or the detector of a checkpoint, with backbone and badges."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class ConfiguredMethod:
     """One method as it will run.
 
     Attributes:
-        detector_class: Its class.
+        detector_class: Class of the detector.
         preset: Name of the preset, or ``checkpoint``.
-        typed: What the user set.
-        variants: The configurations that one fit is scored under; they differ in test-time options only.
-        backbone: Which.
-        badges: What must stand on its rows.
-        checkpoint: The file that it is loaded from; None where it is trained.
+        typed: Values of the fields that the user set, by name.
+        variants: The configurations under which one fit is scored; they differ in test-time options only.
+        backbone: The frozen backbone.
+        badges: Remarks that its rows have to show.
+        checkpoint: The checkpoint that the detector is loaded from; None if it is trained.
     """
 
     detector_class: type[Detector]
@@ -48,7 +48,7 @@ class ConfiguredMethod:
     checkpoint: Checkpoint | None = None
 
     def entry(self, config: Any) -> MethodEntry:
-        """What the record says of the method under one of the variants."""
+        """The record's entry of the method under one of the variants."""
         info = self.detector_class.info
         fit_config, score_config = split_config(config)
         if self.checkpoint is not None:
@@ -69,7 +69,9 @@ class ConfiguredMethod:
 
 
 def configured_methods(options: ResolvedOptions) -> list[ConfiguredMethod]:
-    """The methods that the options name; see ``require_buildable``. That of a checkpoint has been built.
+    """The methods that the options name.
+
+    The detector of a checkpoint has been built once; call ``require_buildable`` for the others.
 
     Raises:
         UniBoardError: For wrong names and values, and checkpoints that can't be used.
@@ -77,7 +79,7 @@ def configured_methods(options: ResolvedOptions) -> list[ConfiguredMethod]:
     if options.checkpoint is not None:
         return [_from_checkpoint(options)]
     if options.checkpoint_categories:
-        raise OptionError("CHECKPOINT_CATEGORIES names the categories of a CHECKPOINT: give that too.")
+        raise OptionError("CHECKPOINT_CATEGORIES names the categories of a CHECKPOINT: give CHECKPOINT too.")
     classes = {name: find_detector(name) for name in options.methods}
     overrides = parse_overrides(list(options.assignments), list(classes))
     return [_from_preset(options, cls, overrides.get(name, {})) for name, cls in classes.items()]
@@ -87,7 +89,7 @@ def _from_preset(options: ResolvedOptions, cls: type[Detector], texts: dict[str,
     papers = find_preset(cls, options.preset).backbone
     config, typed = configure(cls, options.preset, texts)
     choice = _backbone_choice(options, papers, cls.features(config).deepest)
-    # A quick preset's backbone is a stand-in itself, as is the one in the box, which has a badge of its own.
+    # A quick preset's backbone is a stand-in itself. So is the shipped backbone, which has a badge of its own.
     stand_in = choice.weights == "shipped" and options.preset == "quick"
     known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
@@ -96,13 +98,13 @@ def _from_preset(options: ResolvedOptions, cls: type[Detector], texts: dict[str,
 
 
 def _from_checkpoint(options: ResolvedOptions) -> ConfiguredMethod:
-    """The method that a checkpoint holds; all that the file alone can tell is checked."""
+    """The method that a checkpoint holds, after all checks for which the file alone is enough."""
     if options.checkpoint is None:
         raise OptionError("CHECKPOINT names no file.")
     if len(options.seeds) > 1:
         raise OptionError("A checkpoint is loaded, not trained: it has one seed. Leave SEEDS out.")
     if options.preset:
-        raise OptionError("A checkpoint brings its configuration: PRESET does not go with CHECKPOINT.")
+        raise OptionError("A checkpoint contains its configuration: PRESET does not go with CHECKPOINT.")
     checkpoint = read_checkpoint_file(
         options.checkpoint, options.methods, options.checkpoint_categories, options.assignments
     )
@@ -123,17 +125,20 @@ def _from_checkpoint(options: ResolvedOptions) -> ConfiguredMethod:
 
 
 def _score_variants(cls: type[Detector], config: Any, typed: dict[str, Any]) -> list[Any]:
-    """The configurations that one fit is scored under: the method's variants, but the one given where it is named."""
+    """The configurations under which one fit is scored: the method's variants without those whose fields are set.
+
+    If none is left, it is the configuration as it is.
+    """
     wanted = [v for v in cls.info.score_variants if not set(v) & set(typed)]
     return [dataclasses.replace(config, **variant) for variant in wanted] or [config]
 
 
 def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], textures: Path) -> None:
-    """Build the detector once and throw it away: a configuration that makes none is told before any pass or training.
+    """Build the detector once and discard it, so that a wrong configuration is an error before any pass or training.
 
     Args:
-        method: Of ``configured_methods``.
-        categories: Of the dataset; a class-aware checkpoint must have been trained on them.
+        method: One of the ``configured_methods``.
+        categories: Categories of the dataset; a class-aware checkpoint must have been trained on them.
         textures: Directory of texture images, for detectors that paste them.
 
     Raises:
@@ -150,7 +155,7 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
         spec = cls.features(config)
         if spec.image_size < max(1, spec.deepest):
             raise ConfigError(
-                f"{cls.info.name}: an image of {spec.image_size} px has no map at strides {spec.strides}."
+                f"{cls.info.name}: an image of {spec.image_size} px is too small for strides {spec.strides}."
             )
         cls(config, layout_of(spec, load_backbone(method.backbone), ("one", "another")))
         if spec.textures:
@@ -160,7 +165,7 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
 
 
 def _backbone_choice(options: ResolvedOptions, preset_backbone: str, deepest: int) -> BackboneChoice:
-    """The backbone that was asked for, or the preset's own; none for methods without one."""
+    """The backbone that the user names, or else the preset's; ``NO_BACKBONE`` for methods without one."""
     require_padding(options.backbone_padding)
     if not preset_backbone:
         return NO_BACKBONE

@@ -1,7 +1,7 @@
-"""Which GPU a worker process computes on: several processes on a machine with several GPUs use one each.
+"""Chooses the device of runs: the one that the user names, and for each of several worker processes a GPU of its own.
 
-A process sees its own GPU alone: a checkpoint of a training then holds the random states of one device, and goes on
-on whichever GPU is free.
+A worker process sees only its own GPU. The checkpoint of a training then has the random states of one device, and the
+training can continue on any GPU.
 """
 
 from __future__ import annotations
@@ -18,43 +18,48 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def gpu_count(device: str) -> int:
-    """GPUs that runs on ``device`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``) may be spread over."""
+    """Number of GPUs over which runs on ``device`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``) may be distributed."""
     return torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 0
 
 
 def visible_gpus(count: int, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the GPUs that this process sees, as ``CUDA_VISIBLE_DEVICES`` takes them.
+    """Names of the GPUs that this process sees, in the form that ``CUDA_VISIBLE_DEVICES`` expects.
 
     Args:
-        count: How many torch finds.
-        environment: The process's.
+        count: Number of GPUs that torch finds.
+        environment: Environment variables of the process.
     """
     named = tuple(name.strip() for name in environment.get(_VISIBLE, "").split(",") if name.strip())
     return named[:count] if named else tuple(str(number) for number in range(count))
 
 
 def gpu_of(process: str, gpus: Sequence[str]) -> str:
-    """The GPU of a worker process, by the number at the end of its name: ``LokyProcess-3`` has the third."""
+    """The GPU of a worker process, by the number at the end of its name: ``LokyProcess-3`` gets the third GPU."""
     digits = process[len(process.rstrip("0123456789")) :]
     return gpus[(int(digits or 1) - 1) % len(gpus)]
 
 
 def see_only_own_gpu(process: str, gpus: Sequence[str]) -> None:
-    """Hide the other GPUs from this process; to be called before it computes anything.
+    """Hide the other GPUs from this process. Call this before the process computes anything.
 
     Args:
-        process: Its name.
-        gpus: What there is; with fewer than two nothing is done.
+        process: Name of the process.
+        gpus: Names of all GPUs; nothing is done if there are fewer than two.
     """
     if len(gpus) > 1:
         os.environ[_VISIBLE] = gpu_of(process, gpus)
 
 
 def resolve_device(name: str, cluster: str = "") -> str:
-    """``auto`` is the GPU if there is one. The workers of a cluster may have one where this machine has none.
+    """The device that a name means: ``auto`` is the GPU if there is one.
+
+    Args:
+        name: ``auto``, or the name of a torch device.
+        cluster: Address of a Dask scheduler, or empty. Its workers may have a GPU even if this machine has none.
 
     Raises:
-        OptionError: If the device is not there.
+        UnknownNameError: If no device has this name.
+        OptionError: If the device does not exist here.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,8 +1,8 @@
-"""The options of the commands: a field is an option, with its default, its help text and its bounds.
+"""The options of the commands. Each option is a field with its default, its help text and its bounds.
 
 ``bench/commands/parameters.py`` makes the options of the command line from these fields. A field without
 ``typer.Option`` is not an option of any command. A function after ``typer.Option`` turns the text that the user types
-into the field's value. What depends on several options is worked out by ``bench/plan/resolve.py``.
+into the field's value. Values that depend on several options are computed by ``bench/plan/resolve.py``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MapSize = int | Literal["native"]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """``3`` is the seeds 0, 1, 2; ``0,4`` are the seeds 0 and 4; an empty text is no choice of seeds.
+    """Seeds from text: ``3`` means the seeds 0, 1, 2, ``0,4`` the seeds 0 and 4, and an empty text the default.
 
     Raises:
-        OptionError: For anything else, and for no seed at all.
+        OptionError: For any other text, and for a text that names no seed.
     """
     if not text:
         return ()
@@ -35,19 +35,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     except ValueError as error:
         raise OptionError(f"SEEDS={text}: expected a number of seeds (3) or a list (0,4).") from error
     if not seeds or min(seeds) < 0:
-        raise OptionError(f"SEEDS={text}: at least one seed, none below 0.")
+        raise OptionError(f"SEEDS={text}: expected at least one seed, and none below 0.")
     return tuple(sorted(set(seeds)))
 
 
 def parse_list(text: str, kind: str) -> tuple[str, ...]:
-    """A comma-separated list without repetitions; an empty text is an empty list.
+    """The items of a comma-separated list without repetitions; an empty text is an empty list.
 
     Args:
         text: The list.
-        kind: What its items are called in an error.
+        kind: What an item is called in an error message.
 
     Raises:
-        OptionError: If the text holds commas but no item.
+        OptionError: If the text has commas but no item.
     """
     items = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if text and not items:
@@ -56,10 +56,10 @@ def parse_list(text: str, kind: str) -> tuple[str, ...]:
 
 
 def parse_map_size(text: str) -> MapSize:
-    """A side in pixels, or ``native``.
+    """Side of the scored maps from text: a number of pixels, or ``native``.
 
     Raises:
-        OptionError: For anything else, and for sides below 16.
+        OptionError: For any other text, and for sides below 16.
     """
     if text == "native":
         return "native"
@@ -89,7 +89,10 @@ _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 _Weights = Annotated[str, typer.Option(help="pretrained, file, random or shipped.")]
 _WeightsDir = Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors.")]
 _BackbonePadding = Annotated[
-    str, typer.Option(help="timm, or native: as the published EfficientNets pad; default: timm, or the checkpoint's.")
+    str,
+    typer.Option(
+        help="timm, or native for the padding of the published EfficientNets; default: timm, or the checkpoint's."
+    ),
 ]
 
 
@@ -98,8 +101,8 @@ class Options:
     """Options of ``run``, ``rescore``, ``shortcut`` and ``ablation``, as the user gave them, for one dataset.
 
     Attributes:
-        only_kept: Run only what needs no training, because its fitted state was kept.
-        command: The command line that the records name.
+        only_kept: Whether to execute only runs that need no training, because their fitted state was kept.
+        command: The command line as it is recorded.
     """
 
     dataset: Annotated[str, typer.Option(help="Dataset; see `list`. `cifar10` stands for its four tasks.")] = (
@@ -112,12 +115,12 @@ class Options:
     ] = ()
     settings: Annotated[
         tuple[str, ...],
-        typer.Option(help="unified, separate or both, separated by a comma; default: both, of a checkpoint unified."),
+        typer.Option(help="unified, separate or both, separated by a comma; default: both; unified for a checkpoint."),
         _settings,
     ] = ()
     seeds: Annotated[
         tuple[int, ...],
-        typer.Option(help="Number of seeds (3) or a list of them (0,4); default: 3, of a checkpoint 1."),
+        typer.Option(help="Number of seeds (3) or a list of them (0,4); default: 3; 1 for a checkpoint."),
         parse_seeds,
     ] = ()
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = ""
@@ -133,14 +136,14 @@ class Options:
     jobs: Annotated[
         int,
         typer.Option(
-            min=0, help="Runs at the same time; 0: one on each GPU, else one, but the cores (at most 4) for quick."
+            min=0, help="Runs at the same time; 0: one per GPU, else one, or one per core (at most 4) for preset quick."
         ),
     ] = 0
     cluster: Annotated[
         str, typer.Option(help="Address of a Dask scheduler whose workers execute the runs; see docs/cluster.md.")
     ] = ""
     threads: Annotated[
-        int, typer.Option(min=0, help="Threads of each run; 0: the cores shared among the jobs, one on a cluster.")
+        int, typer.Option(min=0, help="Threads of each run; 0: the cores divided among the jobs, one on a cluster.")
     ] = 0
     data_dir: DataDir = DATA
     root: Root = None
@@ -154,7 +157,7 @@ class Options:
     )
     backbone_padding: _BackbonePadding = ""
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Fitted detector to evaluate, without training: published, or of this project.")
+        Path | None, typer.Option(help="Fitted detector to evaluate without training, published or of this project.")
     ] = None
     checkpoint_categories: _CheckpointCategories = ()
     assignments: _Assignments = ()
@@ -171,7 +174,7 @@ class Options:
     )
     site: Site = SITE
     curves: Annotated[
-        int, typer.Option(min=0, help="Test metrics every so many epochs, for learning curves (a diagnostic); 0: none.")
+        int, typer.Option(min=0, help="Epochs between two points of the learning curves (a diagnostic); 0: no curves.")
     ] = 0
     looks: Annotated[
         bool, typer.Option(help="Make pictures of what reconstruction methods rebuild, for the gallery (seed 0).")
@@ -194,9 +197,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Options of ``score``; an empty one means the checkpoint's own."""
+    """Options of ``score``; an empty option means the checkpoint's own value."""
 
-    checkpoint: Annotated[Path, typer.Option(help="Fitted detector: as its authors published it, or of this project.")]
+    checkpoint: Annotated[Path, typer.Option(help="Fitted detector, as its authors published it or of this project.")]
     images: Annotated[Path, typer.Option(help="Directory of images, searched with all its subdirectories.")]
     out: Annotated[Path, typer.Option(help="Where maps.npz, scores.csv and overlays/ are written.")]
     methods: Annotated[

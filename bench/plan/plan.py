@@ -1,4 +1,4 @@
-"""From options to runs: dataset x setting x method x category x seed, each with its two ids."""
+"""Makes the plan from the options: the runs over dataset x setting x method x category x seed, with their two ids."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from results.records.store import Store
 
 
 def make_plan(options: Options) -> list[Run]:
-    """All runs that the options ask for, in a fixed order: seed by seed, so that a partial table is an even one.
+    """All runs that the options ask for, in a fixed order: seed by seed, so that a partial table has equal rows.
 
     Raises:
-        UniBoardError: For wrong names, missing data or missing weights, each with what to do.
+        UniBoardError: For wrong names, missing data or missing weights; the message says what to do.
     """
     resolved = resolve(options)
     for setting in resolved.settings:
@@ -131,7 +131,7 @@ def _make_run(
 
 
 def _title(options: ResolvedOptions, title: str, index: DatasetIndex) -> str:
-    """The dataset's title; of a directory of one's own, the directory's name."""
+    """The dataset's title; for a dataset of the user (``folder``), the name of its directory."""
     return index.root.resolve().name if options.dataset == "folder" else title
 
 
@@ -140,8 +140,8 @@ def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed
 
     Args:
         runs: The plan.
-        store: Where records are; its ``problems`` name those that can't be used, for their arrays too.
-        force: Repeat everything.
+        store: The store of records. Records that can't be used, or whose arrays can't, are added to its ``problems``.
+        force: Repeat all runs.
         retry_failed: Repeat runs that are recorded as failed.
         curves: Repeat trainings that were recorded without a learning curve, unless it is 0.
     """

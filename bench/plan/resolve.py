@@ -1,4 +1,4 @@
-"""What the options mean together: every option that was left out gets its value before anything is planned."""
+"""Gives every option that was left out its value, which may depend on other options, before anything is planned."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from results.records.weights import WeightsKind
 
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
 REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
-"""Default methods. HVQ-Trans brings both its routings. DRAEM's 27 quick trainings alone take ten minutes of two
-cores: too long for the first command that a newcomer types."""
+"""Default methods. HVQ-Trans is scored with both its routings. DRAEM is not among the default methods of the synthetic
+dataset: its 27 quick trainings alone take ten minutes on two cores, too long for the first command of a new user."""
 ALL_METHODS = "all"
-"""Stands for every registered method."""
+"""The name that means every registered method."""
 _QUICK_JOBS = 4
 
 ResolvedOptions = NewType("ResolvedOptions", Options)
-"""Options of which none is left open, except what a checkpoint brings itself."""
+"""Options that all have a value, except those that a checkpoint determines itself."""
 
 
 def resolve(options: Options) -> ResolvedOptions:
     """Fill in the options that were left out.
 
-    A checkpoint brings its method, its preset, its backbone and weights: with one, these stay as they were given.
+    A checkpoint determines its method, preset, backbone and weights: with one, these options stay as they are given.
 
     Raises:
         UnknownNameError: For an unknown dataset or kind of weights.
@@ -60,16 +60,16 @@ def resolve(options: Options) -> ResolvedOptions:
 
 
 def _methods(options: Options, synthesised: bool) -> tuple[str, ...]:
-    """The methods named, ``all`` for every one; else few and quick ones if synthetic, all main ones if real."""
+    """The methods that are named (``all`` means every one); by default few if synthetic, the main ones otherwise."""
     if options.methods:
         return tuple(known_detectors()) if options.methods == (ALL_METHODS,) else options.methods
     return SYNTHETIC_METHODS if synthesised else REAL_METHODS
 
 
 def _backbone(options: Options, synthesised: bool) -> str:
-    """The backbone of all methods, or empty for each preset's own.
+    """The backbone of all methods; empty if each preset has its own.
 
-    The synthetic dataset needs no download: it has the formula backbone, or with other weights a ResNet-18.
+    The default for the synthetic dataset needs no download: the formula backbone, or a ResNet-18 for other weights.
     """
     if options.backbone or not synthesised:
         return options.backbone
@@ -77,10 +77,10 @@ def _backbone(options: Options, synthesised: bool) -> str:
 
 
 def _jobs(options: Options, preset: str) -> int:
-    """Runs at the same time: as given; else one on each GPU; else one, but as many as cores (at most 4) for quick.
+    """Number of runs at the same time: as given, else one per GPU, else one, or one per core (at most 4) for quick.
 
-    Quick networks are so small that a second thread hardly helps a step (measured: 1.2 times), a second
-    process does. The timings of such runs are flagged. On a cluster its workers are what counts.
+    Quick networks are so small that a second thread hardly makes a step faster (measured: 1.2 times), while a second
+    process helps. The timings of such runs are flagged. On a cluster, its workers determine the number.
     """
     if options.jobs and options.cluster:
         raise OptionError("JOBS does not go with CLUSTER: every worker of the cluster executes one run at a time.")
@@ -92,7 +92,7 @@ def _jobs(options: Options, preset: str) -> int:
 
 
 def _threads(options: Options, jobs: int) -> int:
-    """Threads of each run: the cores shared among the jobs; one on a cluster, whose cores are not known here."""
+    """Threads of each run: the cores divided among the jobs; one on a cluster, whose cores are not known here."""
     if options.cluster:
         return options.threads or 1
     return options.threads or max(1, (os.cpu_count() or 1) // jobs)

@@ -1,4 +1,4 @@
-"""From options to runs: dataset x setting x method x category x seed, each with its two ids."""
+"""The run: one training with everything that it needs, and the two ids under which it is fitted and recorded."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class Run:
     """One training, fully resolved and picklable.
 
     Attributes:
-        dataset: What the record says of the data.
-        index: The dataset, all categories of the benchmark.
+        dataset: The record's entry of the dataset.
+        index: The dataset with all categories of the benchmark.
         setting: ``unified`` or ``separate``.
-        categories: Trained on and tested, sorted.
-        method: What the record says of the detector (badges and sizes are filled in by the runner).
+        categories: The categories that the detector is trained on and tested on, sorted.
+        method: The record's entry of the method (the runner fills in badges and sizes).
         config: The detector's configuration.
-        seed: As the user counts.
-        backbone: Which.
-        backbone_identity: What changes features.
-        protocol: From map to number.
-        bank: Where features are kept.
-        device: Where to compute.
-        threads: Of the run.
-        fit_id: Of the fitted detector.
-        score_id: Of the record.
-        checkpoint: The file that the detector is loaded from; None where it is trained.
+        seed: The seed as the user gives it, e.g. 0.
+        backbone: The frozen backbone.
+        backbone_identity: Everything about the backbone that changes features.
+        protocol: The protocol, from anomaly map to number.
+        bank: Where and how features are stored.
+        device: The torch device to compute on.
+        threads: Number of threads of the run.
+        fit_id: Id of the fitted detector.
+        score_id: Id of the record.
+        checkpoint: The checkpoint that the detector is loaded from; None if it is trained.
         textures: Directory of texture images, for detectors that paste them; else None.
     """
 
@@ -72,22 +72,22 @@ class Run:
 
     @property
     def features(self) -> FeatureSpec:
-        """Which frozen features the run reads."""
+        """The frozen features that the run reads."""
         return self.detector_class.features(self.config)
 
     @property
     def run_seed(self) -> int:
-        """The seed that all random numbers of the run derive from."""
+        """The seed from which all random numbers of the run are derived."""
         return run_seed(self.seed, self.dataset.name, self.setting, self.categories, self.method.name)
 
     @property
     def backbone_entry(self) -> BackboneEntry:
-        """What the record says of the features."""
+        """The record's entry of the backbone."""
         return backbone_entry(self.backbone, self.backbone_identity)
 
     @property
     def layout(self) -> FeatureLayout:
-        """Shapes of its features, and the categories that it is trained on: of a checkpoint, that it was trained on."""
+        """Shapes of the detector's features, and the categories it is trained on (for a checkpoint: was trained on)."""
         backbone = load_backbone(self.backbone)
         if self.checkpoint is not None:
             return self.checkpoint.layout_with(backbone)
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def told_category(self) -> bool:
-        """Whether the detector is told the category of each test image."""
+        """Whether the detector gets the category of each test image."""
         return self.detector_class.told_category(self.config)
 
     def open_bank(self) -> FeatureBank:
@@ -104,24 +104,24 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The method's title, with what was set for it: ``UniAD (query=none)``."""
-        said = ", ".join(f"{name}={shown(value)}" for name, value in sorted(self.method.overrides.items()))
-        return f"{self.method.title} ({said})" if said else self.method.title
+        """The method's title with the fields that the user set: ``UniAD (query=none)``."""
+        overrides = ", ".join(f"{name}={shown(value)}" for name, value in sorted(self.method.overrides.items()))
+        return f"{self.method.title} ({overrides})" if overrides else self.method.title
 
     def describe(self) -> str:
-        """For progress lines: ``UniAD (steps=500) | unified | all 8 categories | seed 0``."""
+        """Text for progress lines: ``UniAD (steps=500) | unified | all 8 categories | seed 0``."""
         several = len(self.categories) > 1 or self.setting == "unified"
         what = f"all {len(self.categories)} categories" if several else self.categories[0]
         return f"{self.title} | {self.setting} | {what} | seed {self.seed}"
 
 
 def splits_of(run: Run) -> tuple[Split, ...]:
-    """The splits whose features the run reads: a checkpoint is not trained."""
+    """The splits whose features the run reads. A checkpoint is not trained and needs only test features."""
     return ("test",) if run.checkpoint else ("train", "test")
 
 
 def fits(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
-    """Runs grouped by the fit that they share, in order of their first."""
+    """Runs grouped by the fit that they share, in the order of each group's first run."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.fit_id, []).append(run)
@@ -134,7 +134,7 @@ def backbone_entry(choice: BackboneChoice, identity: dict[str, Any]) -> Backbone
 
 
 def cache_file(directory: Path, run: Run, suffix: str) -> Path:
-    """A file of the run's fitted state or checkpoint in the cache."""
+    """The file of the run's fitted state or checkpoint in a directory of the cache."""
     part = "all" if run.setting == "unified" else run.categories[0]
     name = f"{run.index.name}-{run.setting}-{run.method.name}-{short_id(part)}-seed{run.seed}-{run.fit_id}{suffix}"
     return directory / name

@@ -1,4 +1,4 @@
-"""Seeds: derived per run from names alone, so that order and parallelism change nothing."""
+"""Derives the seed of each run from names alone, so that order and parallelism change nothing; seeds all generators."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # float32 means float32 on every device: TF32 would round features and products to ten bits.
+    # float32 has to mean float32 on every device: TF32 would round features and products to ten bits.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

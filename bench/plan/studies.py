@@ -1,10 +1,10 @@
-"""A study's runs: the options of its base and of every level, checked before anything is trained.
+"""Makes the options of studies: of every level of an ablation study, and of the study of the identical shortcut.
 
-The study of the identical shortcut: three plain networks beside UniAD without, with one, and with all its queries.
-
-You et al., NeurIPS 2022, argue that plain networks learn to copy their input, so that the training loss goes on
-falling while detection gets worse, and that learned queries prevent it. All six train in the unified setting on
-the same features with the same budget, and record learning curves.
+An ablation study is checked before anything is trained. The shortcut study compares three plain networks with UniAD
+without queries, with one, and with all its queries. You et al., NeurIPS 2022, argue that plain networks learn to copy
+their input, so that the training loss keeps falling while detection gets worse, and that learned queries prevent it.
+All six detectors are trained in the unified setting on the same features with the same budget, and their learning
+curves are recorded.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from methods.registry import find_detector
 from results.studies.study import Study, StudyError, Value, shipped_studies
 
 ALL_STUDIES = "all"
-"""Stands for every study of this project."""
+"""The name that means every study of this project."""
 
 
 def study_options(options: Options, study: Study) -> list[Options]:
-    """The study's options of one dataset, to be run as one plan: the base first.
+    """The options of a study on one dataset, to be executed as one plan, the base first.
 
     Args:
-        options: What all levels have in common. Assignments may name the study's method, but no field that it varies.
-        study: Which.
+        options: The options that all levels share. Assignments may set fields of the study's method, except those that
+            the study varies.
+        study: The ablation study.
 
     Returns:
-        One entry for each level; what the base has in common with the preset is not set, so that its rows are those
-        of the leaderboard.
+        One entry for each level. Fields in which the base agrees with the preset are not set, so that the base's rows
+        are those of the leaderboard.
 
     Raises:
-        OptionError: If an assignment sets what the study varies.
-        StudyError: If the base of the study is not what the preset and the assignments make.
-        UnknownNameError: For wrong names of methods, fields and levels, with the nearest right ones.
+        OptionError: If an assignment sets a field that the study varies.
+        StudyError: If the base of the study differs from what the preset and the assignments give.
+        UnknownNameError: For wrong names of methods, fields and levels; the message has the nearest right ones.
         ConfigError: For a level of the wrong type.
     """
     preset = resolve(options).preset
@@ -65,7 +66,7 @@ def study_options(options: Options, study: Study) -> list[Options]:
 
 
 def _require_base(study: Study, cls: type[Detector], preset: str, given: Mapping[str, str]) -> None:
-    """The base is what runs when nothing of the study is set: its rows are then those of the leaderboard."""
+    """Raise a ``StudyError`` unless the base is what runs when nothing is set: its rows are then the leaderboard's."""
     find_preset(cls, preset)
     config, _ = configure(cls, preset, given)
     base = study.base(preset)
@@ -74,13 +75,13 @@ def _require_base(study: Study, cls: type[Detector], preset: str, given: Mapping
     if any(base.get(field) != value for field, value in actual.items()):
         lines = "\n".join(f"{field} = {_toml(value)}" for field, value in actual.items())
         raise StudyError(
-            f"{study.path}: its base is not what the preset {preset} of {study.method} has. Write\n"
+            f"{study.path}: the base differs from the preset {preset} of {study.method}. Write\n"
             f"[base.{preset}]\n{lines}"
         )
 
 
 def chosen_studies(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names, ``all`` for those of every study of this project."""
+    """The names of the chosen studies; ``all`` means every study of this project."""
     return tuple(shipped_studies()) if names == (ALL_STUDIES,) else names
 
 
@@ -99,27 +100,28 @@ UNIAD = "uniad"
 
 
 def shortcut_options(options: Options, steps: int = 0, batch_size: int = 0, precision: str = "") -> list[Options]:
-    """The study's options of one dataset, to be run as one plan.
+    """The options of the shortcut study on one dataset, to be executed as one plan.
 
     Args:
-        options: What all have in common. Assignments may name any of the four methods; ``uniad.query`` is what varies.
-        steps: Optimiser steps of all; 0 for the preset's.
-        batch_size: Images per step of all; 0 for the preset's.
-        precision: Of all trainings; empty for the preset's.
+        options: The options that all trainings share. Assignments may set fields of any of the four methods, except
+            ``uniad.query``, which the study varies.
+        steps: Optimiser steps of every training; 0 for the preset's.
+        batch_size: Images per step of every training; 0 for the preset's.
+        precision: Number format of every training; empty for the preset's.
 
     Returns:
-        The plain networks with UniAD as it is, then UniAD without queries and with one in its first layer only.
+        The plain networks with UniAD as it is, then UniAD without queries, then UniAD with one in its first layer only.
 
     Raises:
-        OptionError: Without learning curves, or where the query is set.
+        OptionError: If there are no learning curves, or an assignment sets the query.
         ConfigError: For an assignment of another form than ``method.field=value``.
         UnknownNameError: For an assignment to another method.
     """
     if options.curves < 1:
-        raise OptionError("CURVES=0: this study is about learning curves; give the epochs between two points.")
+        raise OptionError("CURVES=0: this study compares learning curves. Give the epochs between two points.")
     given = parse_overrides(list(options.assignments), [*PLAIN, UNIAD])
     if "query" in given.get(UNIAD, {}):
-        raise OptionError("--set uniad.query: this study runs all of none, first and all.")
+        raise OptionError("--set uniad.query: this study runs UniAD with each query: none, first and all.")
     wanted = {"steps": steps, "batch_size": batch_size, "precision": precision}
     budget = {field: str(value) for field, value in wanted.items() if value}
 

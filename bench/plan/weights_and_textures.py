@@ -1,6 +1,7 @@
-"""Which backbone with which weights, from the words of the command line: the same rules for every command.
+"""Checks two choices of the command line: the kind of backbone weights, and the directory of texture images.
 
-The directory of texture images that some detectors paste into normal images while they train.
+The rules for weights are the same for every command. Some detectors paste texture images into normal images while they
+train.
 """
 
 from __future__ import annotations
@@ -17,45 +18,45 @@ from results.ids import short_id
 from results.records.weights import WeightsKind
 
 KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "random", "shipped")
-"""What a user may say of weights."""
+"""The kinds of weights that a user may choose."""
 
 
-def weights_of(said: str, directory: Path | None, backbone: str, usual: WeightsKind) -> WeightsKind:
+def weights_of(requested: str, directory: Path | None, backbone: str, usual: WeightsKind) -> WeightsKind:
     """The kind of weights to use.
 
     Args:
-        said: One of ``KINDS``, or empty.
-        directory: Of weights files, or None.
-        backbone: The backbone's name; empty where each preset has its own.
-        usual: Where the user says nothing.
+        requested: The kind that the user names, one of ``KINDS``, or empty.
+        directory: Directory of weights files, or None.
+        backbone: The backbone's name; empty if each preset has its own.
+        usual: The kind to use if the user names neither a kind nor a directory.
 
     Raises:
-        UnknownNameError: For another word.
-        OptionError: For words that do not go together.
+        UnknownNameError: For another kind.
+        OptionError: For options that do not go together.
     """
-    if said and said not in KINDS:
-        raise unknown_name("kind of weights", said, KINDS)
-    if said == "file" and directory is None:
+    if requested and requested not in KINDS:
+        raise unknown_name("kind of weights", requested, KINDS)
+    if requested == "file" and directory is None:
         raise OptionError("WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.")
-    if said != "file" and said and directory is not None:
-        raise OptionError(f"WEIGHTS={said} does not go with WEIGHTS_DIR: give one of them.")
+    if requested != "file" and requested and directory is not None:
+        raise OptionError(f"WEIGHTS={requested} does not go with WEIGHTS_DIR: give one of them.")
     if backbone == FORMULA:
-        if said not in ("", "shipped") or directory is not None:
+        if requested not in ("", "shipped") or directory is not None:
             raise OptionError(
-                f"BACKBONE={FORMULA} comes with its weights: leave WEIGHTS and WEIGHTS_DIR out. Its network with "
-                f"others is BACKBONE={ARCHITECTURE}."
+                f"BACKBONE={FORMULA} has weights of its own: leave WEIGHTS and WEIGHTS_DIR out. For its network with "
+                f"other weights give BACKBONE={ARCHITECTURE}."
             )
         return "shipped"
-    if said == "shipped":
-        raise OptionError(f"WEIGHTS=shipped is of BACKBONE={FORMULA} alone; {backbone or 'the preset'} has none here.")
+    if requested == "shipped":
+        raise OptionError(f"Only BACKBONE={FORMULA} has shipped weights; {backbone or 'the preset'} has none.")
     for kind in KINDS:
-        if kind == said:
+        if kind == requested:
             return kind
     return "file" if directory is not None else usual
 
 
 def require_textures(method: str, directory: Path) -> None:
-    """Raise an ``OptionError`` that says what to do where the directory holds no image."""
+    """Raise an ``OptionError`` that says what to do if the directory has no image."""
     if not _images(directory):
         raise OptionError(
             f"{method} pastes images of the Describable Textures Dataset while it trains, and {directory} holds none. "
@@ -66,11 +67,11 @@ def require_textures(method: str, directory: Path) -> None:
 
 @lru_cache(maxsize=4)
 def textures_id(directory: Path) -> str:
-    """Short id of the images in a directory, by relative path and bytes: it enters the ids of fits that paste them."""
+    """Short id of a directory's images, from their relative paths and bytes, for the ids of fits that paste them."""
     return short_id([[file.relative_to(directory).as_posix(), file_digest(file).hex()] for file in _images(directory)])
 
 
 def _images(directory: Path) -> list[Path]:
-    """Without those in hidden directories: an unpacking may have been interrupted there."""
+    """The image files, without those in hidden directories, where an interrupted unpacking may have left some."""
     files = (file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts))

@@ -17,19 +17,19 @@ SOMEWHERE = Path("weights")
 
 
 @pytest.mark.parametrize(
-    ("said", "directory", "backbone", "message"),
+    ("requested", "directory", "backbone", "message"),
     [
         ("file", None, "", "needs WEIGHTS_DIR"),
         ("random", SOMEWHERE, "", "does not go with WEIGHTS_DIR"),
         ("random", None, FORMULA, f"BACKBONE={ARCHITECTURE}"),
-        ("", SOMEWHERE, FORMULA, "comes with its weights"),
+        ("", SOMEWHERE, FORMULA, "has weights of its own"),
         ("shipped", None, "resnet18", "of BACKBONE=formula alone"),
         ("shipped", None, "", "of BACKBONE=formula alone"),
     ],
 )
-def test_words_that_do_not_go_together(said, directory, backbone, message):
+def test_words_that_do_not_go_together(requested, directory, backbone, message):
     with pytest.raises(OptionError, match=message):
-        weights_of(said, directory, backbone, "pretrained")
+        weights_of(requested, directory, backbone, "pretrained")
     with pytest.raises(UnknownNameError, match="Did you mean shipped"):
         weights_of("shiped", None, "", "random")
 
