@@ -36,10 +36,10 @@ $(VENV)/installed: requirements.lock
 	$(PY) -m pip install --quiet --requirement requirements.lock
 	touch $@
 
-setup: $(VENV)/installed ## Create the environment alone
+setup: $(VENV)/installed ## Create the environment only
 
 data: setup ## Download and verify DATASET; dtd: textures for DRAEM (YES=1 agrees to the licence)
-	$(PY) -m bench data "$(or $(DATASET),$(error say which: make data DATASET=visa, see `make list`))" $(call options,DATA_DIR ROOT) \
+	$(PY) -m bench data "$(or $(DATASET),$(error name the dataset: make data DATASET=visa, see `make list`))" $(call options,DATA_DIR ROOT) \
 		$(if $(filter-out 0 no,$(YES)),--yes)
 
 bench: setup ## Run the benchmark and render the page

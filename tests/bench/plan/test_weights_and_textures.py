@@ -23,8 +23,8 @@ SOMEWHERE = Path("weights")
         ("random", SOMEWHERE, "", "does not go with WEIGHTS_DIR"),
         ("random", None, FORMULA, f"BACKBONE={ARCHITECTURE}"),
         ("", SOMEWHERE, FORMULA, "has weights of its own"),
-        ("shipped", None, "resnet18", "of BACKBONE=formula alone"),
-        ("shipped", None, "", "of BACKBONE=formula alone"),
+        ("shipped", None, "resnet18", "Only BACKBONE=formula has shipped weights"),
+        ("shipped", None, "", "Only BACKBONE=formula has shipped weights"),
     ],
 )
 def test_words_that_do_not_go_together(requested, directory, backbone, message):
