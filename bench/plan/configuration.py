@@ -1,4 +1,4 @@
-"""From preset and ``--set method.field=value`` to a detector's frozen configuration."""
+"""Makes a detector's frozen configuration from a preset and from ``--set method.field=value``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from methods.errors import ConfigError
 
 
 def find_preset(cls: type[Detector], name: str) -> Preset:
-    """The preset of that name.
+    """The detector's preset of this name.
 
     Raises:
-        UnknownNameError: With the nearest right names.
+        UnknownNameError: If there is none; the message has the nearest right names.
     """
     if name not in cls.info.presets:
         raise unknown_name(f"preset of {cls.info.name}", name, cls.info.presets)
@@ -28,15 +28,15 @@ def find_preset(cls: type[Detector], name: str) -> Preset:
 
 
 def parse_overrides(assignments: list[str], methods: list[str]) -> dict[str, dict[str, str]]:
-    """``["uniad.steps=1000"]`` to ``{"uniad": {"steps": "1000"}}``.
+    """Parse assignments: ``["uniad.steps=1000"]`` becomes ``{"uniad": {"steps": "1000"}}``.
 
     Args:
-        assignments: As given on the command line; one item may hold several, separated by commas.
-        methods: Methods that run; an assignment to another one is an error, since it would change nothing.
+        assignments: Texts from the command line; each may contain several assignments, separated by commas.
+        methods: Methods that run. An assignment to another method is an error, because it would change nothing.
 
     Raises:
-        ConfigError: If an assignment has not the form ``method.field=value``.
-        UnknownNameError: If the method does not run.
+        ConfigError: If an assignment does not have the form ``method.field=value``.
+        UnknownNameError: If the method is not among those that run.
     """
     overrides: dict[str, dict[str, str]] = {}
     for assignment in _split(assignments):
@@ -51,7 +51,7 @@ def parse_overrides(assignments: list[str], methods: list[str]) -> dict[str, dic
 
 
 def _split(assignments: list[str]) -> list[str]:
-    """Split at commas that start a new assignment: ``a.x=1,2,b.y=3`` is ``a.x=1,2`` and ``b.y=3``."""
+    """Split texts at commas that start a new assignment: ``a.x=1,2,b.y=3`` becomes ``a.x=1,2`` and ``b.y=3``."""
     parts: list[str] = []
     for item in assignments:
         for piece in item.split(","):
@@ -63,12 +63,12 @@ def _split(assignments: list[str]) -> list[str]:
 
 
 def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
-    """A detector's configuration.
+    """Make a detector's configuration from a preset and overrides.
 
     Args:
         cls: The detector's class.
         preset: Name of the preset.
-        overrides: Field values as text.
+        overrides: Values as text, by field.
 
     Returns:
         The configuration, and the overrides as typed values.
@@ -83,7 +83,7 @@ def configure(cls: type[Detector], preset: str, overrides: Mapping[str, str]) ->
 
 
 def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[str, Any]:
-    """Field values of a detector's configuration from text.
+    """Convert values of a detector's fields from text.
 
     Raises:
         UnknownNameError: For an unknown field.
@@ -103,7 +103,7 @@ def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[s
 
 
 def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration as JSON values: fields that act in the fit, and fields that act at test time only."""
+    """The configuration as JSON values: fields that change the fit, and fields that change scores at test time only."""
     fit: dict[str, Any] = {}
     score: dict[str, Any] = {}
     for field in dataclasses.fields(config):
@@ -114,7 +114,7 @@ def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _from_text(text: str, hint: Any, name: str) -> Any:
-    """Text to the type of a field: a number, true or false, a word, or a tuple of numbers.
+    """Convert text to the type of a field: a number, true or false, a word, or a tuple of numbers.
 
     The conversion is strict: ``1.5`` and ``true`` are not integers, and ``1`` is neither true nor false.
     """

@@ -1,4 +1,4 @@
-"""Whole benchmarks: every kind of dataset, killed ones, and the next call after failures."""
+"""Whole benchmarks: several kinds of datasets, killed benchmarks, and the next call after failures."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):
         json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"a record holds {name}"))
 
 
-def test_a_read_only_store_is_told_before_the_first_run(folder, cache, tmp_path, monkeypatch, capsys):
+def test_a_read_only_store_is_an_error_before_the_first_run(folder, cache, tmp_path, monkeypatch, capsys):
     runs = tmp_path / "file"
     runs.write_text("not a directory")
     monkeypatch.setattr(sys, "argv", ["bench", *arguments(folder, cache, runs)])

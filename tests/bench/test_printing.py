@@ -1,4 +1,4 @@
-"""The headline table is one: a column that is added to it appears in files, in the terminal and on the site."""
+"""There is one headline table: a column that is added to it appears in files, in the terminal and on the site."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The harness's own image score, against every window added up."""
+"""The common image score is compared with the sums over all windows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""All commands: what they import, and how they answer wrong input."""
+"""All commands: which modules they import, and how they report wrong input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_list_names_datasets_and_methods():
         (["verify", "mvtek"], "Did you mean mvtec"),
     ],
 )
-def test_wrong_input_is_answered_in_a_line_with_exit_code_two(args, message, monkeypatch, capsys):
+def test_wrong_input_is_reported_in_one_line_with_exit_code_two(args, message, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench", *args])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -44,7 +44,7 @@ def test_wrong_input_is_answered_in_a_line_with_exit_code_two(args, message, mon
 
 
 @pytest.mark.parametrize("command", ["report", "run --help", "score --help"])
-def test_the_report_and_the_help_do_without_torch(tmp_path, command):
+def test_the_report_and_the_help_do_not_import_torch(tmp_path, command):
     where = ["--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none")]
     site = tmp_path / "site"
     arguments = ["report", *where, "--site", str(site)] if command == "report" else command.split()

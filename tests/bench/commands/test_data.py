@@ -1,4 +1,4 @@
-"""``python -m bench data`` from nothing to verified, against a server on this machine."""
+"""``python -m bench data`` fetches, unpacks and verifies datasets from a server on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MINIATURE = dict.fromkeys(("01", "02"), (TRAIN, GOOD_TEST, DEFECTIVE_TEST))
 
 
 def stopped(capsys, monkeypatch, *args: str) -> str:
-    """What the entry point says when it stops with an error that is written for people."""
+    """The message with which the command ends because of an error that is written for users."""
     monkeypatch.setattr("sys.argv", ["bench", "data", *args])
     with pytest.raises(SystemExit) as caught:
         main()
@@ -44,7 +44,7 @@ def packed(directory: Path, file: Path) -> bytes:
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """A small BTAD behind a server that misbehaves as told; the address of the real one leads there."""
+    """A small BTAD on a server with the given faults; the address of the real dataset leads to this server."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     content = packed(write_miniature_btad(tmp_path / "original"), tmp_path / "btad.zip")
     faults = Faults(content)
@@ -72,8 +72,8 @@ def where(tmp_path):
     return ["--data-dir", str(tmp_path / "data")]
 
 
-def test_from_nothing_to_verified_over_a_line_that_is_cut(published, place, where, monkeypatch):
-    monkeypatch.setattr(fetch_module, "_CHUNK", 1000)  # the miniature is smaller than what is written at a time
+def test_a_dataset_is_fetched_and_verified_over_a_connection_that_breaks(published, place, where, monkeypatch):
+    monkeypatch.setattr(fetch_module, "_CHUNK", 1000)  # the miniature is smaller than the usual chunk
     published.cuts = [len(published.content) // 2, 0]
     result = invoke("data", "btad", "--yes", *where)
     assert result.exit_code == 0, result.output
@@ -85,7 +85,7 @@ def test_from_nothing_to_verified_over_a_line_that_is_cut(published, place, wher
     assert [bool(headers.get("range")) for headers in published.requests] == [False, True, True]
 
 
-def test_what_is_there_is_verified_and_not_fetched_again(published, place, where):
+def test_an_existing_dataset_is_verified_and_not_fetched_again(published, place, where):
     invoke("data", "btad", "--yes", *where)
     again = invoke("data", "btad", *where)
     assert again.exit_code == 0
@@ -99,9 +99,9 @@ def test_what_is_there_is_verified_and_not_fetched_again(published, place, where
 
 def test_a_wrong_checksum_names_the_file_and_unpacks_nothing(published, place, where, capsys, monkeypatch):
     published.content = published.content[:-1] + b"?"
-    said = stopped(capsys, monkeypatch, "btad", "--yes", *where)
-    assert f"{place / 'btad.zip'}: not the expected file (sha256" in said
-    assert "nothing of it was unpacked" in said
+    error = stopped(capsys, monkeypatch, "btad", "--yes", *where)
+    assert f"{place / 'btad.zip'}: not the expected file (sha256" in error
+    assert "nothing of it was unpacked" in error
     assert list(place.iterdir()) == []
 
 
@@ -112,14 +112,14 @@ def test_a_server_that_is_gone_is_named(published, place, where, capsys, monkeyp
 
 
 def test_nothing_is_fetched_without_a_yes(published, place, where, capsys, monkeypatch):
-    said = stopped(capsys, monkeypatch, "btad", *where)
-    assert "give --yes (make: YES=1)" in said
+    error = stopped(capsys, monkeypatch, "btad", *where)
+    assert "give --yes (make: YES=1)" in error
     assert published.requests == []
     assert not place.exists()
 
 
 @pytest.mark.parametrize(("answer", "requests"), [("y", 1), ("n", 0)])
-def test_where_somebody_sits_the_licence_is_asked_about(published, where, monkeypatch, answer, requests):
+def test_on_a_terminal_the_user_is_asked_about_the_licence(published, where, monkeypatch, answer, requests):
     monkeypatch.setattr("typer.confirm", lambda _: answer == "y")
     monkeypatch.setattr(data_commands, "_somebody_is_there", lambda: True)
     if answer == "y":
@@ -148,7 +148,7 @@ def test_counts_other_than_published_are_problems(published, where, monkeypatch)
         ("real_iad", "https://huggingface.co/datasets/Real-IAD/Real-IAD"),
     ],
 )
-def test_where_a_form_has_to_be_filled_in_page_and_commands_are_shown(name, page, tmp_path, where):
+def test_page_and_commands_are_shown_if_a_form_has_to_be_filled_in(name, page, tmp_path, where):
     result = invoke("data", name, *where)
     assert result.exit_code == EXIT_PERSON
     assert "Licence:" in result.output.splitlines()[1]
@@ -169,7 +169,7 @@ def test_an_archive_that_a_person_put_there_is_unpacked_and_counted(tmp_path, wh
     assert (place / MANIFEST).is_file()
 
 
-def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monkeypatch):
+def test_textures_are_fetched_into_the_directory_that_draem_reads(tmp_path, where, monkeypatch):
     pictures = write_miniature_folder(tmp_path / "original", categories=("bolt",))
     members = [member(f"dtd/images/{n}.png", file.read_bytes()) for n, file in enumerate(pictures.rglob("*.png"))]
     content = write_tar(tmp_path / "dtd.tar.gz", *members, mode="w:gz").read_bytes()
@@ -186,7 +186,7 @@ def test_textures_are_fetched_to_where_they_are_looked_for(tmp_path, where, monk
     assert "dtd/images/0.png: " in broken.output
 
 
-def test_what_an_interrupted_unpacking_left_behind_is_not_taken_for_the_dataset(published, place, where, tmp_path):
+def test_files_of_an_interrupted_unpacking_do_not_count_as_the_dataset(published, place, where, tmp_path):
     write_miniature_btad(place, products=("01",))
     (place / ".unpacking").mkdir()
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Merge and export as their users type them."""
+"""The commands ``merge``, ``export`` and ``table`` as users call them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_records_travel_from_one_store_to_another(tmp_path):
         (["export"], "Choose where to write: --reference or --out DIRECTORY."),
     ],
 )
-def test_wrong_choices_are_told(args, message, monkeypatch, capsys):
+def test_wrong_choices_are_errors(args, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["bench", *args])
     with pytest.raises(SystemExit) as stop:
         main()

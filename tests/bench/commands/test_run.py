@@ -1,4 +1,4 @@
-"""``python -m bench run`` as its users call it."""
+"""``python -m bench run`` as users call it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_run_renders_the_page_and_prints_the_headline_table(folder, cache, tmp_p
     assert "3 runs, 3 recorded already, 0 to do" in again.output
 
 
-def test_dry_run_says_what_would_run_and_for_how_long_and_runs_nothing(folder, cache, tmp_path):
+def test_a_dry_run_prints_what_would_run_and_for_how_long_and_runs_nothing(folder, cache, tmp_path):
     runs = tmp_path / "runs"
     result = invoke(*arguments(folder, cache, runs, "--dry-run", methods="uniad,padim"))
     assert result.exit_code == 0
@@ -63,7 +63,7 @@ def test_failed_runs_show_in_the_exit_code(folder, cache, tmp_path, monkeypatch)
         (["--methods", ","], "names no method"),
     ],
 )
-def test_a_configuration_that_makes_no_detector_is_told_before_anything_runs(
+def test_a_configuration_that_makes_no_detector_is_an_error_before_anything_runs(
     folder, cache, tmp_path, monkeypatch, capsys, more, message
 ):
     runs = tmp_path / "runs"

@@ -1,4 +1,4 @@
-"""``python -m bench score`` as its users call it."""
+"""``python -m bench score`` as users call it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.checkpoints import small_hvq
         (["--checkpoint", "none.pth"], "no such file"),
     ],
 )
-def test_what_can_not_be_scored_is_told(tmp_path, monkeypatch, capsys, more, message):
+def test_wrong_options_of_score_are_errors(tmp_path, monkeypatch, capsys, more, message):
     images = tmp_path / "set"
     images.mkdir()
     Image.new("RGB", (50, 40)).save(images / "1.png")

@@ -1,4 +1,4 @@
-"""A holder of claims that has ended."""
+"""Fixture of a claim's holder that is dead."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_a_fit_has_one_holder_at_a_time_and_nothing_is_left_behind(tmp_path):
     assert isinstance(mine.take(FIT), Claim), "given up, so free again"
 
 
-def test_of_many_that_claim_at_once_one_wins(tmp_path, dead):
+def test_of_many_simultaneous_claims_one_succeeds(tmp_path, dead):
     write_claim(Claims(tmp_path, "theirs"), dead)
     barrier, won = threading.Barrier(8), []
 
@@ -96,7 +96,7 @@ def test_a_holder_touches_its_claim(tmp_path, monkeypatch):
 
 @pytest.fixture(params=["links", "no links"])
 def file_system(request, monkeypatch) -> str:
-    """One with hard links, and one without."""
+    """A file system with hard links, and one without."""
     if request.param == "no links":
 
         def refuse(self, target):
@@ -106,8 +106,8 @@ def file_system(request, monkeypatch) -> str:
     return request.param
 
 
-def test_a_claim_is_whole_from_its_first_moment_or_not_there(tmp_path, monkeypatch):
-    """Whoever is killed at whatever call leaves no half claim under a claim's name."""
+def test_a_claim_is_complete_or_absent_at_every_moment(tmp_path, monkeypatch):
+    """A process that is killed at any of its file operations leaves no half claim under a claim's name."""
     claims, seen = Claims(tmp_path, "mine"), []
     directory = claims.directory
 
@@ -115,7 +115,7 @@ def test_a_claim_is_whole_from_its_first_moment_or_not_there(tmp_path, monkeypat
         def watched(self, *args, **kwargs):
             result = method(self, *args, **kwargs)
             for file in directory.glob(f"{FIT}.*"):
-                with open(file, "rb") as stream:  # noqa: PTH123  not by what is watched
+                with open(file, "rb") as stream:  # noqa: PTH123  the methods of Path are watched
                     seen.append(stream.read())
             return result
 
@@ -130,7 +130,7 @@ def test_a_claim_is_whole_from_its_first_moment_or_not_there(tmp_path, monkeypat
     assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
 
 
-def test_one_wins_on_every_file_system(tmp_path, file_system):
+def test_one_claim_succeeds_on_every_file_system(tmp_path, file_system):
     claims = Claims(tmp_path, "mine")
     file = tmp_path / ".claims" / f"{FIT}.1"
     assert claims._create(file, ELSEWHERE)
@@ -139,7 +139,7 @@ def test_one_wins_on_every_file_system(tmp_path, file_system):
     assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
 
 
-def test_a_link_whose_answer_was_lost_is_ones_own(tmp_path, monkeypatch):
+def test_a_link_that_was_made_but_is_reported_as_existing_counts_as_made(tmp_path, monkeypatch):
     link = Path.hardlink_to
 
     def ask_twice(self, target):
@@ -150,8 +150,8 @@ def test_a_link_whose_answer_was_lost_is_ones_own(tmp_path, monkeypatch):
     assert isinstance(Claims(tmp_path, "mine").take(FIT), Claim)
 
 
-def test_an_empty_claim_holds_nobody_up_for_long(tmp_path):
-    """Of a process that was killed at the wrong moment, where there are no links."""
+def test_an_empty_claim_is_taken_over_soon(tmp_path):
+    """Without hard links, a process that is killed before it writes leaves an empty claim."""
     claims = Claims(tmp_path, "mine")
     claims.directory.mkdir()
     file = claims.directory / f"{FIT}.1"
@@ -162,7 +162,7 @@ def test_an_empty_claim_holds_nobody_up_for_long(tmp_path):
     assert isinstance(claims.take(FIT), Claim)
 
 
-def test_sweeping_removes_claims_that_were_never_made_and_spares_those_being_made(tmp_path, dead_writer):
+def test_sweeping_removes_half_written_claims_of_dead_processes_only(tmp_path, dead_writer):
     claims = Claims(tmp_path, "mine")
     claims.directory.mkdir()
     mine, theirs = unfinished(claims.directory / f"{FIT}.1"), dead_writer(claims.directory / f"{FIT}.2")
@@ -175,7 +175,7 @@ def test_sweeping_removes_claims_that_were_never_made_and_spares_those_being_mad
     assert not claims.directory.exists()
 
 
-def test_deaths_within_a_call_are_counted_and_sweeping_removes_what_the_dead_left(tmp_path, dead):
+def test_deaths_within_a_call_are_counted_and_sweeping_removes_claims_of_dead_processes(tmp_path, dead):
     claims = Claims(tmp_path, "mine")
     write_claim(claims, replace(dead, session="mine", deaths=1))
     assert claims.orphaned() == {FIT}

@@ -1,4 +1,4 @@
-"""The estimate of a benchmark's time: what grows with steps, and what a fit costs once."""
+"""The estimate of a benchmark's time: the part that grows with the steps, and the constant part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(options) -> Run:
     return make_plan(options(("uninformed_students",), settings=("separate",)))[0]
 
 
-def test_a_short_measurement_tells_the_price_of_a_step_from_what_a_fit_costs_once(run, monkeypatch):
+def test_a_short_measurement_separates_the_time_of_a_step_from_the_constant_time_of_a_fit(run, monkeypatch):
     probed = []
 
     def fit_seconds(run, config, train, device) -> float:
@@ -31,7 +31,7 @@ def test_a_short_measurement_tells_the_price_of_a_step_from_what_a_fit_costs_onc
 
 
 def test_other_work_during_a_measurement_does_not_spoil_the_difference(run, monkeypatch):
-    disturbed = iter([0.0, 7.0, 0.0, 0.0, 9.0])  # of the warm-up, two short fits and two longer ones
+    disturbed = iter([0.0, 7.0, 0.0, 0.0, 9.0])  # added to the warm-up, two short fits and two longer ones
 
     def fit_seconds(run, config, train, device) -> float:
         return 0.5 + 0.1 * config.steps + next(disturbed)
@@ -55,7 +55,7 @@ def test_without_a_measurement_the_time_is_unknown(run):
     assert estimator.source(run) == "unknown"
 
 
-def test_levels_of_a_study_share_one_measurement_unless_they_change_the_price_of_a_step(options, monkeypatch):
+def test_levels_of_a_study_share_one_measurement_unless_they_change_the_time_of_a_step(options, monkeypatch):
     probed = []
     monkeypatch.setattr(estimate, "_fit_seconds", lambda run, config, *_: probed.append(config) or 1.0)
     monkeypatch.setattr(estimate, "_score_seconds", lambda detector, images: 0.0)

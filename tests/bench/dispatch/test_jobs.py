@@ -1,4 +1,4 @@
-"""Jobs without a process that trains: what is recorded, repeated, waited for and given up."""
+"""Jobs, without training: which runs are recorded, repeated, waited for and given up."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_a_run_that_is_repeated_on_purpose_is_repeated_once(options, monkeypatch
     assert len(executed) == 1
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(options, dead_writer):
+def test_half_written_files_of_a_killed_process_are_removed_by_the_next_one(options, dead_writer):
     job = job_of(options(settings=("unified",)))
     path = Store(job.execution.results_dir).path_of(job.group[0])
     path.parent.mkdir(parents=True)
     here, elsewhere = dead_writer(path), dead_writer(path.with_suffix(".scores.npz"), "0a1b2c3d")
-    copied = unfinished(path)  # by `merge`, at this moment
+    copied = unfinished(path)  # a file that `merge` is copying at this moment
     for leftover in (here, elsewhere, copied):
         leftover.write_bytes(b"half")
     do_job(job)
@@ -68,7 +68,7 @@ def test_a_run_over_which_processes_die_is_recorded_as_failed(options, dead):
 
 
 class Group:
-    """What ``do_jobs`` needs of a job: the name of its fit."""
+    """A group of runs as far as ``do_jobs`` needs it: the id of its fit."""
 
     def __init__(self, fit_id: str) -> None:
         self.fit_id = fit_id
@@ -77,9 +77,9 @@ class Group:
         return self
 
 
-def test_what_others_hold_is_come_back_to(tmp_path, monkeypatch):
+def test_fits_of_other_processes_are_polled_until_they_are_recorded(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.dispatch.jobs.POLL_SECONDS", 0.01)
-    claims, said, handed_out = Claims(tmp_path, "mine"), [], []
+    claims, printed, handed_out = Claims(tmp_path, "mine"), [], []
     write_claim(claims, ELSEWHERE)
 
     def engine(jobs):
@@ -88,16 +88,16 @@ def test_what_others_hold_is_come_back_to(tmp_path, monkeypatch):
             yield Outcome(job.group)
 
     def say(text: str) -> None:
-        said.append(text)
+        printed.append(text)
         (claims.directory / f"{FIT}.1").unlink()
 
     jobs = [Job(Group(name), None, "mine", {}) for name in (FIT, "free")]
     assert [outcome.group.fit_id for outcome in do_jobs(jobs, engine, claims, say)] == ["free", FIT]
     assert handed_out == ["free", FIT]
-    assert said == ["Waiting for runs of other processes: process 4711 on gpu-3."]
+    assert printed == ["Waiting for runs of other processes: process 4711 on gpu-3."]
 
 
-def test_after_a_death_the_suspect_is_tried_alone_and_endless_deaths_are_told(tmp_path, dead):
+def test_after_a_death_the_suspect_is_tried_alone_and_repeated_deaths_are_an_error(tmp_path, dead):
     claims, rounds = Claims(tmp_path, "mine"), []
 
     def engine(jobs):

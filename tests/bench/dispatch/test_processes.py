@@ -1,4 +1,4 @@
-"""Two processes give the records of one."""
+"""Two processes write the same records as one."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from bench.dispatch.progress import Reporter
 from bench.plan.plan import make_plan
 
 
-def test_progress_says_what_is_left_of_a_training(options, monkeypatch):
+def test_progress_shows_the_time_left_for_a_training(options, monkeypatch):
     clock = iter(range(0, 10_000, 30))
     monkeypatch.setattr("bench.dispatch.progress.time.monotonic", lambda: float(next(clock)))
     console = Console(file=io.StringIO(), width=200)

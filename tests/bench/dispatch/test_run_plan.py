@@ -1,4 +1,4 @@
-"""What is run, what is not run again, and what a failure costs."""
+"""Execution of a plan: recorded runs are not repeated, and a failure does not stop other runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from results.records.store import Store
 from tests.support.benchmarks import run_all
 
 
-def test_what_is_recorded_is_not_run_again_unless_forced(options):
+def test_recorded_runs_are_not_repeated_unless_forced(options):
     opts = options()
     assert len(run_all(opts)) == 3
     assert run_all(opts) == []
@@ -25,7 +25,7 @@ def test_a_truncated_record_is_reported_and_run_again(options):
     assert [record.score_id for record in run_all(opts)] == [records[0].score_id]
 
 
-def test_a_failure_is_a_record_and_the_rest_goes_on(options, monkeypatch):
+def test_a_failure_is_recorded_and_the_other_runs_continue(options, monkeypatch):
     original = PaDiM.fit
 
     calls = []

@@ -1,4 +1,4 @@
-"""Test metrics before and in the course of a training."""
+"""Test metrics before and during a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_curve_changes_no_result_and_ends_at_the_result(options, tmp_path):
             assert value == result.metrics[metric], (category, metric)
 
 
-def test_points_come_every_so_many_epochs_and_carry_the_loss_between_them(options):
+def test_points_have_the_given_distance_and_the_mean_loss_between_them(options):
     # The miniature has 12 training images: two steps of 8 are an epoch.
     assignments = (*options(("uniad",)).assignments, "uniad.steps=9")
     opts = options(("uniad",), settings=("unified",), assignments=assignments)

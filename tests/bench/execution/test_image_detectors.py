@@ -1,4 +1,4 @@
-"""Detectors that read images, without a backbone or with one that they run themselves, through the whole harness."""
+"""Whole runs of detectors that read images, without a backbone or with one that they execute themselves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run_soundly(options, **execution):
     return records
 
 
-def test_they_run_in_both_settings_and_say_what_they_used(options, tmp_path):
+def test_they_run_in_both_settings_and_record_what_they_used(options, tmp_path):
     opts = options(("draem", "mkd", "fcdd"), assignments=sum(SMALL.values(), ()))
     records = run_soundly(opts)
     assert len(records) == 9
@@ -57,7 +57,7 @@ def test_the_order_of_runs_changes_nothing_for_them_either(options, tmp_path):
     assert {r.score_id: r.comparable() for r in run_soundly(backwards)} == forwards
 
 
-def test_missing_textures_are_told_before_anything_runs_and_given_ones_enter_the_id(options, tmp_path):
+def test_missing_textures_are_an_error_before_anything_runs_and_given_ones_enter_the_id(options, tmp_path):
     assignments = (*SMALL["draem"], "draem.textures=dtd")
     with pytest.raises(OptionError, match=r"holds none.*TEXTURES_DIR.*SET=draem.textures=procedural"):
         make_plan(options(("draem",), assignments=assignments, data_dir=tmp_path / "nothing"))

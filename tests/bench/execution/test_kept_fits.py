@@ -25,7 +25,7 @@ def test_kept_states_are_scored_without_training(options, monkeypatch, tmp_path)
     assert rescored.cost.fit_seconds == trained.cost.fit_seconds
 
 
-def test_a_kept_state_remembers_what_it_scored_before_its_training(options, tmp_path):
+def test_a_kept_state_has_the_metrics_before_its_training(options, tmp_path):
     (first,) = run_all(options(("uniad",), settings=("unified",), keep="all", cache_dir=tmp_path / "cache"))
     again = options(("uniad",), settings=("unified",), cache_dir=tmp_path / "cache", results_dir=tmp_path / "other")
     (second,) = run_all(again)

@@ -1,4 +1,4 @@
-"""What a record says of its run."""
+"""The loss curve of a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images for the gallery that show what reconstruction methods rebuild."""
+"""Pictures for the gallery of what reconstruction methods rebuild."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def short(monkeypatch):
     monkeypatch.setattr(bench.execution.rebuilt_images, "_STEPS", 10)
 
 
-def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(options, tmp_path):
+def test_pictures_of_rebuilt_features_are_kept_and_shown_on_the_page(options, tmp_path):
     opts = options(METHODS, cache_dir=tmp_path / "cache")
     records = run_all(opts, looks=True)
     store = Store(opts.results_dir)
@@ -46,7 +46,7 @@ def test_looks_are_kept_of_what_rebuilds_features_and_the_page_shows_them(option
     assert "Rebuilt image" in gallery.read_text(encoding="utf-8")
 
 
-def test_numbers_are_the_same_with_and_without_looks(options, tmp_path):
+def test_numbers_are_the_same_with_and_without_pictures(options, tmp_path):
     opts = options(("uniad",), settings=("unified",))
     (without,) = run_all(opts)
     (with_looks,) = run_all(replace(opts, results_dir=tmp_path / "other"), looks=True)
@@ -81,7 +81,7 @@ def test_a_run_that_begins_trains_the_decoder_unless_another_process_does(option
     assert kept.read_bytes() == content
 
 
-def test_only_seed_0_has_looks_and_a_failing_decoder_costs_no_run(options, monkeypatch):
+def test_only_seed_0_has_pictures_and_a_failing_decoder_fails_no_run(options, monkeypatch):
     opts = options(("uniad",), settings=("unified",), seeds=(0, 1))
 
     def fail(*_, **__):
@@ -103,7 +103,7 @@ def test_draem_shows_the_images_that_it_rebuilds(options):
     assert len(Store(opts.results_dir).looks(record)) == len(Store(opts.results_dir).scores(record).own)
 
 
-def test_taps_of_different_grids_meet_on_the_finest():
+def test_taps_are_resized_to_the_finest_grid():
     taps = [torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 4)]
     together = on_one_grid(taps)
     assert together.shape == (2, 8, 8, 8)
@@ -112,7 +112,7 @@ def test_taps_of_different_grids_meet_on_the_finest():
 
 
 def test_the_decoder_learns_to_paint():
-    """Features that hold the image's colours are painted as those colours."""
+    """Features that contain the colours of an image are painted in these colours."""
     torch.manual_seed(0)
     decoder = ImageDecoder(3)
     colours = torch.rand(16, 3, 1, 1).expand(16, 3, 8, 8)

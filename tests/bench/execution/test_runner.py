@@ -58,7 +58,7 @@ def test_file_names_are_portable(options):
 
 
 def test_shuffled_labels_do_not_change_scores(options, tmp_path):
-    """Class-agnostic detectors get no labels: renaming the defect types leaves every score as it was."""
+    """Class-agnostic detectors get no labels, so renaming the defect types changes no score."""
     scores = []
     for name in ("one", "two"):
         root = write_miniature_folder(tmp_path / name)
@@ -84,7 +84,7 @@ def test_an_unwritable_store_stops_with_the_path(options, tmp_path):
 
 
 def test_fit_reaches_neither_test_images_nor_labels(options, monkeypatch):
-    """A dataset that raises when its test split is touched during a fit; nothing but batches is within reach."""
+    """The dataset raises an error if its test split is read during a fit; a detector gets only batches."""
     for name in ("methods.uniad.detector.UniAD", "baselines.padim.PaDiM", "baselines.patchcore.detector.PatchCore"):
         module, _, cls = name.rpartition(".")
         detector = getattr(importlib.import_module(module), cls)

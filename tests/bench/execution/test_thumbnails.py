@@ -13,7 +13,7 @@ from results.records.thumbnails import PICTURE_SIDE, read_pictures
 from tests.support.miniature import write_miniature_folder
 
 
-def test_test_images_are_kept_once_per_category_and_anew_when_files_change(options, tmp_path):
+def test_test_images_are_kept_once_per_category_and_again_when_files_change(options, tmp_path):
     root = write_miniature_folder(tmp_path / "data")
     opts = options(root=root)
     store = Store(opts.results_dir)

@@ -123,7 +123,7 @@ def test_a_kept_fit_can_be_used_as_a_checkpoint(folder, tmp_path, cache):
         (("--methods", "padim"), "holds a detector of 'uniad', not of 'padim'"),
     ],
 )
-def test_options_that_a_checkpoint_excludes_are_told(folder, cache, tmp_path, monkeypatch, capsys, more, message):
+def test_options_that_a_checkpoint_excludes_are_errors(folder, cache, tmp_path, monkeypatch, capsys, more, message):
     file = small_uniad(tmp_path / "u.safetensors")
     arguments = run_arguments(folder, cache, tmp_path / "runs", "--checkpoint", file, *more)
     monkeypatch.setattr(sys, "argv", ["bench", *arguments])
@@ -133,7 +133,7 @@ def test_options_that_a_checkpoint_excludes_are_told(folder, cache, tmp_path, mo
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_detector_that_was_trained_on_it_finds_it_again(tmp_path):
+def test_a_checkpoint_names_the_shipped_backbone_that_it_was_trained_on(tmp_path):
     cls = find_detector("padim")
     config, _ = configure(cls, "quick", {})
     backbone = Backbone(BackboneChoice(FORMULA, "shipped"))

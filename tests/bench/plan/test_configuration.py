@@ -44,7 +44,7 @@ def test_presets_and_overrides_are_resolved_into_typed_values():
         ({"strides": "4,x"}, ConfigError, "uniad.strides=4,x: expected int or several with commas"),
     ],
 )
-def test_wrong_overrides_say_what_is_right(overrides, error, message):
+def test_wrong_overrides_are_errors_that_name_the_right_ones(overrides, error, message):
     with pytest.raises(error, match=message):
         configure(UniAD, "quick", overrides)
 

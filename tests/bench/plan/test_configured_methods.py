@@ -1,4 +1,4 @@
-"""Methods with the backbone that they get."""
+"""Methods and the backbones that they get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPUs that each process sees."""
+"""The GPU that each process sees."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_the_plan_is_method_by_setting_by_category_by_seed(options):
     assert [run.seed for run in plan] == [0] * 6 + [1] * 6, "a partial table is an even one"
 
 
-def test_wrong_names_say_what_is_right(options):
+def test_wrong_names_are_errors_that_name_the_right_ones(options):
     with pytest.raises(UnknownNameError, match="Did you mean padim"):
         make_plan(options(("padm",), assignments=()))
     with pytest.raises(UnknownNameError, match="Did you mean bolt"):

@@ -43,6 +43,6 @@ SOMEWHERE = Path("weights")
         ("folder", {"weights_dir": SOMEWHERE, "backbone": "resnet34"}, "resnet34", "file"),
     ],
 )
-def test_backbone_and_weights_of_words(dataset, words, backbone, weights):
+def test_backbone_and_weights_from_options(dataset, words, backbone, weights):
     resolved = resolve(Options(dataset=dataset, **words))
     assert (resolved.backbone, resolved.weights) == (backbone, weights)

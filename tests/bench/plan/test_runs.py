@@ -1,4 +1,4 @@
-"""What changes the ids of runs, and what does not."""
+"""The ids of runs: what changes them, and what does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGES = {
     "neighbour_size": "5", "jitter_probability": "0.5", "position": "sine", "schedule": "constant",
     "precision": "bfloat16", "coreset_fraction": "0.2", "patch": "5", "epsilon": "0.1",
 }  # fmt: skip
-"""Other values of fields that adding one would break."""
+"""Changed values of fields to which one can't simply be added."""
 TOGETHER = {
     "rlr.strides": ("rlr.strides=8",),
     "rlr.widths": ("rlr.widths=32",),
@@ -71,7 +71,7 @@ TOGETHER = {
         )
     },
 }
-"""Values of fields that need care, by method and field."""
+"""Assignments for fields that can't be changed alone, by method and field."""
 
 
 def test_ids_are_stable_and_every_hyper_parameter_changes_them(options):
@@ -116,7 +116,7 @@ def test_changed_training_images_change_the_fit_and_changed_test_images_the_scor
     assert last["cloth",].fit_id == after["cloth",].fit_id
 
 
-def test_ids_do_not_depend_on_where_the_data_lies(options, tmp_path):
+def test_ids_do_not_depend_on_the_directory_of_the_data(options, tmp_path):
     ids = []
     for place in ("one", "two"):
         root = write_miniature_folder(tmp_path / place)
@@ -152,7 +152,7 @@ def test_every_field_of_every_detector_changes_an_id(options, folder, name):
 
 
 def _changed(name: str, field: str, value: object) -> tuple[str, ...]:
-    """Assignments that change a field, and others with it where it does not go alone."""
+    """Assignments that change a field, with further ones if it can't be changed alone."""
     if f"{name}.{field}" in TOGETHER:
         return TOGETHER[f"{name}.{field}"]
     changed = CHANGES.get(field) or str(not value if isinstance(value, bool) else value + 1)  # type: ignore[operator]

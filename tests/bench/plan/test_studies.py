@@ -1,6 +1,6 @@
-"""The runs of studies: shipped ones fit their methods, the base is the leaderboard's run, mistakes are told.
+"""Studies: shipped ones fit their methods, the base is the leaderboard's run, and mistakes are errors.
 
-The study of the identical shortcut, end to end on two small categories.
+The study of the identical shortcut is executed end to end on two small categories.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_the_base_is_the_run_that_the_leaderboard_has(options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "error", "said"),
+    ("old", "new", "error", "message"),
     [
         ('"padim"', '"padin"', UnknownNameError, "Did you mean padim"),
         ("channels", "chanels", UnknownNameError, "Did you mean channels"),
@@ -80,13 +80,13 @@ def test_the_base_is_the_run_that_the_leaderboard_has(options, tmp_path):
         ("channels = 100", "channels = 99", StudyError, r"\[base.quick\]\nchannels = 100"),
     ],
 )
-def test_mistakes_in_a_study_are_told(tmp_path, old, new, error, said):
+def test_mistakes_in_a_study_are_errors(tmp_path, old, new, error, message):
     study = read_study(write(tmp_path, TEXT.replace(old, new)))
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         study_options(Options(preset="quick"), study)
 
 
-def test_what_a_study_varies_can_not_be_set_beside_it(tmp_path):
+def test_fields_that_a_study_varies_can_not_be_set(tmp_path):
     study = read_study(write(tmp_path))
     with pytest.raises(OptionError, match="the study mine varies it"):
         study_options(Options(preset="quick", assignments=("padim.channels=20",)), study)
@@ -138,7 +138,7 @@ def study_of(folder: Path, cache: Path, tmp_path: Path, *more: str, command: str
     )  # fmt: skip
 
 
-def test_six_rows_with_curves_of_which_a_second_call_repeats_none(folder, cache, tmp_path):
+def test_six_rows_get_curves_and_a_second_call_repeats_none(folder, cache, tmp_path):
     sets = [part for assignment in SMALL for part in ("--set", assignment)]
     # One of the six is recorded already, but without a curve: it is trained again.
     plain = [part for a in SMALL if a.startswith("shortcut_mlp") for part in ("--set", a)]
@@ -194,7 +194,7 @@ def test_an_assignment_wins_over_the_shared_budget():
     assert "shortcut_mlp.steps=7" in first.assignments
 
 
-def test_the_six_runs_are_told_apart_by_their_names(options):
+def test_the_six_runs_have_different_names(options):
     wanted = shortcut_options(options((), assignments=(), curves=1))
     runs = [run for one in wanted for run in make_plan(one)]
     assert len(fits(runs)) == 6

@@ -27,7 +27,7 @@ SOMEWHERE = Path("weights")
         ("shipped", None, "", "Only BACKBONE=formula has shipped weights"),
     ],
 )
-def test_words_that_do_not_go_together(requested, directory, backbone, message):
+def test_options_that_do_not_go_together_are_errors(requested, directory, backbone, message):
     with pytest.raises(OptionError, match=message):
         weights_of(requested, directory, backbone, "pretrained")
     with pytest.raises(UnknownNameError, match="Did you mean shipped"):
@@ -42,6 +42,6 @@ def test_every_quick_preset_runs_on_it_without_a_remark(options, folder, name):
         assert run.backbone.weights in ("shipped", "none")
 
 
-def test_other_presets_say_that_it_is_not_their_backbone(options):
+def test_other_presets_get_a_badge_that_it_is_not_their_backbone(options):
     (run,) = make_plan(options(("padim",), preset="paper", backbone=FORMULA, weights="", settings=("unified",)))
     assert run.method.badges == ("backbone is not the preset's (resnet18)",)

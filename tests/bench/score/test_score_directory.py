@@ -1,4 +1,4 @@
-"""``python -m bench score`` on images of any kind."""
+"""``python -m bench score`` on any directory of images."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_published_checkpoint_gives_the_same_maps_from_this_projects_format(tm
 def test_maps_scores_and_overlays_are_written_for_every_image(tmp_path):
     names = ("img10.png", "img2.png", "sub dir/größe ü.jpg", "sub dir/grey.bmp")
     images = write_images(tmp_path / "my images", *names)
-    out = images / "results"  # inside: its overlays are no images
+    out = images / "results"  # inside the directory of images: its overlays must not be scored
     for _ in range(2):
         score("--checkpoint", small_uniad(tmp_path / "u.safetensors"), "--images", images, "--out", out)
         assert list(maps(out)) == ["img2.png", "img10.png", "sub dir/grey.bmp", "sub dir/größe ü.jpg"]
@@ -112,7 +112,7 @@ def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):
     assert list(maps(tmp_path / "out")) == ["a.png", "c.png"]
 
 
-def test_the_category_is_given_then_of_the_directory_then_predicted(tmp_path):
+def test_the_category_is_the_given_one_then_the_directory_then_the_predicted_one(tmp_path):
     images = write_images(tmp_path / "set", "bolt/test/1.png", "2.png")
     checkpoint = small_hvq(tmp_path / "h.safetensors")
     common = ("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out")
@@ -140,7 +140,7 @@ def test_the_innermost_directory_counts_and_the_named_one_too():
     assert category_of("bolt.png", Path("/data/set"), known) == ""
 
 
-def test_a_directory_without_images_is_told(tmp_path):
+def test_a_directory_without_images_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Exception, match="has no image"):
         find_images(tmp_path / "empty", tmp_path)
