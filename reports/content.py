@@ -41,7 +41,8 @@ class Page:
         template: Name of the template, without the ending ``.html.j2``.
         title: Title of the page in lists of pages.
         shown: The data that the template gets as ``page``.
-        key: Id of the page inside the single file; by default the file name without its ending.
+        key: Id of the page inside the single file; by default the file name without its ending. A page needs one of its
+            own if a section of any page has that id.
     """
 
     file: str

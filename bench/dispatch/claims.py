@@ -54,7 +54,8 @@ class Holder:
         process: Number of the process.
         born: Start time of the process as the kernel counts it; needed because process numbers are used again.
         session: Id of the call of the benchmark that the process works for.
-        deaths: Number of processes of that session that died over this fit before.
+        deaths: Number of processes of that session that died over this fit before, including those that ended because
+            another process of their pool was killed.
     """
 
     machine: str = "another machine"

@@ -146,8 +146,10 @@ def _remove_leftovers(store: Store, run: Run) -> None:
 
 Engine = Callable[[Sequence[Job]], Iterator[Outcome]]
 POLL_SECONDS = 2.0
-_BREAKS = 4
-"""Number of process pools that may break one after the other without a single outcome."""
+_BREAKS = DEATHS + 2
+"""Number of process pools that may break one after the other without a single outcome.
+
+It is larger than ``DEATHS``, because each death over one and the same fit breaks a pool."""
 
 
 def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[str], None]) -> Iterator[Outcome]:
@@ -196,7 +198,10 @@ def do_jobs(jobs: Sequence[Job], engine: Engine, claims: Claims, say: Callable[[
                     "What is recorded stays; start again with fewer JOBS to run the rest."
                 ) from error
             alone |= claims.orphaned()
-            say("A worker process was killed, most likely for lack of memory. Its runs are tried once more, alone.")
+            say(
+                "A worker process was killed, most likely for lack of memory. Its runs are tried again, alone; "
+                f"a run over which {DEATHS} processes died is recorded as failed."
+            )
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Tests that every registered dataset must pass. The registry finds them, so nothing is added here."""
+"""Tests that every registered dataset must pass. The registry finds them; a dataset in a layout of its own adds a
+miniature to ``LAYOUTS``."""
 
 from __future__ import annotations
 

@@ -35,8 +35,13 @@ def test_only_the_module_of_detectors_of_a_folder_is_imported(tmp_path, monkeypa
 
 
 def test_the_committed_cards_are_those_of_the_detectors():
-    """If this fails, ``python -m bench export --reference`` after a run, or ``keep_card``, writes the cards."""
-    assert known_cards([REFERENCE]) == {name: card_of(cls.info) for name, cls in known_detectors().items()}
+    """If this fails, ``python -m bench export --reference`` after a run, or ``keep_card``, writes the cards.
+
+    A method without committed records has no card.
+    """
+    committed, detectors = known_cards([REFERENCE]), known_detectors()
+    assert len(committed) >= 16
+    assert committed == {name: card_of(detectors[name].info) for name in committed}
 
 
 def test_the_newest_version_counts_and_other_files_are_left_out(tmp_path):
