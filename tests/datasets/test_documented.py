@@ -64,5 +64,5 @@ def test_exit_codes_are_those_of_the_command():
     meanings = {int(row[0]): row[1] for row in tables()[0]}
     assert "no problem" in meanings[0]
     assert "listed" in meanings[EXIT_PROBLEMS]
-    assert "could not be had" in meanings[EXIT_USER_ERROR]
+    assert "could not be obtained" in meanings[EXIT_USER_ERROR]
     assert "a person" in meanings[EXIT_PERSON]

@@ -55,7 +55,7 @@ def test_failed_runs_show_in_the_exit_code(folder, cache, tmp_path, monkeypatch)
     [
         (["--map-size", "big"], "at least 16 pixels, or native"),
         (["--set", "padim.epsilon=-1"], "finite numbers of at least 0"),
-        (["--set", "padim.image_size=8"], "no map at strides"),
+        (["--set", "padim.image_size=8"], "too small for strides"),
         (["--set", "padim.channels=9999"], "have only 448"),
         (["--device", "meta"], "Unknown device 'meta'"),
         (["--weights-dir", "."], "give one of them"),
