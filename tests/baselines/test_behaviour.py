@@ -2,7 +2,8 @@
 
 The tests run the quick presets on the synthetic dataset, with one detector per category and random backbone weights,
 like the committed records. The long test checks that on at least four categories the P-AUROC of the trained detector
-exceeds 75 and that of the same detector before its first step. The short one checks the same on one category.
+exceeds 75 and that of the same detector before its first step. The short one checks the same on one category, after
+a part of the preset's steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.execution.runner import Execution, execute
+from bench.plan.configuration import configure
 from bench.plan.options import Options
 from bench.plan.plan import make_plan
 from methods.registry import known_detectors
@@ -20,16 +22,16 @@ from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": "linen",
-    "draem": "washer",
-    "fcdd": "oak",
-    "mkd": "oak",
-    "patch_svdd": "flange",
-    "rd4ad": "oak",
-    "simplenet": "oak",
-    "uninformed_students": "linen",
+    "cutpaste": ("circuit", ("steps=100",)),
+    "draem": ("washer", ("steps=110",)),
+    "fcdd": ("oak", ("steps=120",)),
+    "mkd": ("oak", ("steps=80",)),
+    "patch_svdd": ("flange", ("steps=120",)),
+    "rd4ad": ("oak", ("steps=80",)),
+    "simplenet": ("oak", ("steps=100",)),
+    "uninformed_students": ("washer", ("teacher_steps=60", "steps=60")),
 }
-"""The category of the short test by method, on which the training adds much."""
+"""By method, the category of the short test, on which the training adds much, and as many steps as show it."""
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 BASELINES = sorted(
     name
@@ -48,10 +50,13 @@ def cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def run_quick(method: str, categories: tuple[str, ...], data: Path, cache: Path, directory: Path) -> list[RunRecord]:
+def run_quick(
+    method: str, categories: tuple[str, ...], data: Path, cache: Path, directory: Path, fields: tuple[str, ...] = ()
+) -> list[RunRecord]:
     options = Options(
         methods=(method,), settings=("separate",), seeds=(0,), categories=categories, threads=1,
         data_dir=data, cache_dir=cache, results_dir=directory, unchecked_counts=True, weights="random",
+        assignments=tuple(f"{method}.{field}" for field in fields),
     )  # fmt: skip
     records = [execute([run], Execution(directory, cache))[0] for run in make_plan(options)]
     assert [record.failure for record in records] == [None] * len(categories)
@@ -83,12 +88,19 @@ def test_the_committed_records_show_it_for_the_current_versions(method, seed, co
     assert len(learned) >= 4, gains
 
 
+@pytest.mark.parametrize("method", BASELINES)
+def test_the_quick_preset_takes_at_least_250_steps(method):
+    config, _ = configure(known_detectors()[method], "quick", {})
+    assert config.steps >= 250
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES)
 def test_a_trained_detector_localises_better_than_before_training(method, synthetic_data, cache, tmp_path):
-    (record,) = run_quick(method, (SHOWN_ON[method],), synthetic_data, cache, tmp_path)
+    category, fields = SHOWN_ON[method]
+    (record,) = run_quick(method, (category,), synthetic_data, cache, tmp_path, fields)
     assert record.budget is not None
-    assert record.budget.steps >= 250
+    assert record.budget.steps == sum(int(field.partition("=")[2]) for field in fields)
     before, after = gain(record)
     assert after > 0.75, (before, after)
     assert after > before, (before, after)

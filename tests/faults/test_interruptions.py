@@ -44,6 +44,16 @@ def wait_for(condition, process: subprocess.Popen[str], seconds: float = 250) ->
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, object]:
+    """The outcome of a serial benchmark that nothing disturbs."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    process = start(small.write_data(place), place, place / "log", "--jobs", "1")
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    return small.outcome(place / "runs")
+
+
 def shoot(kills: int, jobs: int) -> dict[str, int]:
     command = [sys.executable, "-m", "tests.faults.kill_at_random", "--kills", str(kills), "--jobs", str(jobs)]
     done = subprocess.run(command, cwd=small.ROOT, capture_output=True, text=True, timeout=1700)
@@ -105,9 +115,9 @@ def test_a_stopped_benchmark_ends_its_workers_and_says_what_is_kept(tmp_path, st
 
 
 @pytest.mark.slow
-def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp_path):
+def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp_path, undisturbed):
     data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
-    process = start(data, tmp_path, log, "--jobs", "2", steps=60)
+    process = start(data, tmp_path, log, "--jobs", "2")
     found: list[int] = []
     wait_for(lambda: found.extend(small.holders(store)) or found, process)
     victim = found[0]
@@ -116,16 +126,14 @@ def test_a_worker_killed_over_its_run_costs_no_other_run_and_changes_nothing(tmp
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     assert "A worker process was killed" in output
-    serial = start(data, tmp_path, log, "--jobs", "1", store="serial", steps=60)
-    serial.communicate(timeout=280)
-    assert small.outcome(store) == small.outcome(tmp_path / "serial")
+    assert small.outcome(store) == undisturbed
     assert small.garbage(store, tmp_path / "cache") == []
 
 
 @pytest.mark.slow
 def test_workers_whose_parent_is_killed_record_what_they_have_begun_and_end(tmp_path):
     data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
-    process = start(data, tmp_path, log, "--jobs", "2", "--reverse", steps=200)
+    process = start(data, tmp_path, log, "--jobs", "2", "--reverse", steps=60)
     wait_for(lambda: len(small.holders(store)) == 2, process)
     workers = small.holders(store)
     process.kill()
@@ -140,7 +148,7 @@ def test_workers_whose_parent_is_killed_record_what_they_have_begun_and_end(tmp_
 
 
 @pytest.mark.slow
-def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tmp_path, small_disk):
+def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tmp_path, small_disk, undisturbed):
     disk = small_disk(tmp_path / "disk", 1024)
     data, log, store = small.write_data(tmp_path), tmp_path / "log", disk.place / "runs"
     process = start(data, tmp_path, log, "--jobs", "2", store="disk/runs")
@@ -162,6 +170,4 @@ def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tm
     assert len(Store(store).records()) == 6
     assert before.items() <= {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}.items()
     assert small.garbage(store, tmp_path / "cache") == []
-    serial = start(data, tmp_path, log, "--jobs", "1", store="serial")
-    serial.communicate(timeout=280)
-    assert small.outcome(store) == small.outcome(tmp_path / "serial")
+    assert small.outcome(store) == undisturbed

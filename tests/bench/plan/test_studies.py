@@ -109,7 +109,8 @@ def test_the_command_runs_each_level_once_and_a_new_level_alone(folder, cache, t
             "--cache-dir",
             str(cache),
         ]
-        command += ["--results-dir", str(tmp_path / "runs"), "--site", str(tmp_path / "site"), "--jobs", "1", *more]
+        command += ["--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none")]
+        command += ["--site", str(tmp_path / "site"), "--jobs", "1", *more]
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
         return result.output
