@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from functools import cache
 from typing import TypeVar
 
 from datasets.errors import unknown_name
@@ -61,6 +62,7 @@ def find_detector(name: str) -> type[Detector]:
     return detectors[name]
 
 
+@cache
 def _import_detectors(package_name: str) -> None:
     """Import the modules at the top of a package, and in its folders those of ``_MODULES_OF_DETECTORS``."""
     package = importlib.import_module(package_name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 _LEAST_VARIANCE = 1e-8
@@ -37,6 +36,8 @@ class GaussianDensity:
     @classmethod
     def of(cls, embeddings: Tensor) -> GaussianDensity:
         """The Gaussian fitted to embeddings (n, D), on their device; computed in float64 on the CPU."""
+        from sklearn.covariance import LedoitWolf  # the import takes a second, and few detectors need it
+
         found = LedoitWolf().fit(embeddings.detach().cpu().double().numpy())
         covariance = torch.from_numpy(found.covariance_)
         covariance = covariance + _LEAST_VARIANCE * torch.eye(len(covariance), dtype=torch.float64)

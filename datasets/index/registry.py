@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from datasets.download.archive import Archive
@@ -79,11 +80,17 @@ def register(info: DataInfo) -> None:
 
 def known_data() -> dict[str, DataInfo]:
     """All datasets and sets of textures by name, sorted."""
+    _import_datasets()
+    return dict(sorted(_REGISTRY.items()))
+
+
+@cache
+def _import_datasets() -> None:
+    """Import the modules at the top of the package."""
     package = importlib.import_module("datasets")
     for module in pkgutil.iter_modules(package.__path__):
         if not module.ispkg:
             importlib.import_module(f"datasets.{module.name}")
-    return dict(sorted(_REGISTRY.items()))
 
 
 def known_datasets() -> dict[str, DatasetInfo]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from results.records.record import Setting
 from results.rows.row import Row
@@ -135,10 +135,10 @@ def ranking(rows: Sequence[Row], setting: Setting, metric: str) -> Ranking | Non
         return None
     numbers = np.array(values)
     categories = numbers.shape[1]
-    ranks = stats.rankdata(-numbers, axis=0).mean(axis=1)
+    ranks = scipy.stats.rankdata(-numbers, axis=0).mean(axis=1)
     alike = bool(np.ptp(numbers, axis=0).max() == 0)  # Friedman's statistic would be 0/0
-    p = 1.0 if alike else float(stats.friedmanchisquare(*numbers).pvalue)
-    quantile = stats.studentized_range.ppf(0.95, methods, np.inf) / np.sqrt(2)
+    p = 1.0 if alike else float(scipy.stats.friedmanchisquare(*numbers).pvalue)
+    quantile = scipy.stats.studentized_range.ppf(0.95, methods, np.inf) / np.sqrt(2)
     critical = float(quantile * np.sqrt(methods * (methods + 1) / (6 * categories)))
     order = sorted(range(methods), key=lambda k: (ranks[k], complete[k].method.title, complete[k].row_id))
     return Ranking(tuple(complete[k] for k in order), tuple(float(ranks[k]) for k in order), critical, p, categories)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from results.errors import RecordError
 from results.records.record import Setting
@@ -148,7 +148,7 @@ def choose(seen: Sequence[Witness]) -> list[Case]:
         seen: Detectors that saw the same images, at least one.
     """
     labels = seen[0].labels
-    ranks = np.mean([rankdata(one.scores) for one in seen], axis=0)
+    ranks = np.mean([scipy.stats.rankdata(one.scores) for one in seen], axis=0)
     right = np.sum([one.right for one in seen], axis=0)
     order = np.lexsort((np.arange(len(labels)), ranks))
     normal = [int(k) for k in order if not labels[k]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from results.errors import ResultsError
 
@@ -98,7 +98,7 @@ def paired_interval(
     mean = float(differences.mean())
     if np.ptp(differences) == 0.0:  # t is 0/0 or infinite: scipy would warn and return NaN
         return mean, mean, mean, float(mean == 0.0)
-    test = stats.ttest_rel(first, second)
+    test = scipy.stats.ttest_rel(first, second)
     interval = test.confidence_interval(confidence)
     return mean, float(interval.low), float(interval.high), float(test.pvalue)
 
@@ -139,7 +139,7 @@ def bootstrap_interval(values: Sequence[float], confidence: float = 0.95) -> tup
     """
     if len(values) < 2:
         raise ResultsError("a bootstrap needs at least two numbers")
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (np.asarray(values, dtype=np.float64),),
         np.mean,
         confidence_level=confidence,
@@ -159,4 +159,4 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     numbers = np.asarray(differences, dtype=np.float64)
     if not numbers.any():
         return 1.0
-    return float(stats.wilcoxon(numbers[numbers != 0]).pvalue)
+    return float(scipy.stats.wilcoxon(numbers[numbers != 0]).pvalue)

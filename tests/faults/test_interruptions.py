@@ -164,7 +164,7 @@ def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tm
     assert not list(disk.place.rglob(".*.tmp"))
     before = {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}
     disk.clear()
-    again = start(data, tmp_path, log, "--jobs", "2", store="disk/runs")
+    again = start(data, tmp_path, log, "--jobs", "1", store="disk/runs")
     output, _ = again.communicate(timeout=280)
     assert again.returncode == 0, output
     assert len(Store(store).records()) == 6
