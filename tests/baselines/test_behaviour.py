@@ -22,13 +22,13 @@ from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": ("circuit", {"steps": 100}),
+    "cutpaste": ("circuit", {"steps": 70}),
     "draem": ("washer", {"batch_size": 1, "steps": 150}),
-    "fcdd": ("oak", {"steps": 120}),
-    "mkd": ("oak", {"steps": 80}),
-    "patch_svdd": ("flange", {"steps": 120}),
-    "rd4ad": ("oak", {"steps": 80}),
-    "simplenet": ("oak", {"steps": 100}),
+    "fcdd": ("oak", {"steps": 80}),
+    "mkd": ("oak", {"steps": 50}),
+    "patch_svdd": ("flange", {"steps": 80}),
+    "rd4ad": ("oak", {"steps": 50}),
+    "simplenet": ("oak", {"steps": 60}),
     "uninformed_students": ("washer", {"teacher_steps": 60, "steps": 60}),
 }
 """By method, the category of the short test, on which the training adds much, and as many steps as show it."""

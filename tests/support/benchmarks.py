@@ -13,6 +13,7 @@ from results.records.record import RunRecord
 from results.records.store import Store
 
 SMALL = ("uniad.steps=3", "uniad.image_size=64", "uniad.neighbour_size=1", "uniad.width=32", "uniad.feedforward=32")
+SMALL += ("uniad.encoder_layers=1", "uniad.decoder_layers=1")
 SMALL += ("padim.image_size=64", "padim.channels=12", "patchcore.image_size=64", "patchcore.target_width=32")
 SMALL += ("patchcore.tap_width=32", "hvq_trans.steps=3", "hvq_trans.image_size=64", "hvq_trans.width=16")
 SMALL += ("hvq_trans.feedforward=32",)
