@@ -15,11 +15,15 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 VARIABLES = DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT \
 	TEXTURES_DIR WEIGHTS WEIGHTS_DIR BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR \
 	CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE CURVES
+# Values reach the commands in the environment, as they were typed: make and the shell take no character of them as code.
+TYPED = $(VARIABLES) STEPS BATCH_SIZE PRECISION STUDY FORMAT OUT ROWS YES DRY_RUN ARGS
+override BATCH_SIZE := $(value BATCH)
+$(foreach variable,$(TYPED),$(if $(value $(variable)),$(eval override $(variable) := $$(value $(variable)))))
+export $(TYPED)
 option_name = $(shell echo $(1) | tr A-Z_ a-z-)
-options = $(foreach variable,$(1),$(if $($(variable)),--$(call option_name,$(variable)) "$($(variable))"))
+options = $(foreach variable,$(1),$(if $($(variable)),--$(call option_name,$(variable)) "$$$(variable)"))
 OPTIONS = $(call options,$(VARIABLES)) $(ARGS)
 DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
-BATCH_SIZE = $(BATCH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint audit format contact-sheet clean
@@ -39,7 +43,7 @@ $(VENV)/installed: requirements.lock
 setup: $(VENV)/installed ## Create the environment only
 
 data: setup ## Download and verify DATASET; dtd: textures for DRAEM (YES=1 agrees to the licence)
-	$(PY) -m bench data "$(or $(DATASET),$(error name the dataset: make data DATASET=visa, see `make list`))" $(call options,DATA_DIR ROOT) \
+	$(PY) -m bench data $(if $(DATASET),"$$DATASET",$(error name the dataset: make data DATASET=visa, see `make list`)) $(call options,DATA_DIR ROOT) \
 		$(if $(filter-out 0 no,$(YES)),--yes)
 
 bench: setup ## Run the benchmark and render the page
@@ -52,13 +56,13 @@ shortcut: setup ## Train plain networks and UniAD with no, one, all queries, wit
 	$(PY) -m bench shortcut $(DRY) $(OPTIONS) $(call options,STEPS BATCH_SIZE PRECISION)
 
 ablation: setup ## Run ablation studies: STUDY=uniad-query, several with commas, a file of your own, or all
-	$(PY) -m bench ablation --study "$(STUDY)" $(DRY) $(OPTIONS)
+	$(PY) -m bench ablation --study "$$STUDY" $(DRY) $(OPTIONS)
 
 ablations: STUDY = all
 ablations: ablation ## Run all ablation studies
 
 backbone: setup ## Train a small backbone on images computed from formulas (OUT=directory, default .cache/backbone; resumes)
-	$(PY) -m methods.formula_backbone.pretrain --out "$(or $(OUT),.cache/backbone)" $(ARGS)
+	$(PY) -m methods.formula_backbone.pretrain --out "$${OUT:-.cache/backbone}" $(ARGS)
 
 rescore: setup ## Score kept detectors under other test-time options, without training
 	$(PY) -m bench rescore $(OPTIONS)
@@ -66,15 +70,14 @@ rescore: setup ## Score kept detectors under other test-time options, without tr
 report: setup ## Render the page from the records alone
 	$(PY) -m bench report $(call options,RESULTS_DIR SITE) $(ARGS)
 
-FORMAT ?= md
 table: setup ## Print the tables (FORMAT=csv|md|latex|parquet)
-	@$(PY) -m bench table --format $(FORMAT) $(call options,RESULTS_DIR)
+	@$(PY) -m bench table --format "$${FORMAT:-md}" $(call options,RESULTS_DIR)
 
 list: setup ## List datasets and methods
 	$(PY) -m bench list
 
 verify: setup ## Check DATASET: counts, masks, undecodable files
-	$(PY) -m bench verify "$(or $(DATASET),synthetic)" $(call options,DATA_DIR ROOT)
+	$(PY) -m bench verify "$${DATASET:-synthetic}" $(call options,DATA_DIR ROOT)
 
 test: setup ## Run the test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=worksteal --durations=10 $(ARGS)
@@ -95,7 +98,7 @@ $(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
 # Without large pages: they speed up the larger arrays of the other libraries more than ours, and those run as installed.
 perf: export GLIBC_TUNABLES =
 perf: $(PERF_VENV)/installed ## Measure time and memory against other libraries, into docs/performance.md (ROWS="coreset padim", default all)
-	$(PERF_VENV)/bin/python -m tests.performance $(ROWS) $(ARGS)
+	$(PERF_VENV)/bin/python -m tests.performance $$ROWS $(ARGS)
 
 scaling: setup ## Measure time, memory and disk by number of categories, into docs/performance.md (ARGS="--most 8")
 	$(PY) -m tests.performance.scaling $(ARGS)

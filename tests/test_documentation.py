@@ -42,7 +42,7 @@ def test_commands_use_no_files_outside_the_repository(page):
 
 def test_the_options_page_lists_the_variables_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    used = variables_of_options() | set(re.findall(r"\$\(or \$\((\w+)\)", makefile))
+    used = variables_of_options() | set(re.findall(r"\$\$\{(\w+):-", makefile))
     used |= {"STEPS", "BATCH", "PRECISION", "STUDY", "FORMAT", "ROWS", "DRY_RUN", "YES", "ARGS"} | OF_A_SHELL
     assert used <= listed_variables()
     for name in listed_variables():

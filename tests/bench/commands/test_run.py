@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,8 +10,6 @@ from typer.testing import CliRunner
 from bench.commands.app import app, main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from tests.support.command_line import arguments, invoke
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_run_renders_the_page_and_prints_the_headline_table(folder, cache, tmp_path):
@@ -73,17 +69,3 @@ def test_a_configuration_that_makes_no_detector_is_an_error_before_anything_runs
     assert stopped.value.code == EXIT_USER_ERROR
     assert message in " ".join(capsys.readouterr().err.split())
     assert not runs.exists()
-
-
-def test_make_passes_its_variables_on():
-    variables = {
-        "DATASET": "visa", "METHODS": "uniad,padim", "SETTINGS": "unified,separate", "SEEDS": "5", "PRESET": "paper",
-        "CATEGORIES": "candle", "DEVICE": "cuda", "JOBS": "2", "DATA_DIR": "d", "WEIGHTS_DIR": "w",
-        "BACKBONE": "resnet18", "CLUSTER": "tcp://host:8786", "SET": "uniad.steps=5,uniad.width=64",
-    }  # fmt: skip
-    command = ["make", "--dry-run", "--always-make", "bench", *(f"{name}={value}" for name, value in variables.items())]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
-    line = next(line for line in printed.replace("\\\n", " ").splitlines() if "bench run" in line)
-    for name, value in variables.items():
-        option = name.lower().replace("_", "-")
-        assert f'--{option} "{value}"' in line
