@@ -16,7 +16,7 @@ from datasets.index.mvtec_layout import index_folder
 from methods.backbones.backbone import Backbone
 from methods.backbones.choice import BackboneChoice
 from methods.feature_spec import FeatureSpec
-from methods.features.bank_file import BankFile, page_checksum
+from methods.features.bank_file import BankFile, array_digest
 from tests.support.banks import bank
 from tests.support.miniature import write_miniature_folder
 
@@ -91,36 +91,118 @@ def test_a_unit_that_was_made_for_something_else_is_not_used(filled, index, back
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
 
-@pytest.mark.parametrize("entry", ["key", "checksum"])
+@pytest.mark.parametrize("entry", ["key", "digest", "shape", "seconds"])
 def test_a_unit_whose_manifest_lacks_an_entry_is_computed_again(filled, index, backbone, entry):
     directory, expected = filled
     for file in directory.rglob("*.json"):
         sealed = json.loads(file.read_text())
         del sealed[entry]
         file.write_text(json.dumps(sealed))
-    with pytest.warns(UserWarning, match="its manifest is damaged"):
+    with pytest.warns(UserWarning, match="manifest|damaged"):
         again, _ = read(index, backbone, directory)
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
 
 
-def test_the_checksum_notices_every_single_flip_and_every_swap_of_pages(tmp_path):
-    dice = random.Random(0)
-    content = np.random.default_rng(0).integers(0, 256, 5 * 4096 + 77, dtype=np.uint8)
+def test_an_edited_manifest_is_noticed_because_the_digest_covers_it(filled, index, backbone):
+    directory, _ = filled
+    manifest = next(iter(sorted(directory.rglob("*.json"))))
+    sealed = json.loads(manifest.read_text())
+    for changed in (sealed | {"seconds": 1e6}, sealed | {"seconds": float("nan")}, sealed | {"note": 1}, [sealed], 3):
+        manifest.write_text(json.dumps(changed))
+        with pytest.warns(UserWarning, match=rf"{manifest.with_suffix('.npy')}: .*computed again"):
+            read(index, backbone, directory)
+
+
+def test_a_unit_sealed_by_an_earlier_version_is_computed_again(filled, index, backbone):
+    """Its checksum was a sum of every page, in which the order of the values does not show."""
+    directory, expected = filled
+    for file in directory.rglob("*.json"):
+        sealed = json.loads(file.read_text())
+        del sealed["digest"]
+        file.write_text(json.dumps({**sealed, "images": sealed["shape"][0], "checksum": "0" * 32}))
+    with pytest.warns(UserWarning, match="its manifest has no digest .an earlier version wrote it.. It is computed"):
+        again, made = read(index, backbone, directory)
+    assert made == 1
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+def _shuffled_words(content: bytearray, other: bytes, dice: random.Random) -> None:
+    page = 4096 * dice.randrange(1, len(content) // 4096)
+    words = [bytes(content[k : k + 8]) for k in range(page, page + 4096, 8)]
+    dice.shuffle(words)
+    content[page : page + 4096] = b"".join(words)
+
+
+def _reversed_pages(content: bytearray, other: bytes, dice: random.Random) -> None:
+    for page in range(4096, len(content) // 4096 * 4096, 4096):
+        words = [bytes(content[k : k + 8]) for k in range(page, page + 4096, 8)]
+        content[page : page + 4096] = b"".join(reversed(words))
+
+
+def _pages_in_reverse_order(content: bytearray, other: bytes, dice: random.Random) -> None:
+    pages = [bytes(content[k : k + 4096]) for k in range(4096, len(content) // 4096 * 4096, 4096)]
+    content[4096 : 4096 + 4096 * len(pages)] = b"".join(reversed(pages))
+
+
+def _page_of_another_unit(content: bytearray, other: bytes, dice: random.Random) -> None:
+    content[4096:8192] = other[4096:8192]
+
+
+def _rows_of_another_unit(content: bytearray, other: bytes, dice: random.Random) -> None:
+    content[128:] = other[128:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_shuffled_words, _reversed_pages, _pages_in_reverse_order, _page_of_another_unit, _rows_of_another_unit],
+)
+def test_values_in_another_order_or_of_another_bank_are_noticed(filled, index, backbone, tmp_path, damage):
+    """The size of the file, and every sum over a page that stays in its place, are the same as before."""
+    directory, expected = filled
+    opened, _ = bank(index, backbone, tmp_path / "other")
+    opened.open(SPEC, ["cloth"], "train")
+    mine = next(file for file in directory.rglob("*.npy") if np.load(file).dtype == np.float16)
+    shape = np.load(mine).shape
+    theirs = next(file for file in (tmp_path / "other").rglob("*.npy") if np.load(file).shape == shape)
+    content = bytearray(mine.read_bytes())
+    damage(content, theirs.read_bytes(), random.Random(0))
+    assert bytes(content) != mine.read_bytes()
+    mine.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{mine}: damaged: its digest .*computed again"):
+        again, made = read(index, backbone, directory)
+    assert made == 1
+    assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+def test_the_digest_notices_every_single_flip_every_shuffled_page_and_every_swap_of_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("methods.features.bank_file._BLOCK", 8192)
+    dice, generator = random.Random(0), np.random.default_rng(0)
+    content = generator.integers(0, 256, 5 * 4096 + 77, dtype=np.uint8)
     file = tmp_path / "file"
 
     def of(changed: np.ndarray) -> str:
         changed.tofile(file)
-        return page_checksum(file)
+        return array_digest(file, {"key": 1})
 
     expected = of(content)
     assert of(content) == expected
+    assert array_digest(file, {"key": 2}) != expected
+    torch.set_num_threads(torch.get_num_threads() % 2 + 1)
+    assert of(content) == expected, "it does not depend on the number of threads"
     for _ in range(200):
         changed = content.copy()
         changed[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
         assert of(changed) != expected
-    swapped = content.copy()
-    swapped[:4096], swapped[4096:8192] = content[4096:8192], content[:4096]
-    assert of(swapped) != expected
+    for _ in range(200):
+        changed = content.copy()
+        page = changed[4096 * (start := dice.randrange(5)) : 4096 * (start + 1)].view(np.uint64)
+        generator.shuffle(page)
+        assert of(changed) != expected
+    for start in (0, 1, 2):
+        changed = content.copy()
+        changed[4096 * start : 4096 * (start + 1)] = content[4096 * (start + 2) : 4096 * (start + 3)]
+        changed[4096 * (start + 2) : 4096 * (start + 3)] = content[4096 * start : 4096 * (start + 1)]
+        assert of(changed) != expected
     zeroed = content.copy()
     zeroed[8192:12288] = 0
     assert of(zeroed) != expected
