@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -153,12 +152,14 @@ def _refuse_other_files(root: Path) -> None:
 
 
 def _replace(root: Path, recipe: Recipe) -> None:
+    from joblib import cpu_count  # here, because every command imports this module
+
     _log.info("generating the synthetic dataset in %s (about half a minute)", root)
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         fresh = scratch / "new"
         fresh.mkdir()
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(4, cpu_count())) as pool:
             for _ in pool.map(lambda job: _write_sample(fresh, recipe.seed, *job), recipe.samples()):
                 pass  # drains the iterator, so that an error is raised here
         text = json.dumps(asdict(recipe), indent=1, sort_keys=True) + "\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +52,8 @@ def data(
     Exit code 0: the dataset is there and sound; 1: it has problems, which are listed; 2: it could not be fetched or
     unpacked; 3: a person has to get it, because a form has to be filled in.
     """
+    from joblib import cpu_count
+
     info = _find(name)
     place = dataset_root(info, data_dir.expanduser(), root.expanduser() if root is not None else None)
     console = Console()
@@ -74,7 +75,7 @@ def data(
             obtain(info.archive, place, partial(fetch_file, progress=progress), say)
     say(f"Verifying the images in {place}")
     with _bar(console, "Verifying", MofNCompleteColumn()) as progress:
-        seen, problems = check(info, place, progress, threads=min(4, os.cpu_count() or 1))
+        seen, problems = check(info, place, progress, threads=min(4, cpu_count()))
     _report(say, problems, f"{info.title} in {place}: {seen} images, no problem found.{_unknown(info)}", place)
 
 

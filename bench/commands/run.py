@@ -68,7 +68,7 @@ def ablation(
     for found in chosen:
         own = {
             "dataset": given["dataset"] or found.content.dataset,
-            "seeds": given["seeds"] or str(found.content.seeds),
+            "seeds": given["seeds"] or f"0-{found.content.seeds - 1}",
         }
         levels = [level for one in _options(given | own) for level in study_options(one, found)]
         if not given["dry_run"]:

@@ -18,7 +18,12 @@ app = typer.Typer()
 @takes_options(Scoring)
 def score(**given: Any) -> None:
     """Write anomaly maps, image scores and overlays of any images, computed by a checkpoint."""
+    import torch
+    from joblib import cpu_count
+
     from bench.score.score_directory import score_directory
+
+    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))  # torch does not see the limit of a container
 
     if score_directory(Scoring(**values_of(Scoring, given)), Console(soft_wrap=True)):
         raise typer.Exit(EXIT_FAILED_RUNS)

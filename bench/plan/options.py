@@ -7,6 +7,7 @@ into the field's value. Values that depend on several options are computed by ``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,23 +21,48 @@ SETTINGS = ("unified", "separate")
 Keep = Literal["none", "last", "all"]
 BankDtype = Literal["float16", "float32"]
 MapSize = int | Literal["native"]
+_SEEDS = re.compile(r"(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?")
+_MOST_COUNTED = 20
+"""The largest number that means a number of seeds. Larger ones are usually the seed itself."""
+_MOST_SEEDS = 1000
+"""The largest number of seeds of a range."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds from text: ``3`` means the seeds 0, 1, 2, ``0,4`` the seeds 0 and 4, and an empty text the default.
+    """Seeds from text: ``3`` means the seeds 0, 1, 2, ``0,4`` the seeds 0 and 4, and ``42-46`` the five from 42 to 46.
+
+    A number above 20 that stands alone is refused, because it may be meant as one seed (``111,``) or as a number of
+    seeds (``0-110``). An empty text is the default.
 
     Raises:
         OptionError: For any other text, and for a text that names no seed.
     """
+    text = text.strip()
     if not text:
         return ()
-    try:
-        seeds = tuple(int(part) for part in text.split(",") if part.strip()) if "," in text else tuple(range(int(text)))
-    except ValueError as error:
-        raise OptionError(f"SEEDS={text}: expected a number of seeds (3) or a list (0,4).") from error
-    if not seeds or min(seeds) < 0:
-        raise OptionError(f"SEEDS={text}: expected at least one seed, and none below 0.")
-    return tuple(sorted(set(seeds)))
+    spans = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        found = _SEEDS.fullmatch(part)
+        if found is None:
+            raise OptionError(
+                f"SEEDS={text}: expected a number of seeds (3), a list (0,4) or a range (42-46); seeds are below 10**9."
+            )
+        first, last = int(found["first"]), int(found["last"] or found["first"])
+        if last < first or last - first >= _MOST_SEEDS:
+            raise OptionError(f"SEEDS={text}: the range {part} must ascend and have at most {_MOST_SEEDS} seeds.")
+        spans.append(range(first, last + 1))
+    if not text.isdecimal():
+        seeds = {seed for span in spans for seed in span}
+    elif (count := spans[0].start) <= _MOST_COUNTED:
+        seeds = set(range(count))
+    else:
+        raise OptionError(
+            f"SEEDS={text} would be {count} seeds. Give SEEDS={count}, (with the comma) for the one seed {count}, or "
+            f"SEEDS=0-{count - 1} for {count} seeds."
+        )
+    if not seeds:
+        raise OptionError(f"SEEDS={text}: expected at least one seed.")
+    return tuple(sorted(seeds))
 
 
 def parse_list(text: str, kind: str) -> tuple[str, ...]:
@@ -120,7 +146,9 @@ class Options:
     ] = ()
     seeds: Annotated[
         tuple[int, ...],
-        typer.Option(help="Number of seeds (3) or a list of them (0,4); default: 3; 1 for a checkpoint."),
+        typer.Option(
+            help="Number of seeds (3, at most 20) or list of seeds (0,42-46 or 111,); default: 3; 1 for a checkpoint."
+        ),
         parse_seeds,
     ] = ()
     preset: Annotated[str, typer.Option(help="quick, paper, ...; default: quick for synthetic, else paper.")] = ""

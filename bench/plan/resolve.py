@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import NewType
+
+import joblib
 
 from bench.errors import OptionError
 from bench.plan.devices import gpu_count
@@ -88,11 +89,14 @@ def _jobs(options: Options, preset: str) -> int:
         return options.jobs or 1
     if gpu_count(options.device) > 1:
         return gpu_count(options.device)
-    return min(os.cpu_count() or 1, _QUICK_JOBS) if preset == "quick" else 1
+    return min(joblib.cpu_count(), _QUICK_JOBS) if preset == "quick" else 1
 
 
 def _threads(options: Options, jobs: int) -> int:
-    """Threads of each run: the cores divided among the jobs; one on a cluster, whose cores are not known here."""
+    """Threads of each run: the cores divided among the jobs; one on a cluster, whose cores are not known here.
+
+    The cores are those that this process may use: joblib reads its affinity and the limit of its container (cgroup).
+    """
     if options.cluster:
         return options.threads or 1
-    return options.threads or max(1, (os.cpu_count() or 1) // jobs)
+    return options.threads or max(1, joblib.cpu_count() // jobs)

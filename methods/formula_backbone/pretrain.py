@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, cast
 
+import joblib
 import numpy as np
 import timm
 import torch
@@ -310,7 +310,7 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
     bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16.")] = Recipe.bfloat16,
     seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that make the pool.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that make the pool.")] = joblib.cpu_count(),
 ) -> None:
     """Train the small backbone on pictures that formulas make, or resume an interrupted training."""
     recipe = Recipe(classes=classes, each=each, steps=steps, batch_size=batch_size, bfloat16=bfloat16, seed=seed)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 
 from bench.execution.provenance import device_name, git_state, utc_now
@@ -43,7 +43,7 @@ def entry(row: Row, outcome: Outcome, load: float) -> Entry:
         "agrees": outcome.agrees,
         "notes": outcome.notes,
         "machine": device_name(torch.device("cpu")),
-        "cores": os.cpu_count(),
+        "cores": joblib.cpu_count(),
         "threads": torch.get_num_threads(),
         "load_before": round(load, 2),
         "measured_utc": utc_now(),

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 from rich.console import Console
 
@@ -124,7 +124,7 @@ def measure(most: int) -> dict[str, Any]:
     commit, dirty = git_state()
     return {
         "machine": device_name(torch.device("cpu")),
-        "cores": os.cpu_count(),
+        "cores": joblib.cpu_count(),
         "bank_bytes_per_category": bank / counts[-1],
         "filling_seconds_per_category": filling / counts[-1],
         "commit": commit + ("-dirty" if dirty else ""),

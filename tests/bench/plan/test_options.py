@@ -11,9 +11,28 @@ from bench.plan.options import parse_list, parse_seeds
 def test_seeds_are_a_number_or_a_list():
     assert parse_seeds("3") == (0, 1, 2)
     assert parse_seeds("4,0,4") == (0, 4)
-    for wrong in ("0", "three", "1,x", "-1"):
-        with pytest.raises(OptionError):
+    assert parse_seeds("20") == tuple(range(20))
+    for wrong in ("0", "three", "1,x", "-1", "1-", "-", ",", "²", "1" * 5000, "1" * 5000 + ",", "1.5", "1_0"):
+        with pytest.raises(OptionError, match="SEEDS="):
             parse_seeds(wrong)
+
+
+def test_ranges_of_seeds_include_both_ends():
+    assert parse_seeds("42-46") == (42, 43, 44, 45, 46)
+    assert parse_seeds("0, 44-45,44") == (0, 44, 45)
+    assert parse_seeds("7-7") == (7,)
+    for wrong in ("46-42", "0-999999999"):
+        with pytest.raises(OptionError, match=f"the range {wrong}"):
+            parse_seeds(wrong)
+
+
+def test_a_large_number_alone_is_refused_because_it_may_be_one_seed():
+    with pytest.raises(OptionError, match=r"SEEDS=111, \(with the comma\) for the one seed 111, or SEEDS=0-110"):
+        parse_seeds("111")
+    assert parse_seeds("111,") == (111,)
+    assert parse_seeds("0-110") == tuple(range(111))
+    with pytest.raises(OptionError, match="21 seeds"):
+        parse_seeds("21")
 
 
 def test_lists_are_split_at_commas():

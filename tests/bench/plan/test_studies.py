@@ -5,7 +5,6 @@ The study of the identical shortcut is executed end to end on two small categori
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -124,7 +123,6 @@ def test_the_command_runs_each_level_once_and_a_new_level_alone(folder, cache, t
     assert 'href="study-mine.html"' in (tmp_path / "site" / "index.html").read_text()
 
 
-ROOT = Path(__file__).resolve().parents[3]
 SMALL = [f"{name}.{value}" for name in (*PLAIN, "uniad") for value in ("image_size=64", "width=16", "score_window=8")]
 SMALL += ["shortcut_transformer.feedforward=16", "shortcut_transformer.layers=1"]
 SMALL += ["uniad.neighbour_size=1", "uniad.feedforward=16", "uniad.encoder_layers=1", "uniad.decoder_layers=2"]
@@ -222,11 +220,3 @@ def test_dry_run_estimates_all_six_in_one_table(folder, cache, tmp_path):
     assert result.output.count("Nothing was run") == 1
     assert "query=none" in result.output
     assert not (tmp_path / "runs").exists()
-
-
-def test_make_passes_the_studys_variables_on():
-    command = ["make", "--dry-run", "--always-make", "shortcut", "STEPS=500", "BATCH=8", "CURVES=2", "DATASET=folder"]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
-    line = next(line for line in printed.replace("\\\n", " ").splitlines() if "bench shortcut" in line)
-    for option in ('--steps "500"', '--batch-size "8"', '--curves "2"', '--dataset "folder"'):
-        assert option in line
