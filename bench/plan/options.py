@@ -24,6 +24,7 @@ MapSize = int | Literal["native"]
 _SEEDS = re.compile(r"(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?")
 _MOST_COUNTED = 20
 """The largest number that means a number of seeds. Larger ones are usually the seed itself."""
+_MOST_GIB = 1_000_000
 _MOST_SEEDS = 1000
 """The largest number of seeds of a range."""
 
@@ -92,6 +93,38 @@ def parse_map_size(text: str) -> MapSize:
     if not text.isdecimal() or int(text) < 16:
         raise OptionError(f"MAP_SIZE={text}: expected a side of at least 16 pixels, or native.")
     return int(text)
+
+
+def parse_fpr_limit(text: str) -> float:
+    """The false-positive rate at which PRO's area ends, from text.
+
+    Raises:
+        OptionError: If it is no number in (0, 1].
+    """
+    limit = _number(text)
+    if not 0 < limit <= 1:
+        raise OptionError(f"FPR_LIMIT={text}: expected a false-positive rate above 0 and at most 1, e.g. 0.05.")
+    return limit
+
+
+def parse_gib(text: str) -> float:
+    """A size in GiB from text.
+
+    Raises:
+        OptionError: If it is no number from 0 to a million.
+    """
+    size = _number(text)
+    if not 0 <= size <= _MOST_GIB:
+        raise OptionError(f"BANK_GIB={text}: expected a size in GiB from 0 to {_MOST_GIB}.")
+    return size
+
+
+def _number(text: str) -> float:
+    """The number that a text names; not a number (which no bounds contain) for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 _methods = partial(parse_list, kind="method")
@@ -195,11 +228,16 @@ class Options:
     bank_dtype: Annotated[BankDtype, typer.Option(help="float16 or float32: number format of stored features.")] = (
         "float16"
     )
-    bank_gib: Annotated[float, typer.Option(help="Features of a category beyond this size are not stored.")] = 200.0
+    bank_gib: Annotated[
+        float, typer.Option(help="Features of a category beyond this size are not stored."), parse_gib
+    ] = 200.0
     keep: Annotated[Keep, typer.Option(help="Fitted states to keep: none, last or all.")] = "none"
     map_size: Annotated[MapSize, typer.Option(help="Side of the scored maps in pixels, or native."), parse_map_size] = (
         256
     )
+    fpr_limit: Annotated[
+        float, typer.Option(help="False-positive rate at which the area of PRO ends."), parse_fpr_limit
+    ] = 0.3
     site: Site = SITE
     curves: Annotated[
         int, typer.Option(min=0, help="Epochs between two points of the learning curves (a diagnostic); 0: no curves.")

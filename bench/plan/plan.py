@@ -78,7 +78,7 @@ def _make_run(
     identity, method = load_backbone(choice).identity(), configured.entry(config)
     device = resolve_device(options.device, options.cluster)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
-    protocol = Protocol(map_size=options.map_size)
+    protocol = Protocol(map_size=options.map_size, pro_limit=options.fpr_limit)
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
     wants_textures = checkpoint is None and configured.detector_class.features(config).textures

@@ -48,7 +48,8 @@ def curve_figure(store: Store, board: Leaderboard, key: str) -> str:
                 if found:
                     colour, dash, width = styles.get(row.row_id, (MUTED, "solid", 0.5))
                     ax.plot(100 * found[0], 100 * found[1], color=colour, linestyle=dash, linewidth=width)
-            _axis(ax, name, setting)
+            drawn = [curves[row.row_id, setting][name] for row in shown if name in curves[row.row_id, setting]]
+            _axis(ax, name, setting, 100 * max(rates[-1] for rates, _ in drawn))
         handles = [
             Line2D([], [], color=c, linestyle=d, linewidth=w, label=board.label(row))
             for row in best
@@ -65,8 +66,7 @@ def _drawn(curves: dict, rows: Sequence[Row], name: str, setting: str) -> bool:
     return any(name in curves[row.row_id, setting] for row in rows)
 
 
-def _axis(ax: Axes, name: str, setting: str) -> None:
-    end = 100 * CURVES[name]
+def _axis(ax: Axes, name: str, setting: str, end: float) -> None:
     if name == "roc_image":
         ax.plot([0, 100], [0, 100], color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
     ax.set_title(f"{_TITLES[name]}, {setting}", loc="left", fontsize=9.5, fontweight="bold")

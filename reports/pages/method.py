@@ -14,7 +14,7 @@ from reports.text.sentences import budget, routed
 from results.analyses.costs import cost_of
 from results.analyses.image_bootstrap import image_interval
 from results.errors import RecordError
-from results.metrics.catalogue import DEFINITIONS, HEADLINE
+from results.metrics.catalogue import HEADLINE, definitions
 from results.records.method_card import MethodCard
 from results.records.record import RunRecord
 from results.records.store import Store
@@ -108,7 +108,7 @@ def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
     same_set = matches(row.dataset.name, categories)
     published: dict[tuple[str, str, str], list[Reported]] = {}
     if not row.method.overrides:  # published numbers are valid for published configs only
-        for metric in HEADLINE:
+        for metric in filter(row.as_published, HEADLINE):
             for setting in settings:
                 for category in [*categories, *([MEAN] if same_set else [])]:
                     found = reported(row.method.name, row.dataset.name, setting, metric, category)
@@ -124,7 +124,7 @@ def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
                     ColumnView("reported", f"published number: {_FIRST}; hover over it for all sources"),
                     ColumnView("difference", "measured minus reported, in points"),
                 ]
-            groups.append(GroupView(f"{metric}, {setting}", len(heads), DEFINITIONS[metric]))
+            groups.append(GroupView(f"{metric}, {setting}", len(heads), definitions([row.fpr_limit])[metric]))
             columns += heads
             plan.append((metric, setting, has_published))
 
@@ -195,9 +195,9 @@ def _runs(store: Store, row: Row, key: str) -> TableView:
         corner="Run",
         groups=(GroupView("Mean over the run's categories", len(HEADLINE) + 1), GroupView("Training and time", 3)),
         columns=(
-            ColumnView(HEADLINE[0], DEFINITIONS[HEADLINE[0]]),
+            ColumnView(HEADLINE[0], definitions([row.fpr_limit])[HEADLINE[0]]),
             ColumnView("95 % interval", _INTERVAL),
-            *(ColumnView(metric, DEFINITIONS[metric]) for metric in HEADLINE[1:]),
+            *(ColumnView(metric, definitions([row.fpr_limit])[metric]) for metric in HEADLINE[1:]),
             ColumnView("steps", "optimiser steps"),
             ColumnView("fit", "time of the fit, without the backbone's pass over the training images"),
             ColumnView("finished (UTC)"),

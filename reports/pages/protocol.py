@@ -27,9 +27,10 @@ class ProtocolPage:
 
 def pages(content: Content) -> list[Page]:
     """Make the page of the protocol."""
+    limits = {row.fpr_limit for row in content.board.all_rows}
     shown = ProtocolPage(
         protocols=tuple((tuple(parameters(protocol)), tuple(users)) for protocol, users in protocols(content.board)),
-        definitions=tuple((metric.name, metric.definition, metric.formula) for metric in CATALOGUE),
+        definitions=tuple((metric.name, *metric.described(limits)) for metric in CATALOGUE),
         spreads=SPREADS,
     )
     return [Page("protocol.html", "protocol", "Protocol", shown, key="protocol-page")]

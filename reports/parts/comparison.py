@@ -8,7 +8,7 @@ from reports.figures.ranks import rank_figure
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
 from results.analyses.comparison import Ranking, compare_settings, ranking
 from results.leaderboard import Leaderboard
-from results.metrics.catalogue import DEFINITIONS, HEADLINE
+from results.metrics.catalogue import HEADLINE, definitions
 from results.records.record import Setting
 from results.rows.cell import BLANK, number
 from results.rows.row import SETTINGS
@@ -52,6 +52,7 @@ def _table(board: Leaderboard, key: str) -> TableView | None:
     shown = [row for row in board.rows if row.delta(_METRIC).mean is not None]
     if not shown or len(board.rows[0].dataset.set_categories) == 1:
         return None
+    meanings = definitions(row.fpr_limit for row in shown)
     found = {metric: compare_settings(shown, metric) for metric in HEADLINE}
     columns = (
         ColumnView("Δ", "unified minus separate, mean over categories, in points"),
@@ -62,7 +63,7 @@ def _table(board: Leaderboard, key: str) -> TableView | None:
         key=key,
         caption=f"{board.rows[0].dataset.title}: unified against separate, tested over categories",
         corner="Method",
-        groups=tuple(GroupView(metric, _SPAN, DEFINITIONS[metric]) for metric in HEADLINE),
+        groups=tuple(GroupView(metric, _SPAN, meanings[metric]) for metric in HEADLINE),
         columns=columns * len(HEADLINE),
         rows=tuple(
             RowView(board.label(row), tuple(c for m in HEADLINE for c in _cells(found[m][row.row_id]))) for row in shown

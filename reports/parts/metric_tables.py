@@ -9,7 +9,7 @@ from reports.text.sentences import budget, routed, undertrained
 from results.analyses.comparison import tied_with
 from results.analyses.row_remarks import shortfalls
 from results.leaderboard import Leaderboard
-from results.metrics.catalogue import METRICS
+from results.metrics.catalogue import METRICS, definitions
 from results.records.store import Store, portable
 from results.reported.numbers import Reported, matches, reported
 from results.rows.cell import Cell, number
@@ -124,6 +124,7 @@ def _ties(rows: Sequence[Row], marked: dict[str, str], group: Group, metric: str
 
 def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
     rows = [line.row for line in found.rows]
+    meanings = definitions(row.fpr_limit for row in rows)
     groups = groups_of(rows)
     published = full and matches(rows[0].dataset.name, rows[0].dataset.set_categories)
     columns = []
@@ -149,7 +150,9 @@ def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
         key=key,
         caption=f"{rows[0].dataset.title}: {caption}",
         corner="Method",
-        groups=tuple(GroupView(column.name, len(groups), column.meaning) for column in found.columns),
+        groups=tuple(
+            GroupView(column.name, len(groups), meanings.get(column.name, column.meaning)) for column in found.columns
+        ),
         columns=tuple(columns),
         rows=tuple(
             RowView(
@@ -178,7 +181,7 @@ def _table(found: Headline, key: str, caption: str, *, full: bool) -> TableView:
 
 def _published(row: Row, setting: str, metric: str) -> tuple[str, str]:
     """(text, sources) of the published mean: the number of the method's paper, else the range of all others."""
-    if row.method.overrides:  # published numbers are valid for published configs only
+    if row.method.overrides or not row.as_published(metric):  # published numbers are valid for published configs only
         return "", ""
     entries = reported(row.method.name, row.dataset.name, setting, metric)
     if not entries:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
 from results.leaderboard import Leaderboard
-from results.metrics.catalogue import DEFINITIONS, HEADLINE
+from results.metrics.catalogue import HEADLINE, definitions
 from results.rows.row import Row
 from results.tables.paper import Pair, PaperLine, paper_lines
 
@@ -32,7 +32,9 @@ def _table(rows: Sequence[Row], heads: Sequence[str], metric: str, key: str) -> 
         key=key,
         caption=f"{rows[0].dataset.title}: {metric}, unified / separate",
         corner="Category",
-        groups=(GroupView(f"{metric}, unified / separate", len(rows), DEFINITIONS[metric]),),
+        groups=(
+            GroupView(f"{metric}, unified / separate", len(rows), definitions(row.fpr_limit for row in rows)[metric]),
+        ),
         columns=tuple(ColumnView(head) for head in heads),
         rows=tuple(_line(line) for line in lines if not line.summary),
         foot=tuple(_line(line) for line in lines if line.summary),

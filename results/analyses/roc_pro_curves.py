@@ -14,7 +14,7 @@ from results.records.store import Store
 from results.rows.row import Row
 
 CURVES = {"roc_image": 1.0, "pro": FPR_LIMIT}
-"""Names of the curves, and the false-positive rate at which each ends."""
+"""Names of the curves, and the false-positive rate at which each ends by default; PRO ends where the row's does."""
 _POINTS = 61
 
 
@@ -32,6 +32,7 @@ def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDA
     """
     if row.finished_runs(setting) != row.expected_runs(setting):
         return {}
+    ends = CURVES | {"pro": row.fpr_limit}
     heights: dict[str, list[NDArray]] = {name: [] for name in CURVES}
     expected = 0
     for record in row.runs(setting):
@@ -40,14 +41,14 @@ def mean_curves(store: Store, row: Row, setting: Setting) -> dict[str, tuple[NDA
         except RecordError:
             return {}
         expected += len(record.categories)
-        for name, end in CURVES.items():
+        for name, end in ends.items():
             grid = np.linspace(0, end, _POINTS)
             heights[name] += [
                 heights_at(found[f"{c}/{name}"], grid) for c in record.categories if f"{c}/{name}" in found
             ]
     return {
         name: (np.linspace(0, end, _POINTS), np.mean(heights[name], axis=0))
-        for name, end in CURVES.items()
+        for name, end in ends.items()
         if expected and len(heights[name]) == expected
     }
 

@@ -5,6 +5,7 @@ To add a metric, add an entry here and compute its value in ``image_metrics`` or
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,8 @@ class Metric:
         of: What it is computed from: ``image`` (the detector's own image scores, by category), ``pixel`` (anomaly
             maps, by category), ``common`` (image scores by the one rule for all detectors, by category) or ``pooled``
             (the detector's own image scores, all categories ranked together).
-        definition: What it measures, in plain English.
+        definition: What it measures, in plain English. ``{limit}`` stands for the false-positive rate at which PRO's
+            area ends (``FPR_LIMIT``); ``described`` writes it.
         formula: The definition as a formula, in plain text; empty where the definition refers to another metric.
         headline: Whether it is a column of the headline table, and is measured along a training.
     """
@@ -35,6 +37,18 @@ class Metric:
     definition: str
     formula: str = ""
     headline: bool = False
+
+    def described(self, limits: Iterable[float] = ()) -> tuple[str, str]:
+        """Definition and formula.
+
+        Args:
+            limits: The false-positive rates at which PRO's area ends in the records that are shown; default: 0.3.
+        """
+        values = [f"{limit:g}" for limit in sorted(set(limits))] or ["0.3"]
+        if len(values) == 1:
+            return self.definition.replace("{limit}", values[0]), self.formula.replace("{limit}", values[0])
+        several = self.definition.replace("{limit}", f"L (FPR_LIMIT of the row: {' or '.join(values)})", 1)
+        return several.replace("{limit}", "L"), self.formula.replace("{limit}", "L")
 
 
 CATALOGUE = (
@@ -71,10 +85,10 @@ CATALOGUE = (
         "PRO",
         "pixel",
         "Per-region overlap: mean share of each defect region that is found, against the share of normal "
-        "pixels that is marked falsely; area up to a false-positive rate of 0.3, divided by 0.3. Small regions "
+        "pixels that is marked falsely; area up to a false-positive rate of {limit}, divided by {limit}. Small regions "
         "count as much as large ones.",
-        "(1 / 0.3) · ∫ from 0 to 0.3 of o(f) df, o = mean over regions r of |r ∩ {map ≥ t}| / |r|, f = the share of "
-        "normal pixels of all test images with map ≥ t; linear between thresholds",
+        "(1 / {limit}) · ∫ from 0 to {limit} of o(f) df, o = mean over regions r of |r ∩ {map ≥ t}| / |r|, f = the "
+        "share of normal pixels of all test images with map ≥ t; linear between thresholds",
         headline=True,
     ),
     Metric(
@@ -114,4 +128,11 @@ FURTHER = tuple(name for name in names_of("pooled", "common", "image", "pixel") 
 AUROCS = tuple(name for name in METRICS if name.endswith("-AUROC"))
 """The metrics by which a trained detector is compared with its untrained state, and followed along its training."""
 
-DEFINITIONS = {metric.name: metric.definition for metric in CATALOGUE}
+
+def definitions(limits: Iterable[float] = ()) -> dict[str, str]:
+    """The definition of each metric by name, for PRO with these limits of the false-positive rate; default: 0.3."""
+    known = tuple(limits)
+    return {metric.name: metric.described(known)[0] for metric in CATALOGUE}
+
+
+DEFINITIONS = definitions()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from results.metrics.pixel import FPR_LIMIT
 from results.records.record import BackboneEntry, DatasetEntry, MethodEntry, RunRecord, Setting
 from results.rows.cell import Cell, difference, summarise
 
@@ -45,6 +46,15 @@ class Row:
     def protocol(self) -> dict[str, Any]:
         """Protocol, equal in all records of the row."""
         return self.records[0].protocol
+
+    @property
+    def fpr_limit(self) -> float:
+        """The false-positive rate at which the area of PRO ends in the records of the row."""
+        return float(self.protocol.get("pro_limit", FPR_LIMIT))
+
+    def as_published(self, metric: str) -> bool:
+        """Whether published numbers of this metric may stand next to the row's: published PRO ends at 0.3."""
+        return metric != "PRO" or self.fpr_limit == FPR_LIMIT
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

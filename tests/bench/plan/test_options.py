@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import OptionError
-from bench.plan.options import parse_list, parse_seeds
+from bench.plan.options import parse_fpr_limit, parse_gib, parse_list, parse_seeds
 
 
 def test_seeds_are_a_number_or_a_list():
@@ -40,3 +40,17 @@ def test_lists_are_split_at_commas():
     assert parse_list("", "thing") == ()
     with pytest.raises(OptionError, match="names no thing"):
         parse_list(",", "thing")
+
+
+@pytest.mark.parametrize("text", ["0", "-0.1", "1.01", "nan", "inf", "", "a third", "1" * 5000])
+def test_the_limit_of_pro_is_a_rate_above_0(text):
+    with pytest.raises(OptionError, match="FPR_LIMIT="):
+        parse_fpr_limit(text)
+    assert (parse_fpr_limit("0.05"), parse_fpr_limit("1")) == (0.05, 1)
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "-1", "1e300", "much"])
+def test_the_size_of_the_bank_is_a_finite_number(text):
+    with pytest.raises(OptionError, match="BANK_GIB="):
+        parse_gib(text)
+    assert (parse_gib("0"), parse_gib("0.5")) == (0, 0.5)

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from bench.plan.configuration import configure
+from bench.plan.options import parse_fpr_limit
 from bench.plan.plan import make_plan
 from bench.plan.runs import fits
 from methods.registry import known_detectors
@@ -92,10 +93,17 @@ def test_test_time_options_change_the_score_id_only(options):
     for other in (
         make_plan(options(("patchcore",), assignments=(*base, "patchcore.reweighting=0"))),
         make_plan(options(("patchcore",), map_size="native")),
+        make_plan(options(("patchcore",), fpr_limit=0.05)),
     ):
         for a, b in zip(plain, other, strict=True):
             assert a.fit_id == b.fit_id
             assert a.score_id != b.score_id
+
+
+def test_the_default_limit_of_pro_changes_no_id(options):
+    given = make_plan(options(("patchcore",), fpr_limit=parse_fpr_limit("0.30")))
+    plain = make_plan(options(("patchcore",)))
+    assert [(run.fit_id, run.score_id) for run in plain] == [(run.fit_id, run.score_id) for run in given]
 
 
 def test_changed_training_images_change_the_fit_and_changed_test_images_the_score(options, tmp_path):

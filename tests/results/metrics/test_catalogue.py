@@ -29,3 +29,15 @@ def test_lists_of_the_tables():
 def test_every_metric_by_category_is_defined_in_plain_english_and_as_a_formula(metric):
     assert metric.definition.endswith(".")
     assert bool(metric.formula) == (metric.of in ("image", "pixel"))
+
+
+def test_the_definition_of_pro_names_the_limits_of_the_records():
+    (pro,) = [metric for metric in catalogue.CATALOGUE if metric.name == "PRO"]
+    assert "up to a false-positive rate of 0.3, divided by 0.3" in catalogue.DEFINITIONS["PRO"]
+    definition, formula = pro.described([0.05])
+    assert "up to a false-positive rate of 0.05, divided by 0.05" in definition
+    assert formula.startswith("(1 / 0.05) · ∫ from 0 to 0.05")
+    definition, formula = pro.described([0.3, 0.05, 0.3])
+    assert "a false-positive rate of L (FPR_LIMIT of the row: 0.05 or 0.3), divided by L" in definition
+    assert formula.startswith("(1 / L) · ∫ from 0 to L")
+    assert all("{limit}" not in text for metric in catalogue.CATALOGUE for text in metric.described([0.1, 0.2]))
