@@ -30,6 +30,7 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError
+from datasets.index.pixel_values import range_problems, range_remarks
 from datasets.storage.atomic import write_bytes
 from methods.registry import card_of
 from reports.build import build
@@ -89,6 +90,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     store = Store(options.results_dir)
     _print_missing_settings(console, options, plan)
     _print_faults(console, plan)
+    _print_pixel_values(console, plan)
     before = stamps(store, plan)
     records = store.records()
     todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
@@ -184,6 +186,14 @@ def _print_faults(console: Console, plan: list[Run]) -> None:
     for index in {id(run.index): run.index for run in plan}.values():
         for category, fault in index.faults.items():
             console.print(f"Every run on '{category}' will fail: {fault}", highlight=False, markup=False)
+
+
+def _print_pixel_values(console: Console, plan: list[Run]) -> None:
+    """Print what the values of 16-bit images mean, and which problems they have."""
+    for index in {id(run.index): run.index for run in plan}.values():
+        sound = [category for category in index.categories if category not in index.faults]
+        for line in (*range_remarks(index, sound), *range_problems(index, sound)):
+            console.print(str(line), highlight=False, markup=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

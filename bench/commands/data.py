@@ -29,9 +29,11 @@ from datasets.download.obtain import obtain
 from datasets.errors import DatasetError, unknown_name
 from datasets.index.availability import State, check, state_of
 from datasets.index.open_dataset import dataset_root
-from datasets.index.problems import Problem
+from datasets.index.pixel_values import range_remarks
+from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DataInfo, DatasetInfo, family, find_dataset, known_data, known_datasets
 from datasets.index.verify import verify_root
+from datasets.samples.sample import DatasetIndex
 
 app = typer.Typer()
 
@@ -85,6 +87,8 @@ def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None) -> None:
     info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
     place = dataset_root(info, data_dir, root)
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
+    for remark in _remarks(info, place):
+        say(remark)
     _report(say, verify_root(place, info), f"{info.title} in {place}: no problem found.", place)
 
 
@@ -147,6 +151,17 @@ def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Call
             bar.update(task, completed=done, total=total or None, visible=True)
 
         yield move
+
+
+def _remarks(info: DatasetInfo, root: Path) -> list[str]:
+    """Remarks on the usable files of a dataset, which are no problems."""
+    try:
+        index: DatasetIndex | None = info.build(root)
+    except IndexingError as error:
+        index = error.partial
+    except (DatasetError, OSError):  # `verify` reports it
+        return []
+    return range_remarks(index, index.categories) if index is not None else []
 
 
 def _unknown(info: DataInfo) -> str:

@@ -167,8 +167,11 @@ def _train(decoder: ImageDecoder, run: Run, device: torch.device) -> None:
     """Train a decoder to paint the training images of all categories; equal features always give equal decoders."""
     index = run.index
     train = run.open_bank().open(run.features, index.categories, "train")
-    samples = [sample for category in index.categories for sample in index.split("train", category)]
-    images = torch.from_numpy(load_images(index.root, samples, IMAGE_SIDE)).permute(0, 3, 1, 2)
+    pixels = [
+        load_images(index.root, index.split("train", category), IMAGE_SIDE, bits=index.value_bits(category))
+        for category in index.categories
+    ]
+    images = torch.from_numpy(np.concatenate(pixels)).permute(0, 3, 1, 2)
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)

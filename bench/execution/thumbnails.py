@@ -48,10 +48,10 @@ def keep_pictures(runs: Iterable[Run], store: Store) -> None:
 
 
 def _pictures(index: DatasetIndex, category: str, fingerprint: str) -> Pictures:
-    samples = index.split("test", category)
+    samples, bits = index.split("test", category), index.value_bits(category)
     images, masks = [], []
     for sample in samples:
-        whole = decode(index.root, sample.path)
+        whole = decode(index.root, sample.path, bits)
         side = min(PICTURE_SIDE, max(whole.size))
         small = whole.resize((side, side), Image.Resampling.BOX)
         buffer = io.BytesIO()

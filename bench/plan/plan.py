@@ -107,6 +107,7 @@ def _make_run(
             textures=tuple(c for c in index.textures if c in index.categories),
             set_categories=index.categories,
             set_id=short_id([index.name, list(index.categories)])[:8],
+            value_bits={c: bits for c in categories if (bits := index.value_bits(c)) is not None},
         ),
         index=index,
         setting=cast(Literal["unified", "separate"], setting),

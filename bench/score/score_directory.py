@@ -22,6 +22,7 @@ from bench.plan.options import Scoring
 from bench.score.outputs import CommonScale, map_archive, overlay
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
+from datasets.samples.value_range import bits_in_use
 from methods.backbones.backbone import AnyBackbone, load_backbone
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories, save_detector
 from methods.detector import Batch, Detector, Prediction
@@ -81,6 +82,12 @@ def score_directory(scoring: Scoring, console: Console) -> int:
         f"{choice.weights} weights, {choice.padding} padding.",
     )
     scorer = _Scorer(checkpoint, detector, backbone, scoring, device)
+    scorer.bits = bits_in_use(scoring.images, paths)
+    if scorer.bits is not None:
+        _say(
+            console,
+            f"16-bit files: their values are scaled from {scorer.bits} bits, the smallest range that holds them.",
+        )
     try:
         scoring.out.mkdir(parents=True, exist_ok=True)
         scored, scale = _write_maps(scorer, paths, scoring.out, console)
@@ -144,6 +151,7 @@ class _Scorer:
 
     Attributes:
         problems: Why an image is not scored, by path.
+        bits: The range from which 16-bit files are scaled; None if there are none.
     """
 
     def __init__(
@@ -153,6 +161,7 @@ class _Scorer:
         self.root, self.category = scoring.images, scoring.category
         self.spec = checkpoint.detector_class.features(checkpoint.config)
         self.problems: dict[str, str] = {}
+        self.bits: int | None = None
         self.by_category = detector.needs_category()
         # If the user chose a test-time option that predicts the category, the directories are not used.
         self.by_directory = detector.told_category(detector.config)
@@ -165,7 +174,7 @@ class _Scorer:
         for path in paths:
             try:
                 path.encode()  # names that are not valid Unicode can't be written to the results
-                pixels.append(load_image(self.root, path, self.spec.image_size))
+                pixels.append(load_image(self.root, path, self.spec.image_size, self.bits))
                 readable.append(path)
             except (DatasetError, UnicodeEncodeError) as error:
                 self.skip(path, error)
@@ -236,7 +245,7 @@ def _write_overlays(
             _maps(archive, scored), "overlays", len(scored), console=console, disable=not console.is_terminal
         ):
             try:
-                picture = overlay(decode(scorer.root, one.path), map_, low, high)
+                picture = overlay(decode(scorer.root, one.path, scorer.bits), map_, low, high)
             except DatasetError as error:  # the image was readable in the first pass
                 scorer.skip(one.path, error)
                 continue

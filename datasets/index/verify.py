@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import GOOD_NAMES, image_files, same_name, sorted_entries
+from datasets.index.pixel_values import range_problems
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo
 from datasets.samples.array_rows import split_row
@@ -69,7 +70,7 @@ def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: P
     Returns:
         All problems, sorted; empty if there are none.
     """
-    problems = count_problems(index, info) + _orphans(index)
+    problems = count_problems(index, info) + _orphans(index) + range_problems(index, index.categories)
     check = partial(_check_sample, index)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for done, found in enumerate(pool.map(check, index.samples), start=1):

@@ -10,9 +10,8 @@ Masks are binarised at the resolution of the file: any value above zero is defec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,32 +20,26 @@ from PIL import ExifTags, Image, ImageOps
 
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import array_row, split_row
+from datasets.samples.image_file import UnknownScaleError, opened
 from datasets.samples.sample import Sample
+from datasets.samples.value_range import deep_values, in_eight_bits, integers, is_deep
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images."""
 
-# Only formats of still images. Without this restriction, Pillow would pass a file with any suffix to any of its
-# readers, and the one for PostScript starts another program.
-_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
-_DEEP_MAXIMUM = 65535  # 16 bit
-_DEEP_STEP = 257  # 65535 / 255: the step that maps full scale to full scale
 
 
-class _UnknownScaleError(ValueError):
-    """The pixels can be read, but it is unknown which value is white."""
-
-
-def decode(root: Path, path: str) -> Image.Image:
+def decode(root: Path, path: str, bits: int | None = None) -> Image.Image:
     """Decode one image to upright RGB.
 
-    Greyscale, palette, CMYK and images with an alpha channel are converted (alpha is dropped); 16-bit
-    greyscale is scaled so that 65535 becomes 255.
+    Greyscale, palette, CMYK and images with an alpha channel are converted (alpha is dropped). Files of 16 bits are
+    scaled so that the largest value of the range that is in use becomes 255.
 
     Args:
         root: Directory that ``path`` is relative to.
         path: As in ``Sample.path``: an image file, or ``name.npy#17``.
+        bits: The range of a 16-bit file, as ``DatasetIndex.value_bits`` gives it; None for all 16 bits.
 
     Returns:
         The image, mode ``RGB``.
@@ -63,17 +56,20 @@ def decode(root: Path, path: str) -> Image.Image:
                 "of uint8 of the shape (H, W, 3). Write the array in that form."
             )
         return Image.fromarray(pixels)
-    with _opened(root / path) as image:
+    with opened(root / path) as image:
+        if bits not in {None, 16} and is_deep(image):
+            return _narrowed(root / path, image, bits)
         return _to_rgb(_upright(image))
 
 
-def load_image(root: Path, path: str, size: int) -> NDArray[np.uint8]:
+def load_image(root: Path, path: str, size: int, bits: int | None = None) -> NDArray[np.uint8]:
     """Decode and resize one image.
 
     Args:
         root: Directory that ``path`` is relative to.
         path: As in ``Sample.path``.
         size: Height and width wanted, in pixels.
+        bits: As in ``decode``.
 
     Returns:
         ``(size, size, 3)`` uint8, RGB.
@@ -81,11 +77,13 @@ def load_image(root: Path, path: str, size: int) -> NDArray[np.uint8]:
     Raises:
         DatasetError: As ``decode``.
     """
-    image = decode(root, path).resize((size, size), Image.Resampling.BILINEAR)
+    image = decode(root, path, bits).resize((size, size), Image.Resampling.BILINEAR)
     return np.array(image, dtype=np.uint8)
 
 
-def load_images(root: Path, samples: Sequence[Sample], size: int, threads: int = 1) -> NDArray[np.uint8]:
+def load_images(
+    root: Path, samples: Sequence[Sample], size: int, threads: int = 1, bits: int | None = None
+) -> NDArray[np.uint8]:
     """Decode and resize a batch of images.
 
     Args:
@@ -93,6 +91,7 @@ def load_images(root: Path, samples: Sequence[Sample], size: int, threads: int =
         samples: The images, B of them.
         size: Height and width wanted, in pixels.
         threads: Number of images decoded at a time; Pillow lets other threads run while it decodes.
+        bits: As in ``decode``. Images of categories with different ranges are loaded by separate calls.
 
     Returns:
         ``(B, size, size, 3)`` uint8, RGB, in the order of ``samples``.
@@ -103,7 +102,7 @@ def load_images(root: Path, samples: Sequence[Sample], size: int, threads: int =
     batch = np.empty((len(samples), size, size, 3), dtype=np.uint8)
 
     def load(position: int) -> None:
-        batch[position] = load_image(root, samples[position].path, size)
+        batch[position] = load_image(root, samples[position].path, size, bits)
 
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -124,7 +123,7 @@ def image_size(root: Path, path: str) -> tuple[int, int]:
     if row is not None:
         height, width = array_row(root, file, row).shape[:2]
         return int(height), int(width)
-    with _opened(root / path) as image:
+    with opened(root / path) as image:
         width, height = image.size
         return (width, height) if _orientation(image) in _TURNED else (height, width)
 
@@ -209,7 +208,7 @@ def decode_mask(root: Path, path: str) -> NDArray[np.bool_]:
         if values.ndim != 2:
             raise DatasetError(f"{root / file}: rows of masks have the shape (H, W), not {values.shape}.")
         return np.asarray(values > 0)
-    with _opened(root / path) as image:
+    with opened(root / path) as image:
         return _defective(_upright(image))
 
 
@@ -230,13 +229,9 @@ def _defective(image: Image.Image) -> NDArray[np.bool_]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # I;16 and its byte orders, or I where the format has no 16-bit type
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > _DEEP_MAXIMUM:
-            raise _UnknownScaleError("32-bit values outside 0..65535")
-        scaled = (values.astype(np.uint32) + _DEEP_STEP // 2) // _DEEP_STEP
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(in_eight_bits(integers(image), 16)).convert("RGB")
     if image.mode == "F":
-        raise _UnknownScaleError("floating-point pixels")
+        raise UnknownScaleError("floating-point pixels")
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA").convert("RGB")  # Pillow warns if this step is left out
     return image.convert("RGB")
@@ -258,38 +253,9 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if turned else image
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image file. Every error in the block becomes a ``DatasetError`` that names the file."""
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            yield image
-    except (DatasetError, MemoryError):
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DatasetError(
-            f"{file}: refused, because it claims an implausible number of pixels ({error}). If it is really "
-            "that large, cut it into tiles."
-        ) from error
-    # A damaged file makes Pillow raise nearly anything: OSError, SyntaxError, struct.error, zlib.error, ...
-    except Exception as error:
-        raise DatasetError(f"{file}: {_diagnosis(file, error)}") from error
-
-
-def _diagnosis(file: Path, error: Exception) -> str:
-    """Why a file could not be decoded, and what to do about it."""
-    again = "Fetch or copy it again, or remove it from the dataset."
-    try:
-        start = file.read_bytes() if file.stat().st_size < 1024 else b""
-    except OSError as unreadable:
-        reason = unreadable.strerror or str(unreadable)
-        return f"can't be read ({reason}). {again}"
-    if file.stat().st_size == 0:
-        return f"the file is empty (0 bytes). {again}"
-    if start.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer instead of the image. Run 'git lfs pull' in the repository that it came from."
-    if isinstance(error, _UnknownScaleError):
-        return f"{error} have no known scale. Save it with 8 bits per channel, or 16 bits for greyscale."
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"not an image that can be read (formats: {', '.join(_FORMATS)}). {again}"
-    return f"can't be decoded, probably damaged or truncated ({error}). {again}"
+def _narrowed(file: Path, image: Image.Image, bits: int) -> Image.Image:
+    """A 16-bit image as upright RGB, scaled from a smaller range."""
+    orientation = _orientation(image)
+    narrow = Image.fromarray(in_eight_bits(deep_values(file, image), bits)).convert("RGB")
+    narrow.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(narrow)

@@ -6,6 +6,7 @@ steps are shared.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal
 
 from datasets.errors import DatasetError, unknown_name
 from datasets.samples.fingerprint import content_fingerprint
+from datasets.samples.value_range import bits_in_use
 
 Split = Literal["train", "test"]
 GOOD = "good"
@@ -69,6 +71,7 @@ class DatasetIndex:
     textures: tuple[str, ...] = ()
     faults: dict[str, str] = field(default_factory=dict, compare=False)
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
+    _bits: dict[str, int | None] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", tuple(sorted(self.samples)))
@@ -114,10 +117,21 @@ class DatasetIndex:
         """Samples of one split, of one category or of all categories, in index order."""
         return tuple(s for s in self.samples if s.split == split and (category is None or s.category == category))
 
+    def value_bits(self, category: str) -> int | None:
+        """The range from which the category's 16-bit files are scaled, from the largest value of its training images.
+
+        Returns:
+            8, 10, 12, 14 or 16 bits; None if no training image has 16 bits.
+        """
+        if category not in self._bits:
+            self._bits[category] = bits_in_use(self.root, (s.path for s in self.split("train", category)))
+        return self._bits[category]
+
     def fingerprint(self, category: str, split: Split) -> str:
         """sha256 over relative paths, labels and bytes of one category's split (images and masks).
 
-        It does not depend on the order of the files in the file system, nor on the location of the root.
+        It does not depend on the order of the files in the file system, nor on the location of the root. If 16-bit
+        files are scaled from a smaller range, the range is a part of it, because it changes the decoded images.
 
         Raises:
             DatasetError: If a file can't be read.
@@ -127,4 +141,8 @@ class DatasetIndex:
             self._fingerprints[key] = content_fingerprint(
                 self.root, [(s.path, s.defect, s.masks) for s in self.split(split, category)]
             )
+            bits = self.value_bits(category)
+            if bits not in {None, 16}:
+                ranged = f"{self._fingerprints[key]} {bits} bits"
+                self._fingerprints[key] = hashlib.sha256(ranged.encode()).hexdigest()
         return self._fingerprints[key]

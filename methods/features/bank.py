@@ -140,7 +140,8 @@ class FeatureBank:
     def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
         """One image's taps, each (C, h, w) float32, computed by the backbone without storing them (streaming)."""
         samples = self.index.split(split, category)[row : row + 1]
-        taps = resample(self._run(load_images(self.index.root, samples, spec.image_size), spec), spec)
+        pixels = load_images(self.index.root, samples, spec.image_size, bits=self.index.value_bits(category))
+        taps = resample(self._run(pixels, spec), spec)
         return [tap[0].to(getattr(torch, self.settings.dtype)).float().cpu() for tap in taps]
 
     def _run(self, images: NDArray[np.uint8], spec: FeatureSpec) -> dict[int, Tensor]:
@@ -158,7 +159,8 @@ class FeatureBank:
                 return
             started = time.perf_counter()
             samples, threads = self.index.split(split, category), torch.get_num_threads()
-            pixels = load_images(self.index.root, samples, size, threads).transpose(0, 3, 1, 2)
+            bits = self.index.value_bits(category)
+            pixels = load_images(self.index.root, samples, size, threads, bits).transpose(0, 3, 1, 2)
             with file.writing(pixels.shape, "uint8") as stream:
                 for picture in pixels:
                     stream.write(picture.tobytes())
@@ -205,7 +207,7 @@ class FeatureBank:
 
     def _pass(self, specs: Sequence[FeatureSpec], category: str, split: Split, progress: BankProgress | None) -> None:
         """Run the backbone once over a category's split and write every missing unit of the specs."""
-        samples = self.index.split(split, category)
+        samples, bits = self.index.split(split, category), self.index.value_bits(category)
         started = time.perf_counter()
         absent: dict[str, tuple[BankFile, tuple[int, ...]]] = {}
         for spec in specs:
@@ -221,7 +223,7 @@ class FeatureBank:
             }
             for start in range(0, len(samples), PASS_BATCH):
                 chunk = samples[start : start + PASS_BATCH]
-                pixels = load_images(self.index.root, chunk, specs[0].image_size, torch.get_num_threads())
+                pixels = load_images(self.index.root, chunk, specs[0].image_size, torch.get_num_threads(), bits)
                 maps = self._run(pixels, specs[0])
                 taken = set()  # two specs may share a tap
                 for spec in specs:

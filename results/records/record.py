@@ -40,6 +40,9 @@ class DatasetEntry(_Entry):
     """All categories of the benchmark that the run belongs to, sorted (a separate run trains on one of them)."""
     set_id: str
     """Short id of ``set_categories``: results of different sets never share a table or an average."""
+    value_bits: dict[str, int] = {}
+    """By category with 16-bit files: the range in bits from which they were scaled. Absent in records that are older
+    than this field, whose 16-bit files were scaled from all 16 bits."""
 
 
 class MethodEntry(_Entry):
