@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from datasets.errors import DatasetError
 
@@ -20,7 +20,7 @@ class UnknownScaleError(ValueError):
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
+def opened(file: Path) -> Iterator[ImageFile.ImageFile]:
     """Open an image file. Every error in the block becomes a ``DatasetError`` that names the file."""
     try:
         with Image.open(file, formats=_FORMATS) as image:

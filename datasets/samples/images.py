@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import array_row, split_row
@@ -57,7 +57,7 @@ def decode(root: Path, path: str, bits: int | None = None) -> Image.Image:
             )
         return Image.fromarray(pixels)
     with opened(root / path) as image:
-        if bits not in {None, 16} and is_deep(image):
+        if bits is not None and bits < 16 and is_deep(image):
             return _narrowed(root / path, image, bits)
         return _to_rgb(_upright(image))
 
@@ -253,7 +253,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image) if turned else image
 
 
-def _narrowed(file: Path, image: Image.Image, bits: int) -> Image.Image:
+def _narrowed(file: Path, image: ImageFile.ImageFile, bits: int) -> Image.Image:
     """A 16-bit image as upright RGB, scaled from a smaller range."""
     orientation = _orientation(image)
     narrow = Image.fromarray(in_eight_bits(deep_values(file, image), bits)).convert("RGB")

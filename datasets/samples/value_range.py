@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import split_row
@@ -70,7 +70,7 @@ def _peak(file: Path, _size: int, _mtime_ns: int) -> int | None:
         return int(deep_values(file, image).max()) if is_deep(image) else None
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether an opened file has 16 bits per channel and does not say which value is white.
 
     Args:
@@ -81,7 +81,7 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in {"RGB", "RGBA"} and _COLOUR in _raw_mode(image)
 
 
-def deep_values(file: Path, image: Image.Image) -> NDArray[Any]:
+def deep_values(file: Path, image: ImageFile.ImageFile) -> NDArray[Any]:
     """The values of a 16-bit image.
 
     Pillow reads colour images of 16 bits as the first byte of each value, so the second bytes are read by a second
@@ -124,7 +124,7 @@ def in_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     return ((clipped * 255 + white // 2) // white).astype(np.uint8)
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: ImageFile.ImageFile) -> str:
     arguments = image.tile[0][3] if image.tile else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
