@@ -21,7 +21,8 @@ from datasets.errors import UniBoardError
 from datasets.storage.temporary_files import is_abandoned
 from results.errors import RecordError
 from results.records.record import RunRecord
-from results.records.store import Store, read_record
+from results.records.run_files import read_record
+from results.records.store import Store
 
 DEATHS = 2
 """Number of processes that may die over a fit: after the first it is tried again, after the second it has failed."""

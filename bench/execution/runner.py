@@ -30,6 +30,7 @@ from methods.detector import Detector, FitContext, FitReport
 from methods.features.feature_set import TrainingView
 from results.analyses.gallery_cases import SEED
 from results.records.record import BudgetEntry, CostEntry, ProvenanceEntry, RunRecord
+from results.records.run_files import read_record
 from results.records.store import Scores, Store
 
 RunProgress = Callable[[int, int, str], None]
@@ -128,8 +129,8 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
     except Exception as error:
         raise_outage(error, run)
         record = failed_record(run, execution.command, error, started)
-    Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, rebuilt)
-    return record
+    path = Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, rebuilt)
+    return read_record(path)  # with the digests of its arrays
 
 
 def _rebuilt_images(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +61,33 @@ def write_bytes(path: Path, content: bytes, cure: str = _CURE) -> None:
     """
     with written(path, cure) as partial:
         partial.write_bytes(content)
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename a file that can't be read to ``NAME.<8 digits>.unreadable``, so that nothing overwrites it.
+
+    The digits depend on the content, so that the file of one name never replaces another one that was set aside.
+
+    Returns:
+        The new path; None if the file is not there (any more).
+
+    Raises:
+        StorageError: If it can't be renamed.
+    """
+    try:
+        digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    except FileNotFoundError:
+        return None
+    except OSError:  # a directory, or not readable for this user
+        digits = uuid.uuid4().hex[:8]
+    kept = path.with_name(f"{path.name}.{digits}.unreadable")
+    try:
+        path.replace(kept)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unwritable(kept, error) from error
+    return kept
 
 
 def full_disk(error: BaseException, cure: str) -> StorageError | None:

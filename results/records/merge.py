@@ -9,8 +9,19 @@ from typing import Literal
 
 from datasets.storage.atomic import write_bytes
 from results.errors import RecordError, ResultsError
-from results.records.record import RunRecord, encode_record
-from results.records.store import ARRAYS, Store, read_record, without_curves
+from results.records.record import RunRecord
+from results.records.run_files import (
+    ARRAYS,
+    array_bytes,
+    arrays_of,
+    digest,
+    has_scores,
+    read_record,
+    record_of,
+    without_curves,
+    write_run,
+)
+from results.records.store import Store
 
 Keep = Literal["ask", "mine", "theirs", "newest"]
 KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
@@ -26,7 +37,8 @@ class Merged:
         replaced: Records of this store that were replaced by theirs.
         kept: Records of this store that stayed although theirs differ.
         conflicts: Runs with two different outcomes. Both records stay as they are, because no choice was given.
-        unreadable: (file, reason) of their files that are no readable records; they are not copied.
+        unreadable: (file, reason) of their records that can't be read, or whose arrays can't; they are not copied, and
+            this store's records stay.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -64,11 +76,9 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
     done = Merged()
     for path in files:
         try:
-            theirs = read_record(path)
-        except RecordError as error:
+            _take(read_record(path), path, store, keep, done)
+        except RecordError as error:  # what this store has stays
             done.unreadable.append((path.relative_to(other).as_posix(), str(error)))
-            continue
-        _take(theirs, path, store, keep, done)
     _take_pictures(other, store)
     return done
 
@@ -112,6 +122,13 @@ def _readable(path: Path) -> RunRecord | None:
         return None
 
 
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{file}: can't be read ({error.strerror or error}).") from error
+
+
 def copy_run(
     source: Path,
     target: Path,
@@ -120,28 +137,32 @@ def copy_run(
     curves: bool = True,
     edit: Callable[[RunRecord], RunRecord] = lambda record: record,
 ) -> None:
-    """Copy a record with its arrays, the JSON file last; arrays that the source lacks are removed at the target.
+    """Copy a record with its arrays. All files of the source are read and checked before the target is changed.
 
     Args:
         source: JSON file of the record.
-        target: JSON file of the copy.
+        target: JSON file of the copy. A readable record there is replaced in one step; one that can't be read is kept
+            under another name. Arrays that the source lacks are removed once the record is replaced.
         maps: Whether to copy the anomaly maps.
         curves: Whether to copy the curves that are stored with the image scores.
         edit: A function that changes the record before it is written.
 
     Raises:
-        RecordError: If the source can't be read.
+        RecordError: If a file of the source can't be read, or the source lacks the scores that the target has.
         StorageError: If the target can't be written.
     """
-    record = read_record(source)
+    encoded = _content(source)
+    record = record_of(encoded, source)
+    contents: dict[str, bytes] = {}
+    for kind in ARRAYS:
+        content = array_bytes(source, record, kind)
+        file = source.with_suffix(f".{kind}.npz")
+        if content is not None and (maps or kind != "maps"):
+            arrays_of(content, file, kind, lambda name: True)
+            contents[kind] = content if curves or kind == "maps" else without_curves(content)
+        elif content is None and kind == "scores" and record.status == "ok" and has_scores(target):
+            raise RecordError(f"{file}: is missing, and the record that would be replaced has its scores.")
     edited = edit(record)
-    target.unlink(missing_ok=True)  # a crash must not leave the old record with the new arrays
-    for suffix in ARRAYS:
-        arrays, copy = source.with_suffix(suffix), target.with_suffix(suffix)
-        if arrays.exists() and (maps or suffix != ".maps.npz"):
-            content = arrays.read_bytes()
-            write_bytes(copy, content if curves else without_curves(content))
-        else:
-            copy.unlink(missing_ok=True)
-    content = source.read_bytes() if edited == record else encode_record(edited)
-    write_bytes(target, content)
+    if record.arrays:
+        edited = edited.model_copy(update={"arrays": {kind: digest(content) for kind, content in contents.items()}})
+    write_run(target, edited, contents, encoded if edited == record else None)

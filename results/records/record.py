@@ -195,6 +195,9 @@ class RunRecord(_Entry):
     """Test metrics during the training, where they were requested. Tables use the last step only."""
     failure: FailureEntry | None = None
     cost: CostEntry | None = None
+    arrays: dict[str, str] = {}
+    """SHA-256 of the array files next to the record, ``scores`` and ``maps``. Records that are older than this
+    field have none; their arrays are taken as they are."""
     provenance: ProvenanceEntry = Field(repr=False)
 
     @property
@@ -214,8 +217,8 @@ class RunRecord(_Entry):
         )
 
     def comparable(self) -> dict[str, Any]:
-        """The record without cost and provenance: equal for equal runs on the same machine type and threads."""
-        return self.model_dump(mode="json", exclude={"cost", "provenance"})
+        """The record without cost, provenance and digests: equal for equal runs on the same machine and threads."""
+        return self.model_dump(mode="json", exclude={"cost", "arrays", "provenance"})
 
 
 _END = "\n}"

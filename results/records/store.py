@@ -5,15 +5,15 @@
                                                                  seed<k>-<score id>.maps.npz    (seed 0)
     <root>/<dataset>/pictures/<category>.npz                                    (see ``results.records.thumbnails``)
 
-The arrays are written first and the JSON file last, so a JSON file means a complete run. A file that can't
-be read is reported in ``problems`` and counts as absent: its run is repeated, it is never averaged.
+The arrays are written first and the JSON file last, so a JSON file means a complete run (see
+``results.records.run_files``). A file that can't be read is reported in ``problems`` and counts as absent: its run is
+repeated, it is never averaged. Before the new record is written, the old file is kept under another name.
 
 Byte strings, e.g. JPEG files, are stored as two arrays of an ``.npz`` file: all bytes, and where each string ends.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,19 +22,11 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
-from results.records.record import DatasetEntry, EditedError, MethodEntry, RunRecord, decode_record, encode_record
+from results.records.record import DatasetEntry, MethodEntry, RunRecord
+from results.records.run_files import CURVE, array_bytes, array_problem, arrays_of, npz, read_record, write_run
 
-_NEEDED = {
-    ".scores.npz": frozenset({"paths", "categories", "labels", "own", "common"}),
-    ".maps.npz": frozenset({"maps"}),
-}
-"""Arrays that the ``.npz`` files of a record must hold, by the ending of the file's name."""
-ARRAYS = tuple(_NEEDED)
-_CURVE = "curve/"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -81,18 +73,6 @@ def portable(name: str) -> str:
     return _UNSAFE.sub("-", name).strip("-.") or "unnamed"
 
 
-def _npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def without_curves(content: bytes) -> bytes:
-    """The bytes of a file of scores without its curves: a fifth of the size is left."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return _npz({name: archive[name] for name in archive.files if not name.startswith(_CURVE)})
-
-
 @dataclass
 class Store:
     """Records under one or several root directories.
@@ -134,9 +114,8 @@ class Store:
         Raises:
             StorageError: If the directory can't be written.
         """
-        path = self.path_of(record)
+        arrays: dict[str, bytes] = {}
         if scores is not None:
-            arrays = {f"{_CURVE}{name}": curve for name, curve in sorted(scores.curves.items())}
             columns = {
                 "paths": scores.paths,
                 "categories": scores.categories,
@@ -144,12 +123,14 @@ class Store:
                 "own": scores.own,
                 "common": scores.common,
             }
-            write_bytes(path.with_suffix(".scores.npz"), _npz({**columns, **arrays}))
+            curves = {f"{CURVE}{name}": curve for name, curve in sorted(scores.curves.items())}
+            arrays["scores"] = npz({**columns, **curves})
         if maps is not None:
             images, ends = pack_bytes(looks)
             kept: dict[str, NDArray[np.generic]] = {"looks": images, "look_ends": ends} if looks else {}
-            write_bytes(path.with_suffix(".maps.npz"), _npz({"maps": maps, **kept}))
-        write_bytes(path, encode_record(record))
+            arrays["maps"] = npz({"maps": maps, **kept})
+        path = self.path_of(record)
+        write_run(path, record, arrays)
         return path
 
     def files(self) -> Iterator[Path]:
@@ -191,16 +172,16 @@ class Store:
         """
 
         def wanted(name: str) -> bool:
-            return curves is None or not name.startswith(_CURVE) or name.rpartition("/")[2] in curves
+            return curves is None or not name.startswith(CURVE) or name.rpartition("/")[2] in curves
 
-        arrays = self._arrays(record, ".scores.npz", wanted)
+        arrays = self._arrays(record, "scores", wanted)
         return Scores(
             paths=arrays["paths"],
             categories=arrays["categories"],
             labels=arrays["labels"],
             own=arrays["own"],
             common=arrays["common"],
-            curves={name.removeprefix(_CURVE): a for name, a in arrays.items() if name.startswith(_CURVE)},
+            curves={name.removeprefix(CURVE): a for name, a in arrays.items() if name.startswith(CURVE)},
         )
 
     def maps(self, record: RunRecord) -> NDArray[np.float16]:
@@ -209,7 +190,7 @@ class Store:
         Raises:
             RecordError: If the file is absent or can't be read.
         """
-        maps: NDArray[np.float16] = self._arrays(record, ".maps.npz", lambda name: name == "maps")["maps"]
+        maps: NDArray[np.float16] = self._arrays(record, "maps", lambda name: name == "maps")["maps"]
         return maps
 
     def looks(self, record: RunRecord) -> tuple[bytes, ...]:
@@ -218,67 +199,27 @@ class Store:
         Raises:
             RecordError: If the file is absent or can't be read.
         """
-        arrays = self._arrays(record, ".maps.npz", lambda name: name != "maps")
+        arrays = self._arrays(record, "maps", lambda name: name != "maps")
         return unpack_bytes(arrays["looks"], arrays["look_ends"]) if "looks" in arrays else ()
 
     def damaged_arrays(self, record: RunRecord) -> tuple[Path, str] | None:
         """The first array file of a record under ``root`` that was cut short or changed, and what is wrong.
 
-        None if all files that exist are intact; a missing file is not reported. Every byte of the files is read (a
-        millisecond per run), because each array in an archive has a checksum.
+        None if all files are intact. A missing file is reported if the record has its digest. Every byte of the files
+        is read (a millisecond per run).
         """
-        for suffix in _NEEDED:
-            path = self.path_of(record).with_suffix(suffix)
-            try:
-                if path.exists():
-                    _read_arrays(path, lambda name: True)
-            except RecordError as error:
-                return path, str(error)
-        return None
+        return array_problem(self.path_of(record), record)
 
-    def _arrays(self, record: RunRecord, suffix: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
+    def _arrays(self, record: RunRecord, kind: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
         relative = self.path_of(record).relative_to(self.root)
         for root in (self.root, *self.also):
-            path = (root / relative).with_suffix(suffix)
-            if path.exists():
-                return _read_arrays(path, wanted)
-        raise RecordError(f"{self.root / relative}: its '{suffix}' file is missing. Repeat the run with --force.")
-
-
-def _read_arrays(path: Path, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = archive.files
-            found = {name: archive[name] for name in names if wanted(name)}
-    except Exception as error:  # numpy may raise nearly anything for a damaged archive, e.g. tokenize.TokenError
-        raise RecordError(
-            f"{path}: can't be read ({error}). Start the benchmark again: its run is repeated."
-        ) from error
-    if missing := sorted(_NEEDED[path.name[path.name.index(".") :]].difference(names)):
-        raise RecordError(f"{path}: lacks {', '.join(missing)}. Start the benchmark again: its run is repeated.")
-    return found
-
-
-def read_record(path: Path) -> RunRecord:
-    """Read and validate one record.
-
-    Raises:
-        RecordError: If the file can't be read, is cut short, was edited, or does not fit the schema. The message names
-            the file.
-    """
-    try:
-        record = decode_record(path.read_bytes())
-    except EditedError as error:
-        raise RecordError(f"{path}: {error}. Its run will be repeated.") from error
-    except OSError as error:
-        raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecordError(f"{path}: not a valid record ({entry}: {first['msg']}). Its run will be repeated.") from error
-    if record.score_id not in path.name:
-        raise RecordError(f"{path}: holds the record of another run ({record.score_id}). Its run will be repeated.")
-    return record
+            path = root / relative
+            if path.exists():  # the arrays of another root belong to another record of this run
+                content = array_bytes(path, record, kind)
+                if content is not None:
+                    return arrays_of(content, path.with_suffix(f".{kind}.npz"), kind, wanted)
+                break
+        raise RecordError(f"{self.root / relative}: its '.{kind}.npz' file is missing. Repeat the run with --force.")
 
 
 def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:

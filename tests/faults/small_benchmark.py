@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from results.records.store import Store, read_record
+from results.records.run_files import read_record
+from results.records.store import Store
 from tests.support.benchmarks import SMALL
 from tests.support.miniature import write_miniature_folder
 

@@ -32,7 +32,8 @@ from datasets.samples.images import decode, decode_mask, image_size, load_image,
 from methods.features.bank_file import BankFile
 from results.errors import RecordError, ResultsError
 from results.records.record import sealed
-from results.records.store import Store, read_record
+from results.records.run_files import read_record
+from results.records.store import Store
 from results.records.thumbnails import Pictures, read_pictures, write_pictures
 from results.tables.formats import table
 from tests.support.miniature import write_miniature_folder

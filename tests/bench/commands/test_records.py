@@ -24,10 +24,10 @@ def test_records_travel_from_one_store_to_another(tmp_path):
     assert "1 records copied, 0 the same" in taken.output
     assert "Conflict: toy/unified/plain/" in taken.output
     assert invoke("merge", str(other.root), "--results-dir", str(mine.root), "--keep", "theirs").exit_code == 0
-    assert mine.records() == [record, rival]
+    assert [one.comparable() for one in mine.records()] == [record.comparable(), rival.comparable()]
     done = invoke("export", "--out", str(out), "--results-dir", str(mine.root))
     assert f"2 records in {out}" in done.output
-    assert Store(out).records() == [record, rival]
+    assert Store(out).records() == mine.records()
 
 
 @pytest.mark.parametrize(

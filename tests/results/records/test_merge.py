@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from results.errors import ResultsError
 from results.records.merge import merge
-from results.records.store import Store, read_record
+from results.records.run_files import read_record
+from results.records.store import Store
 from tests.support.records import make_record, make_scores
 
 LATER = "2025-02-01T00:00:00Z"
@@ -99,3 +102,40 @@ def test_wrong_directories_are_refused(mine, theirs, tmp_path):
         merge(mine.root, mine)
     with pytest.raises(ResultsError, match="holds no record"):
         merge(theirs.root, mine)
+
+
+@pytest.mark.parametrize("keep", ["theirs", "newest"])
+@pytest.mark.parametrize("damage", ["cut", "negated", "missing", "unreadable"])
+def test_mine_stays_whole_until_all_of_theirs_is_read(mine, theirs, keep, damage):
+    own, rival = make_record(value=0.9), make_record(value=0.7, finished_utc=LATER)
+    mine.write(own, make_scores(own), np.zeros((3, 64, 64), dtype=np.float16))
+    before = {path: path.read_bytes() for path in mine.root.rglob("seed*")}
+    scores = theirs.write(rival, make_scores(rival)).with_suffix(".scores.npz")
+    if damage == "cut":
+        scores.write_bytes(scores.read_bytes()[:-100])
+    elif damage == "negated":
+        content = make_scores(rival)
+        other = Store(theirs.root.parent / "other")
+        other.write(rival, replace(content, own=-content.own))
+        scores.write_bytes(other.path_of(rival).with_suffix(".scores.npz").read_bytes())
+    else:
+        scores.unlink()
+        if damage == "unreadable":
+            scores.mkdir()
+    done = merge(theirs.root, mine, keep)
+    assert [file for file, _ in done.unreadable] == names([theirs.path_of(rival)], theirs.root)
+    assert scores.name in done.unreadable[0][1]
+    assert not done.replaced
+    assert {path: path.read_bytes() for path in mine.root.rglob("seed*")} == before
+
+
+def test_an_unreadable_own_record_is_set_aside_when_theirs_is_copied(mine, theirs):
+    record = make_record()
+    theirs.write(record, make_scores(record))
+    path = mine.write(record, make_scores(record))
+    newer = path.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 2')
+    path.write_bytes(newer)
+    with pytest.warns(UserWarning, match=r"It is kept as seed0-.*\.unreadable"):
+        merge(theirs.root, mine)
+    assert newer in [file.read_bytes() for file in mine.root.rglob("*.unreadable")]
+    assert len(mine.records()) == 1
