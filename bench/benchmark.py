@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from bench.dispatch.estimate import Estimator
 from bench.dispatch.jobs import stamps
@@ -29,8 +30,11 @@ from bench.plan.plan import make_plan, missing_runs
 from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
-from datasets.errors import StorageError
+from datasets.errors import StorageError, printable
 from datasets.index.pixel_values import range_problems, range_remarks
+from datasets.index.problems import LISTED
+from datasets.index.unread import describe_unread
+from datasets.samples.sample import Counts
 from datasets.storage.atomic import write_bytes
 from methods.registry import card_of
 from reports.build import build
@@ -89,6 +93,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     """Execute the missing runs of one dataset's plan; return the number of runs that failed."""
     store = Store(options.results_dir)
     _print_missing_settings(console, options, plan)
+    _print_data(console, options, plan)
     _print_faults(console, plan)
     _print_pixel_values(console, plan)
     before = stamps(store, plan)
@@ -179,6 +184,21 @@ def _print_missing_settings(console: Console, options: ResolvedOptions, plan: li
     for setting in options.settings:
         if setting not in have:
             console.print(f"The protocol of {options.dataset} has no {setting} setting: left out.", highlight=False)
+
+
+def _print_data(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
+    """Print how many images and masks of each category were found, what is not read, and remarks."""
+    for index in {id(run.index): run.index for run in plan}.values():
+        table = Table("category", *(Column(name, justify="right") for name in Counts._fields), box=None)
+        for category in index.categories:
+            table.add_row(escape(printable(category)), *map(str, index.counts(category)))
+        console.print(table)
+        lines = [str(remark) for remark in index.remarks if remark.path.split("/")[0] in index.categories]
+        lines += describe_unread(index.unread, index.categories, LISTED)
+        for line in lines:
+            console.print(line, highlight=False, markup=False)
+        if len(lines) >= LISTED:
+            console.print(f"`python -m bench verify {options.dataset}` lists all of them.", highlight=False)
 
 
 def _print_faults(console: Console, plan: list[Run]) -> None:

@@ -20,7 +20,11 @@ from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import DatasetIndex
 
 PAGE = "https://www.mvtec.com/company/research/datasets/mvtec-ad-2"
-LAYOUT = Layout(test="test_public", masks="test_public/ground_truth/{type}")
+LAYOUT = Layout(
+    test="test_public",
+    masks="test_public/ground_truth/{type}",
+    other=("test_private", "test_private_mixed"),
+)
 
 ARCHIVE = Archive(
     file="mvtec_ad_2.tar.gz",

@@ -23,6 +23,7 @@ from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import sorted_entries
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo, register
+from datasets.index.unread import unlisted
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 PAGE = "https://huggingface.co/datasets/Real-IAD/Real-IAD"
@@ -63,7 +64,8 @@ def build_real_iad(root: Path) -> DatasetIndex:
         prefix = _prefix(content, category)
         if (images / prefix).is_dir():
             _add_category(images, file, content, samples, problems)
-    index = DatasetIndex(name="real_iad", root=images, samples=tuple(samples))
+    unread = unlisted(images, samples, problems, f"its list in {LISTS}")
+    index = DatasetIndex(name="real_iad", root=images, samples=tuple(samples), unread=unread)
     if problems:
         raise IndexingError(images, problems, partial=index)
     if not samples:

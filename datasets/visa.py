@@ -16,6 +16,7 @@ from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import index_folder, sorted_entries
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo, register
+from datasets.index.unread import unlisted
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 SPLIT_FILE = "split_csv/1cls.csv"
@@ -94,7 +95,9 @@ def _index_native(root: Path) -> DatasetIndex:
         problems += [Problem(path, what, "Unpack the archive again.") for path in missing]
         if defect != GOOD and not masks:
             problems.append(Problem(row["image"], f"defective, but {where} names no mask.", _AGAIN))
-    index = DatasetIndex(name="visa", root=root, samples=tuple(samples))
+    index = DatasetIndex(
+        name="visa", root=root, samples=tuple(samples), unread=unlisted(root, samples, problems, SPLIT_FILE)
+    )
     if problems:
         raise IndexingError(root, problems, partial=index)
     if not samples:

@@ -172,9 +172,15 @@ def _unknown(info: DataInfo) -> str:
 
 
 def _report(say: Callable[[str], None], problems: Sequence[Problem], sound: str, place: Path) -> None:
+    """Print the problems and remarks. Remarks alone leave a dataset sound.
+
+    Raises:
+        typer.Exit: If there is a problem.
+    """
     for problem in problems:
         say(str(problem))
-    if problems:
-        say(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {place}.")
+    count = sum(problem.severity != "remark" for problem in problems)
+    if count:
+        say(f"{count} problem{'s' if count > 1 else ''} in {place}.")
         raise typer.Exit(EXIT_PROBLEMS)
     say(sound)

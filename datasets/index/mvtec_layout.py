@@ -9,29 +9,47 @@ The original layout is::
 
 A mask may also be called ``NNN.png``, have another suffix than its image, or be a directory ``NNN/`` with
 several masks, which are united (as in MVTec LOCO AD). BTAD calls its directories ``ok`` and ``ko``. Images
-and masks are paired by name, never by order. A category without ``ground_truth`` is evaluated on image
-level only. Other directories, e.g. ``validation``, are not read. Later datasets of the MVTec family keep
-images or masks in other directories of a category, which a ``Layout`` describes.
+and masks are paired by name, never by order; both may be sorted into sub-directories. The directory of masks may
+have another usual name (``masks``, ``gt``, ...), which is said. A category without masks is evaluated on image
+level only. Everything else that is there, e.g. ``validation``, is not read and is listed in ``DatasetIndex.unread``.
+Later datasets of the MVTec family keep images or masks in other directories of a category, which a ``Layout``
+describes.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets.errors import DatasetError
 from datasets.index.problems import IndexingError, Problem
-from datasets.samples.images import IMAGE_SUFFIXES
+from datasets.index.unread import (
+    NORMAL_MASK,
+    ORPHAN,
+    Kind,
+    UnreadFiles,
+    entries_below,
+    is_image,
+    sorted_entries,
+)
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 GOOD_NAMES = frozenset({"good", "ok", "normal"})
 """Directory names, in lower case, that mean "no defect"."""
 
 _MASK_ENDING = "_mask"
+_MASK_NAMES = frozenset({"groundtruth", "gt", "mask", "masks"})
+_OTHER_MASK_NAMES = _MASK_NAMES | {"annotation", "annotations", "label", "labels"}
+"""Other usual names of a category's directory of masks, in lower case and without separators."""
+_VALIDATION = frozenset({"val", "valid", "validation"})
+_NORMAL_WORDS = GOOD_NAMES | {"okay"}
+_NEGATIONS = frozenset({"no", "non", "not", "never", "bad"})
+_MANIFESTS = frozenset({"manifest.json", "uniboard-manifest.json"})
 
 
 @dataclass(frozen=True)
@@ -43,12 +61,14 @@ class Layout:
         test: Directory that holds one directory of test images per defect type, and one of good ones.
         masks: Directory of the masks for the images in ``<test>/<type>``; ``{type}`` stands for the type's directory.
         images: Sub-directory of a type's directory that holds the images; empty if they are directly in it.
+        other: Other directories of a category, which the dataset's protocol does not read.
     """
 
     train: str = "train"
     test: str = "test"
     masks: str = "ground_truth/{type}"
     images: str = ""
+    other: tuple[str, ...] = ()
 
     @property
     def all_masks(self) -> str:
@@ -78,13 +98,20 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
     categories = _categories(root, layout)
     if not categories:
         raise DatasetError(_no_category(root, layout))
-    samples: list[Sample] = []
-    problems: list[Problem] = []
+    reader = _Reader(root, layout)
     for category in categories:
-        samples += _train_samples(root, category, layout, problems)
-        samples += _test_samples(root, category, layout, problems)
-    fields.setdefault("has_masks", any((category / layout.all_masks).is_dir() for category in categories))
-    index = DatasetIndex(name=name, root=root, samples=tuple(_with_portable_names(samples, problems)), **fields)
+        reader.read(category)
+    reader.note_other_entries(set(categories))
+    problems = reader.problems
+    fields.setdefault("has_masks", reader.has_masks)
+    index = DatasetIndex(
+        name=name,
+        root=root,
+        samples=tuple(_with_portable_names(reader.samples, problems)),
+        unread=reader.unread.found(),
+        remarks=tuple(reader.remarks),
+        **fields,
+    )
     if problems:
         raise IndexingError(root, problems, partial=index)
     return index
@@ -107,33 +134,9 @@ def categories_home(root: Path, layout: Layout = MVTEC) -> Path:
     return next((directory for directory in candidates if _categories(directory, layout)), root)
 
 
-def image_files(directory: Path) -> list[Path]:
-    """The image files directly in a directory, sorted; hidden and other files are left out.
-
-    Raises:
-        DatasetError: If the directory can't be read.
-    """
-    entries = sorted_entries(directory)
-    return [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
-
-
 def same_name(stem: str) -> str:
     """The form in which file names are compared, because file systems encode accents in different ways."""
     return unicodedata.normalize("NFC", stem)
-
-
-def sorted_entries(directory: Path) -> list[Path]:
-    """All entries of a directory except hidden ones, sorted, independent of the order of the file system.
-
-    Raises:
-        DatasetError: If the directory can't be read.
-    """
-    try:
-        return sorted(entry for entry in directory.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise DatasetError(
-            f"{directory}: can't be listed ({error.strerror or error}). Check the path and its permissions."
-        ) from error
 
 
 def _categories(root: Path, layout: Layout) -> list[Path]:
@@ -157,113 +160,301 @@ def _no_category(root: Path, layout: Layout) -> str:
     )
 
 
-def _directories(
-    parent: Path, root: Path, problems: list[Problem], masks: Path | None = None
-) -> Iterator[tuple[Path, str]]:
-    """Yield each type directory of one split, except that of masks, with its meaning: ``good`` or a defect's name."""
-    if not parent.is_dir():
-        return
-    loose = image_files(parent)
-    if loose:
-        problems.append(
-            Problem(
-                _relative(parent, root),
-                f"{len(loose)} images are directly in it ({loose[0].name}, ...).",
-                f"Move them into a directory named after what they show, e.g. {parent.name}/good.",
-            )
-        )
-    for entry in sorted_entries(parent):
-        if entry.is_dir() and entry != masks:
-            yield entry, GOOD if entry.name.lower() in GOOD_NAMES else entry.name
+@dataclass(frozen=True)
+class _Type:
+    """A directory of one split whose images show the same: normal objects, or one type of defect."""
+
+    directory: Path
+    images_home: Path
+    defect: str
+    images: tuple[Path, ...]
 
 
-def _train_samples(root: Path, category: Path, layout: Layout, problems: list[Problem]) -> list[Sample]:
-    samples: list[Sample] = []
-    for directory, defect in _directories(category / layout.train, root, problems):
-        images = image_files(directory / layout.images)
-        if defect == GOOD:
-            samples += [Sample(category.name, "train", _relative(image, root)) for image in images]
-        elif images:
-            problems.append(
-                Problem(
-                    _relative(directory, root),
-                    f"{len(images)} training images in a directory that is not called 'good'.",
-                    "Training images are normal: move defective ones to test/, or rename the directory.",
+class _Reader:
+    """Collects the samples of the categories, the problems, and what is not read.
+
+    Args:
+        root: Directory of the categories.
+        layout: Where a category keeps its images and masks.
+    """
+
+    def __init__(self, root: Path, layout: Layout) -> None:
+        self.root = root
+        self.layout = layout
+        self.samples: list[Sample] = []
+        self.problems: list[Problem] = []
+        self.remarks: list[Problem] = []
+        self.unread = UnreadFiles(root)
+        self.has_masks = False
+
+    def read(self, category: Path) -> None:
+        """Read one category."""
+        masks = self._masks_template(category)
+        train = list(self._types(category, self.layout.train, None))
+        test = list(self._types(category, self.layout.test, masks))
+        self._add_train(category, train)
+        self._add_test(category, test, masks)
+        read = {Path(self.layout.train).parts[0], Path(self.layout.test).parts[0]}
+        if masks is not None:
+            read.add(Path(masks).parts[0])
+        for entry in sorted_entries(category, hidden=True):
+            if not entry.is_dir() or entry.name.startswith("."):
+                self._note_file(category.name, category, entry)
+            elif entry.name not in read:
+                self._note_sibling(category, entry, masks is not None)
+
+    def note_other_entries(self, categories: set[Path]) -> None:
+        """Note what lies beside the categories."""
+        for entry in sorted_entries(self.root, hidden=True):
+            if entry in categories or entry.name in _MANIFESTS:
+                continue
+            if not entry.is_dir() or entry.name.startswith("."):
+                self._note_file("", self.root, entry)
+            else:
+                why = f"it is not a category, because it holds neither {self.layout.train} nor {self.layout.test}"
+                self.unread.add_directory("", entry, why, "Check the names of its directories, or move it away.")
+
+    def _note_file(self, category: str, directory: Path, entry: Path) -> None:
+        if entry.name.startswith("."):
+            self.unread.add(category, directory, [entry], Kind.HIDDEN.value, severity="remark")
+        elif is_image(entry):
+            cure = f"Move them to {self.layout.train}/good or {self.layout.test}/<type>."
+            self.unread.add(category, directory, [entry], "no image is expected there", cure)
+        else:
+            self.unread.add(category, directory, [entry], "no image is expected there", severity="remark")
+
+    def _note_sibling(self, category: Path, directory: Path, has_masks: bool) -> None:
+        layout = self.layout
+        expected = directory.name.lower() in _VALIDATION or directory.name in layout.other
+        cure = "" if expected else f"Move images that should count to {layout.train}/good or {layout.test}/<type>."
+        if not expected and not has_masks:
+            cure += f" If they are masks, move them to {layout.masks.replace('{type}', '<type>')}."
+        why = f"only {layout.train}, {layout.test} and {layout.masks.partition('/')[0]} of a category are read"
+        self.unread.add_directory(category.name, directory, why, cure, "remark" if expected else "warning")
+
+    def _masks_template(self, category: Path) -> str | None:
+        """``Layout.masks`` with the name that the category's directory of masks has; None if it has no masks."""
+        layout = self.layout
+        if (category / layout.all_masks).is_dir():
+            return layout.masks
+        if layout.masks != MVTEC.masks:
+            return None
+        tested = category / layout.test
+        types = [t.name for t in sorted_entries(tested) if t.is_dir()] if tested.is_dir() else []
+        types = [name for name in types if name.lower() not in GOOD_NAMES]
+        found = [
+            entry
+            for entry in sorted_entries(category)
+            if _plain(entry.name) in _OTHER_MASK_NAMES and entry.is_dir() and _holds_masks(entry, types)
+        ]
+        if len(found) > 1:
+            names = ", ".join(entry.name for entry in found)
+            what = f"masks may be in {names}, and it is not known which are right."
+            cure = f"Rename the right directory to {layout.all_masks}, and move the others away."
+            self.problems.append(Problem(category.name, what, cure))
+        if len(found) != 1:
+            return None
+        what = f"is read as the directory of masks, because there is no {layout.all_masks}."
+        cure = "Move it away if it holds no masks."
+        self.remarks.append(Problem(_relative(found[0], self.root), what, cure, "remark"))
+        return f"{found[0].name}/{{type}}"
+
+    def _types(self, category: Path, split: str, masks: str | None) -> Iterator[_Type]:
+        """Yield each type directory of one split, except that of masks, with its images."""
+        parent = category / split
+        if not parent.is_dir():
+            return
+        all_masks = category / masks.partition("/{type}")[0] if masks else None
+        loose = []
+        for entry in sorted_entries(parent, hidden=True):
+            if entry.name.startswith(".") or not entry.is_dir():
+                if is_image(entry) and entry.is_file() and not entry.name.startswith("."):
+                    loose.append(entry)
+                else:
+                    self._note_file(category.name, parent, entry)
+            elif entry != all_masks:
+                yield self._type(category, entry)
+        if loose:
+            what = f"{len(loose)} images are directly in it ({loose[0].name}, ...)."
+            cure = f"Move them into a directory named after what they show, e.g. {parent.name}/good."
+            self.problems.append(Problem(_relative(parent, self.root), what, cure))
+            self.unread.add(category.name, parent, loose, what, cure, "error")
+
+    def _type(self, category: Path, directory: Path) -> _Type:
+        """The images of a type directory and its sub-directories."""
+        home = directory / self.layout.images
+        if self.layout.images:
+            for entry in sorted_entries(directory, hidden=True):
+                if not entry.is_dir() or entry.name.startswith("."):
+                    self._note_file(category.name, directory, entry)
+                elif entry != home and self.layout.masks != f"{self.layout.test}/{{type}}/{entry.name}":
+                    why = f"only {self.layout.images} is read"
+                    self.unread.add_directory(category.name, entry, why, severity="remark")
+        images: list[Path] = []
+        entries = list(entries_below(home)) if home.is_dir() else []
+        for entry, kind in entries:
+            if kind is not Kind.FILE or not is_image(entry):
+                self.unread.add_other(category.name, home, [(entry, kind)])
+            elif masks := _named_like_masks(entry, home):
+                why = f"a directory {masks.name} is taken for masks, not for images"
+                cure = (
+                    f"Move masks to {self.layout.masks.replace('{type}', '<type>')}, or rename it if it holds images."
                 )
-            )
-    if not samples:
-        problems.append(
-            Problem(
-                f"{category.name}/{layout.train}/good",
-                "no training images.",
-                f"Put normal images there, or remove the category '{category.name}'.",
-            )
-        )
-    return samples
+                self.unread.add(category.name, masks, [entry], why, cure)
+            else:
+                images.append(entry)
+        defect = GOOD if directory.name.lower() in GOOD_NAMES else directory.name
+        return _Type(directory, home, defect, tuple(images))
 
-
-def _test_samples(root: Path, category: Path, layout: Layout, problems: list[Problem]) -> list[Sample]:
-    all_masks = category / layout.all_masks
-    has_masks = all_masks.is_dir()
-    samples: list[Sample] = []
-    for directory, defect in _directories(category / layout.test, root, problems, all_masks):
-        images = image_files(directory / layout.images)
-        truth = category / layout.masks.replace("{type}", directory.name)
-        masks = _masks_by_name(truth) if has_masks and defect != GOOD else {}
-        if has_masks and defect != GOOD:
-            problems += _shared_names(images, root)
-        for image in images:
-            own = tuple(_relative(mask, root) for mask in _masks_of(image, masks))
-            samples.append(Sample(category.name, "test", _relative(image, root), defect, own))
-            if has_masks and defect != GOOD and not own:
-                expected = _relative(truth, root) + f"/{image.stem}{_MASK_ENDING}.png"
-                problems.append(
-                    Problem(
-                        _relative(image, root),
-                        f"defective, but it has no mask: {expected} is missing.",
-                        "Add the mask (NNN_mask.png, NNN.png or a directory NNN), or remove the image.",
-                    )
+    def _add_train(self, category: Path, types: Sequence[_Type]) -> None:
+        root, train = self.root, self.layout.train
+        count = len(self.samples)
+        for one in types:
+            if one.defect == GOOD:
+                self.samples += [Sample(category.name, "train", _relative(image, root)) for image in one.images]
+            elif one.images:
+                what = f"{len(one.images)} training images in a directory that is not called 'good'."
+                cure = (
+                    f"Training images are normal: move normal ones to {train}/good/{one.directory.name} and defective "
+                    f"ones to {self.layout.test}."
                 )
-    if not samples:
-        problems.append(
-            Problem(
-                f"{category.name}/{layout.test}",
-                "no test images.",
-                f"Put normal ones into {layout.test}/good and defective ones into {layout.test}/<defect type>.",
-            )
-        )
-    return samples
+                self.problems.append(Problem(_relative(one.directory, root), what, cure))
+                self.unread.add(category.name, one.directory, one.images, what, cure, "error")
+        if len(self.samples) == count:
+            cure = f"Put normal images there, or remove the category '{category.name}'."
+            self.problems.append(Problem(f"{category.name}/{train}/good", "no training images.", cure))
+
+    def _add_test(self, category: Path, types: Sequence[_Type], template: str | None) -> None:
+        root, test = self.root, self.layout.test
+        count = len(self.samples)
+        self.has_masks |= template is not None
+        truths: set[Path] = set()
+        for one in types:
+            truth = category / template.replace("{type}", one.directory.name) if template else None
+            if truth is not None:
+                truths.add(truth)
+            masks = self._masks_of_type(category, truth)
+            used: set[Path] = set()
+            if one.defect != GOOD:
+                self._question_name(one, truth)
+            if template and one.defect != GOOD:
+                self.problems += _shared_names(one, root)
+            for image in one.images:
+                name = _name_in(image, one.images_home)
+                own = sorted({*masks.get(name, []), *masks.get(name + _MASK_ENDING, [])}) if one.defect != GOOD else []
+                used |= set(own)
+                paths = tuple(_relative(mask, root) for mask in own)
+                self.samples.append(Sample(category.name, "test", _relative(image, root), one.defect, paths))
+                if truth is not None and one.defect != GOOD and not own:
+                    expected = (truth / image.relative_to(one.images_home).with_suffix("")).as_posix() + _MASK_ENDING
+                    what = f"defective, but it has no mask: {_relative(Path(expected + '.png'), root)} is missing."
+                    cure = "Add the mask (NNN_mask.png, NNN.png or a directory NNN), or remove the image."
+                    self.problems.append(Problem(_relative(image, root), what, cure))
+            if truth is not None:
+                names = {_name_in(image, one.images_home) for image in one.images} if one.defect == GOOD else set()
+                self._note_masks(category, truth, {m for found in masks.values() for m in found} - used, names)
+        if template and template.endswith("/{type}"):
+            self._note_other_masks(category, category / template.removesuffix("/{type}"), truths)
+        if len(self.samples) == count:
+            what = "no test images."
+            cure = f"Put normal ones into {test}/good and defective ones into {test}/<defect type>."
+            self.problems.append(Problem(f"{category.name}/{test}", what, cure))
+
+    def _question_name(self, one: _Type, truth: Path | None) -> None:
+        """Report a directory of defective images whose name says that they are normal, or masks.
+
+        Masks of its images show that the directory is what it seems.
+        """
+        if not one.images or (truth is not None and truth.is_dir()):
+            return
+        name = one.directory.name
+        words = set(re.findall(r"[^\W\d_]+", name.lower()))
+        parent = one.directory.parent.name
+        if words & _NORMAL_WORDS and not words & _NEGATIONS:
+            what = f"its {len(one.images)} images would count as defective, but '{name}' sounds normal."
+            cure = f"Move it to {parent}/good/{name} if they are normal, or give it the name of a defect."
+        elif _plain(name) in _MASK_NAMES:
+            what = f"its {len(one.images)} images would count as defective, but '{name}' sounds like masks."
+            cure = f"Move masks to {self.layout.masks.replace('{type}', '<type>')}, or give it the name of a defect."
+        else:
+            return
+        self.problems.append(Problem(_relative(one.directory, self.root), what, cure))
+
+    def _masks_of_type(self, category: Path, truth: Path | None) -> dict[str, list[Path]]:
+        """Mask files by their name in the type's directory; the files of a directory ``NNN`` also under ``NNN``."""
+        masks: defaultdict[str, list[Path]] = defaultdict(list)
+        if truth is None or not truth.is_dir():
+            return masks
+        for entry, kind in entries_below(truth):
+            if kind is not Kind.FILE or not is_image(entry):
+                self.unread.add_other(category.name, truth, [(entry, kind)])
+                continue
+            masks[_name_in(entry, truth)].append(entry)
+            if entry.parent != truth:
+                masks[same_name(entry.parent.relative_to(truth).as_posix())].append(entry)
+        return masks
+
+    def _note_masks(self, category: Path, directory: Path, masks: set[Path], normal: set[str]) -> None:
+        """Note masks that belong to no image, or to one of the normal images with the names ``normal``."""
+        for mask in masks:
+            if _name_in(mask, directory).removesuffix(_MASK_ENDING) in normal or _name_in(mask, directory) in normal:
+                self.unread.add(category.name, directory, [mask], NORMAL_MASK, severity="remark")
+            else:
+                self.unread.add(category.name, directory, [mask], ORPHAN, "Check their names, or remove them.")
+
+    def _note_other_masks(self, category: Path, parent: Path, known: set[Path]) -> None:
+        """Note what is in the directory of masks beside the types' directories."""
+        for entry in sorted_entries(parent, hidden=True):
+            if not entry.is_dir() or entry.name.startswith("."):
+                if is_image(entry) and entry.is_file() and not entry.name.startswith("."):
+                    self._note_masks(category, parent, {entry}, set())
+                else:
+                    self._note_file(category.name, parent, entry)
+            elif entry in known:
+                continue
+            elif entry.is_symlink() and self.root.resolve().is_relative_to(entry.resolve()):
+                self.unread.add_other(category.name, parent, [(entry, Kind.LINK)])
+            else:
+                masks = self._masks_of_type(category, entry)
+                self._note_masks(category, entry, {mask for found in masks.values() for mask in found}, set())
 
 
-def _masks_by_name(directory: Path) -> dict[str, list[Path]]:
-    """Mask files of one defect type by their stem; the files of a directory ``NNN`` are found under ``NNN``."""
-    masks: defaultdict[str, list[Path]] = defaultdict(list)
-    if directory.is_dir():
-        for mask in image_files(directory):
-            masks[same_name(mask.stem)].append(mask)
-        for entry in sorted_entries(directory):
-            if entry.is_dir():
-                masks[same_name(entry.name)] += image_files(entry)
-    return masks
+def _plain(name: str) -> str:
+    """A directory's name in lower case and without separators: ``Ground_Truth`` becomes ``groundtruth``."""
+    return re.sub(r"[\W_]+", "", name.lower())
 
 
-def _masks_of(image: Path, masks: dict[str, list[Path]]) -> list[Path]:
-    name = same_name(image.stem)
-    return sorted([*masks.get(name, []), *masks.get(name + _MASK_ENDING, [])])
+def _holds_masks(directory: Path, types: Sequence[str]) -> bool:
+    """Whether a directory holds images in a directory that is named after a type of defect."""
+    homes = [directory / name for name in types if (directory / name).is_dir()]
+    return any(kind is Kind.FILE and is_image(entry) for home in homes for entry, kind in entries_below(home))
 
 
-def _shared_names(images: list[Path], root: Path) -> list[Problem]:
-    """Images that differ only in their suffix: a mask could belong to either."""
-    stems = Counter(same_name(image.stem) for image in images)
-    return [
-        Problem(
-            _relative(image, root),
-            "another image of this directory has the same name but another suffix, so a mask fits both.",
-            "Rename one of them together with its mask.",
-        )
-        for image in images
-        if stems[same_name(image.stem)] > 1
-    ]
+def _named_like_masks(image: Path, home: Path) -> Path | None:
+    """The directory between ``home`` and the image that is named like a directory of masks; None without one."""
+    above = [parent for parent in image.parents if parent != home and parent.is_relative_to(home)]
+    return next((parent for parent in reversed(above) if _plain(parent.name) in _MASK_NAMES), None)
+
+
+def _name_in(file: Path, home: Path) -> str:
+    """The path of a file in a directory without its suffix, in the form in which names are compared."""
+    return same_name(file.relative_to(home).with_suffix("").as_posix())
+
+
+def _shared_names(one: _Type, root: Path) -> list[Problem]:
+    """Images whose mask could belong to another one: equal up to the suffix, or called like a directory of images."""
+    names = Counter(_name_in(image, one.images_home) for image in one.images)
+    parents = {same_name(image.parent.relative_to(one.images_home).as_posix()) for image in one.images}
+    problems = []
+    for image in one.images:
+        name = _name_in(image, one.images_home)
+        if names[name] > 1:
+            what = "another image of this directory has the same name but another suffix, so a mask fits both."
+            problems.append(Problem(_relative(image, root), what, "Rename one of them together with its mask."))
+        elif {name, name + _MASK_ENDING} & parents:
+            what = "a directory of images has the same name, so a mask in the directory of that name fits both."
+            problems.append(Problem(_relative(image, root), what, "Rename one of them together with its masks."))
+    return problems
 
 
 def _with_portable_names(samples: list[Sample], problems: list[Problem]) -> Iterator[Sample]:

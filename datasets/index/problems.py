@@ -1,4 +1,4 @@
-"""A problem of a dataset, and the error that lists all problems of a dataset at once.
+"""The error that lists all problems of a dataset at once.
 
 A user whose copy of a dataset is incomplete needs the whole list. So the functions that build an index collect every
 problem, index what they can, and raise one ``IndexingError`` at the end.
@@ -7,41 +7,16 @@ problem, index what they can, and raise one ``IndexingError`` at the end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from datasets.errors import DatasetError, printable
+from datasets.errors import DatasetError
+from datasets.samples.findings import Problem
+from datasets.samples.sample import DatasetIndex
 
-if TYPE_CHECKING:
-    from datasets.samples.sample import DatasetIndex
+__all__ = ["LISTED", "IndexingError", "Problem"]
 
 LISTED = 20
 """Number of problems listed in an error message; the others are only counted."""
-
-
-@dataclass(frozen=True, order=True)
-class Problem:
-    """A problem of one file or one category.
-
-    Attributes:
-        path: File or directory relative to the dataset's root, with ``/``.
-        what: What is wrong.
-        cure: What to do about it.
-        severity: ``error`` if results would be wrong or the file can't be used; ``warning`` if it should be looked at.
-    """
-
-    path: str
-    what: str
-    cure: str
-    severity: Literal["error", "warning"] = "error"
-
-    def __post_init__(self) -> None:
-        for name in ("path", "what", "cure"):
-            object.__setattr__(self, name, printable(getattr(self, name)))
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.what} {self.cure}".rstrip()
 
 
 class IndexingError(DatasetError):
@@ -66,5 +41,8 @@ class IndexingError(DatasetError):
         lines = [f"  {problem}" for problem in self.problems[:LISTED]]
         if len(self.problems) > LISTED:
             lines.append(f"  ... and {len(self.problems) - LISTED} more.")
+        concerned = {problem.path.split("/")[0] for problem in self.problems}
+        unread = [u for u in (partial.unread if partial else ()) if u.category in concerned and u.severity == "warning"]
+        lines += [f"  {one.problem}" for one in unread[:LISTED]]
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n".join([f"{root}: {count} in this dataset.", *lines, *([advice] if advice else [])]))

@@ -2,7 +2,7 @@
 
 Errors make results wrong or runs fail: missing or damaged files, counts that differ from the published ones,
 masks that belong to other images. Warnings should be looked at: masks that seem inverted, that no image uses,
-or that were compressed with loss.
+or that were compressed with loss, and files that may be images and are not read. Remarks are only said.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 
 from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
-from datasets.index.mvtec_layout import GOOD_NAMES, image_files, same_name, sorted_entries
+from datasets.index.mvtec_layout import same_name
 from datasets.index.pixel_values import range_problems
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo
+from datasets.index.unread import NORMAL_MASK, ORPHAN
 from datasets.samples.array_rows import split_row
 from datasets.samples.images import decode, decode_mask, image_size, same_shape_up_to_scale
 from datasets.samples.sample import DatasetIndex, Sample
@@ -25,8 +26,7 @@ from datasets.samples.sample import DatasetIndex, Sample
 Progress = Callable[[int, int], None]
 """Called with (number of images done, number of all images)."""
 
-_MASK_DIRECTORIES = ("ground_truth", "Data/Masks", "test_public/ground_truth")
-_LOSSY = {".jpg", ".jpeg"}
+_LOSSY = {".jfif", ".jpe", ".jpeg", ".jpg"}
 
 
 def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
@@ -54,7 +54,8 @@ def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progr
         problems.append(Problem(".", f"can't be read ({error.strerror or error}).", info.instructions))
     if index is not None:
         known = {problem.path for problem in problems}
-        problems += [p for p in verify(index, info, threads, progress) if p.path not in known]
+        unread = {one.problem for one in index.unread}
+        problems += [p for p in verify(index, info, threads, progress) if p.path not in known or p in unread]
     return sorted(problems)
 
 
@@ -70,7 +71,7 @@ def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: P
     Returns:
         All problems, sorted; empty if there are none.
     """
-    problems = count_problems(index, info) + _orphans(index) + range_problems(index, index.categories)
+    problems = count_problems(index, info) + _unread(index) + range_problems(index, index.categories)
     check = partial(_check_sample, index)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for done, found in enumerate(pool.map(check, index.samples), start=1):
@@ -93,16 +94,7 @@ def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str
     """
     if not info.counts:
         return _total_problems(index, info) if categories is None else []
-    found = dict.fromkeys([*info.counts, *index.categories], (0, 0, 0))
-    for sample in index.samples:
-        train, good, anomalous = found[sample.category]
-        if sample.split == "train":
-            train += 1
-        elif sample.is_anomalous:
-            anomalous += 1
-        else:
-            good += 1
-        found[sample.category] = (train, good, anomalous)
+    found = dict.fromkeys(info.counts, (0, 0, 0)) | {name: index.counts(name)[:3] for name in index.categories}
     problems = []
     for category in sorted(found if categories is None else categories):
         expected = info.counts.get(category)
@@ -212,21 +204,21 @@ def _named_alike(image: str, mask: str) -> bool:
     return stem in {own, own.removesuffix("_mask"), same_name(name.parent.name)}
 
 
-def _orphans(index: DatasetIndex) -> list[Problem]:
-    """Problems of mask files that no image uses, and of masks of normal images that mark a defect."""
-    used = {mask for sample in index.samples for mask in sample.masks}
-    problems = []
-    for category in index.categories:
-        tested = index.split("test", category)
-        normal = {same_name(PurePosixPath(s.path).stem) for s in tested if not s.is_anomalous}
-        for path in sorted(set(_mask_files(index.root, category)) - used):
-            name = PurePosixPath(path)
-            stem = same_name(name.stem)
-            if name.parent.name.lower() in GOOD_NAMES and {stem, stem.removesuffix("_mask")} & normal:
-                problems += _marked_normal(index.root, path)
-            else:
-                cure = "Check its name, or remove it."
-                problems.append(Problem(path, "a mask without an image.", cure, "warning"))
+def _unread(index: DatasetIndex) -> list[Problem]:
+    """Problems of files that are not read: masks one by one, other files by directory.
+
+    Masks of normal images are a problem only if they mark a defect. What is not read because of an error is left out,
+    because the error says it.
+    """
+    problems = list(index.remarks)
+    for unread in index.unread:
+        if unread.why == NORMAL_MASK:
+            problems += [problem for path in unread.files for problem in _marked_normal(index.root, path)]
+        elif unread.why == ORPHAN:
+            cure = "Check its name, or remove it."
+            problems += [Problem(path, "a mask without an image.", cure, "warning") for path in unread.files]
+        elif unread.severity != "error":
+            problems.append(unread.problem)
     return problems
 
 
@@ -237,18 +229,6 @@ def _marked_normal(root: Path, path: str) -> list[Problem]:
         return [Problem(path, _without_path(error, root, path), "")]
     cure = "Decide which is right. Until then, the directory of the image counts and this mask is not used."
     return [Problem(path, "the mask of a normal image marks a defect.", cure)] if marked else []
-
-
-def _mask_files(root: Path, category: str) -> list[str]:
-    """All image files in a category's directories of masks, at most two levels down, relative to the root."""
-    files: list[Path] = []
-    for name in _MASK_DIRECTORIES:
-        level = [root / category / name]
-        for _ in range(3):  # a fixed depth: a loop of symbolic links ends too
-            level = [directory for directory in level if directory.is_dir()]
-            files += [file for directory in level for file in image_files(directory)]
-            level = [entry for directory in level for entry in sorted_entries(directory)]
-    return [file.relative_to(root).as_posix() for file in files]
 
 
 def _without_path(error: DatasetError, root: Path, path: str) -> str:

@@ -24,7 +24,7 @@ from datasets.samples.image_file import UnknownScaleError, opened
 from datasets.samples.sample import Sample
 from datasets.samples.value_range import deep_values, in_eight_bits, integers, is_deep
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images."""
 
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap height and width

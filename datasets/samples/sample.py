@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from datasets.errors import DatasetError, unknown_name
+from datasets.samples.findings import Problem, Unread
 from datasets.samples.fingerprint import content_fingerprint
 from datasets.samples.value_range import bits_in_use
 
@@ -46,6 +47,15 @@ class Sample:
         return self.defect != GOOD
 
 
+class Counts(NamedTuple):
+    """What was found of a category: training, normal and anomalous test images, and files of masks."""
+
+    train: int
+    normal: int
+    anomalous: int
+    masks: int
+
+
 @dataclass(frozen=True)
 class DatasetIndex:
     """The sorted samples of a dataset and the directory of its files.
@@ -60,6 +70,8 @@ class DatasetIndex:
         settings: Settings that are defined in the dataset's protocol.
         textures: Categories that are textures (all others are objects), for the paper's means of the two kinds.
         faults: Description of the problems of each category with faulty files. No detector is trained or tested on it.
+        unread: The files that were found and are not read.
+        remarks: What else should be said about how the files are read, e.g. where masks were found.
     """
 
     name: str
@@ -70,6 +82,8 @@ class DatasetIndex:
     settings: tuple[str, ...] = ("unified", "separate")
     textures: tuple[str, ...] = ()
     faults: dict[str, str] = field(default_factory=dict, compare=False)
+    unread: tuple[Unread, ...] = field(default=(), compare=False)
+    remarks: tuple[Problem, ...] = field(default=(), compare=False)
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
     _bits: dict[str, int | None] = field(default_factory=dict, repr=False, compare=False)
 
@@ -112,6 +126,13 @@ class DatasetIndex:
     def has_pixel_labels(self, category: str) -> bool:
         """Whether the category's defective images have masks. If not, its pixel metrics are blank."""
         return self.has_masks and any(s.masks for s in self.samples if s.category == category)
+
+    def counts(self, category: str) -> Counts:
+        """Numbers of images and masks of a category."""
+        tested = self.split("test", category)
+        anomalous = sum(sample.is_anomalous for sample in tested)
+        masks = len({mask for sample in tested for mask in sample.masks})
+        return Counts(len(self.split("train", category)), len(tested) - anomalous, anomalous, masks)
 
     def split(self, split: Split, category: str | None = None) -> tuple[Sample, ...]:
         """Samples of one split, of one category or of all categories, in index order."""
