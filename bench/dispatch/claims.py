@@ -13,9 +13,12 @@ living holder touches it every 15 seconds. Ages are differences of two times tha
 need to agree.
 
 A dead claim is taken over by creating the file with the next number, which only one process can do, and only the
-highest number counts. After claiming, a process checks whether the run was recorded in the meantime. The worst effect
-of a wrong guess (about a machine that slept for minutes) is that two processes execute a run and write the same
-record: nothing is damaged.
+highest number counts. Other files in the directory, e.g. copies that a sync program made of claims, are no claims. A
+claim whose time lies minutes in the future is dead too: no living holder touched it. The directory stays when its last
+claim is given up, because others may be about to write to it.
+
+After claiming, a process checks whether the run was recorded in the meantime. The worst effect of a wrong guess (about
+a machine that slept for minutes) is that two processes execute a run and write the same record: nothing is damaged.
 """
 
 from __future__ import annotations
@@ -25,10 +28,14 @@ import errno
 import json
 import os
 import platform
+import re
 import threading
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from datasets.errors import StorageError
 from datasets.storage import processes
@@ -39,6 +46,9 @@ BEAT_SECONDS = 15.0
 STALE_SECONDS = 180.0
 EMPTY_SECONDS = 20.0
 _DIRECTORY = ".claims"
+_NAME = re.compile(r"(?P<fit>[0-9A-Za-z]+)\.(?P<number>[1-9][0-9]{0,8})")
+"""The names of claims: id of the fit, and number of the claim."""
+_LAST = 999_999_999
 _TRIES = 20
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 """Errors of file systems that have no hard links."""
@@ -60,7 +70,7 @@ class Holder:
 
     machine: str = "another machine"
     place: str = ""
-    process: int = 0
+    process: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     born: str = ""
     session: str = ""
     deaths: int = 0
@@ -84,6 +94,10 @@ class Holder:
     def describe(self) -> str:
         """Text for messages: ``process 4711 on gpu-3``."""
         return f"process {self.process} on {self.machine}" if self.process else self.machine
+
+
+_HOLDER = TypeAdapter(Holder)
+"""Reads a claim; entries that a newer version added are left out."""
 
 
 class Claim:
@@ -110,10 +124,9 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Give the claim up. The directory is removed with its last claim."""
+        """Give the claim up."""
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
-            self._file.parent.rmdir()
 
     def _keep_fresh(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
@@ -146,6 +159,9 @@ class Claims:
             number, holder = self._newest(fit_id)
             if holder is not None and self._lives(self._file(fit_id, number), holder):
                 return holder
+            if number == _LAST:  # no number is left; this claim is dead
+                self._file(fit_id, number).unlink(missing_ok=True)
+                continue
             mine = Holder.here(self.session)
             if holder is not None and holder.session == self.session:
                 mine = replace(mine, deaths=holder.deaths + 1)
@@ -155,8 +171,9 @@ class Claims:
             if self._newest(fit_id)[0] != number + 1:
                 file.unlink(missing_ok=True)  # another process took over after this one looked for the newest claim
                 continue
-            for lower in range(1, number + 1):
-                self._file(fit_id, lower).unlink(missing_ok=True)
+            for lower in self._numbers(fit_id):
+                if lower <= number:
+                    self._file(fit_id, lower).unlink(missing_ok=True)
             return Claim(file, mine)
         return Holder()
 
@@ -176,11 +193,10 @@ class Claims:
                 if isinstance(claim, Claim):
                     claim.release()
             sweep([self.directory], STALE_SECONDS)  # writing a claim never takes longer
-            self.directory.rmdir()
 
     def _all(self) -> dict[str, tuple[Holder, bool]]:
         found = {}
-        for fit_id in sorted({name.partition(".")[0] for name in self._names()}):
+        for fit_id in sorted({fit_id for fit_id, _ in self._names()}):
             number, holder = self._newest(fit_id)
             if holder is not None:
                 found[fit_id] = holder, self._lives(self._file(fit_id, number), holder)
@@ -188,22 +204,26 @@ class Claims:
 
     def _newest(self, fit_id: str) -> tuple[int, Holder | None]:
         """Number and holder of the claim that counts; 0 and None if there is no claim."""
-        numbers = [int(n) for name in self._names() for fit, _, n in [name.partition(".")] if fit == fit_id]
+        numbers = self._numbers(fit_id)
         if not numbers:
             return 0, None
         try:
-            return max(numbers), Holder(**json.loads(self._file(fit_id, max(numbers)).read_bytes()))
+            return max(numbers), _HOLDER.validate_json(self._file(fit_id, max(numbers)).read_bytes())
         except FileNotFoundError:  # given up at this moment
             return 0, None
-        except (OSError, ValueError, TypeError):  # empty or cut short: its writer was killed
+        except (OSError, ValueError):  # empty or cut short, because its writer was killed; or no holder at all
             return max(numbers), Holder()
 
-    def _names(self) -> list[str]:
+    def _numbers(self, fit_id: str) -> list[int]:
+        return [number for fit, number in self._names() if fit == fit_id]
+
+    def _names(self) -> list[tuple[str, int]]:
+        """(fit id, number) of all claims, from the names of their files."""
         try:
-            names = [path.name for path in self.directory.iterdir()]
+            found = [_NAME.fullmatch(path.name) for path in self.directory.iterdir()]
         except OSError:
             return []
-        return [name for name in names if name.rpartition(".")[2].isdecimal() and not name.startswith(".")]
+        return [(match["fit"], int(match["number"])) for match in found if match]
 
     def _file(self, fit_id: str, number: int) -> Path:
         return self.directory / f"{fit_id}.{number}"
@@ -217,7 +237,12 @@ class Claims:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 temporary.write_bytes(content)
                 return _link(temporary, file, content)
-            except FileNotFoundError:  # another process gave up the last claim and removed the directory
+            except (
+                FileNotFoundError,
+                FileExistsError,
+            ) as error:  # an older version removes the directory while it is made
+                if self.directory.exists() and not self.directory.is_dir():
+                    raise unwritable(self.directory, error) from error
                 continue
             except OSError as error:
                 raise unwritable(file, error) from error
@@ -234,7 +259,12 @@ class Claims:
         except FileNotFoundError:
             return False
         patience = STALE_SECONDS if status.st_size else EMPTY_SECONDS
-        return server_time(self.directory) - status.st_mtime < patience
+        try:
+            return abs(server_time(self.directory) - status.st_mtime) < patience
+        except FileNotFoundError:  # an older version removed the directory with its last claim
+            return False
+        except OSError as error:
+            raise unwritable(self.directory, error) from error
 
 
 def _link(temporary: Path, file: Path, content: bytes) -> bool:

@@ -71,7 +71,7 @@ def sweep(directories: Iterable[Path], seconds: float = ABANDONED_SECONDS) -> li
                 now = server_time(directory) if found else now
             for file in found:
                 if is_abandoned(file, now, seconds):
-                    file.unlink()
+                    file.unlink(missing_ok=True)
                     swept.append(file)
     return swept
 

@@ -17,6 +17,7 @@ from results.records.run_files import (
     digest,
     has_scores,
     read_record,
+    record_files,
     record_of,
     without_curves,
     write_run,
@@ -70,7 +71,7 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
         raise ResultsError(f"{other}: no such directory. Give the directory of the other machine's records.")
     if other.resolve() == store.root.resolve():
         raise ResultsError(f"{other}: is the store itself. Give the directory of the other machine's records.")
-    files = [path for path in sorted(other.glob("**/seed*.json")) if not path.name.startswith(".")]
+    files = record_files(other)
     if not files:
         raise ResultsError(f"{other}: holds no record (files named seed<k>-<id>.json).")
     done = Merged()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -52,9 +53,13 @@ def without_curves(content: bytes) -> bytes:
         return npz({name: archive[name] for name in archive.files if not name.startswith(CURVE)})
 
 
-def is_record_name(name: str) -> bool:
-    """Whether a file has a name that the store gives to records. Copies made by sync programs have other names."""
-    return re.fullmatch(r"seed\d+-[0-9A-Za-z]+\.json", name) is not None
+def record_files(root: Path) -> list[Path]:
+    """All files below a directory that may be records, sorted. Directories may vanish while they are listed."""
+    found = []
+    for directory, names, files in os.walk(root):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found += [Path(directory, file) for file in files if file.startswith("seed") and file.endswith(".json")]
+    return sorted(found)
 
 
 def read_record(path: Path) -> RunRecord:

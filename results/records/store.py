@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 
 from results.errors import RecordError
 from results.records.record import DatasetEntry, MethodEntry, RunRecord
-from results.records.run_files import CURVE, array_bytes, array_problem, arrays_of, npz, read_record, write_run
+from results.records.run_files import (
+    CURVE,
+    array_bytes,
+    array_problem,
+    arrays_of,
+    npz,
+    read_record,
+    record_files,
+    write_run,
+)
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -137,9 +146,7 @@ class Store:
         """All JSON files, sorted by path below their root; ``root`` wins over ``also``."""
         seen: set[str] = set()
         for root in (self.root, *self.also):
-            for path in sorted(root.glob("**/seed*.json")):
-                if path.name.startswith("."):
-                    continue
+            for path in record_files(root):
                 key = path.relative_to(root).as_posix()
                 if key not in seen:
                     seen.add(key)
@@ -157,7 +164,8 @@ class Store:
             try:
                 found.append((path, read_record(path)))
             except RecordError as error:
-                self.problems.append((path, str(error)))
+                if not isinstance(error.__cause__, FileNotFoundError):  # removed or renamed since it was listed
+                    self.problems.append((path, str(error)))
         return found
 
     def scores(self, record: RunRecord, curves: Collection[str] | None = None) -> Scores:

@@ -125,7 +125,7 @@ def problems(store: Path) -> list[str]:
 
 def garbage(store: Path, cache: Path) -> list[str]:
     """Files that should be gone when a benchmark is finished."""
-    left = [*store.glob(".claims"), *store.rglob(".*.tmp"), *cache.rglob(".*.tmp"), *cache.glob("checkpoints/*")]
+    left = [*store.glob(".claims/*"), *store.rglob(".*.tmp"), *cache.rglob(".*.tmp"), *cache.glob("checkpoints/*")]
     return [str(path) for path in left]
 
 

@@ -60,7 +60,7 @@ def test_the_claim_of_a_process_that_died_here_is_taken_over_at_once(tmp_path, d
     assert isinstance(claim, Claim)
     assert claim.holder.deaths == 0, "it died over another call's run"
     claim.release()
-    assert not claims.directory.exists()
+    assert not list(claims.directory.iterdir())
 
 
 def test_a_process_number_that_is_used_again_does_not_keep_a_claim_alive(tmp_path):
@@ -172,7 +172,7 @@ def test_sweeping_removes_half_written_claims_of_dead_processes_only(tmp_path, d
     assert list(claims.directory.iterdir()) == [mine]
     mine.unlink()
     claims.sweep()
-    assert not claims.directory.exists()
+    assert not list(claims.directory.iterdir())
 
 
 def test_deaths_within_a_call_are_counted_and_sweeping_removes_claims_of_dead_processes(tmp_path, dead):
@@ -182,4 +182,90 @@ def test_deaths_within_a_call_are_counted_and_sweeping_removes_claims_of_dead_pr
     assert claims.take(FIT).holder.deaths == 2
     write_claim(claims, dead, number=3)
     claims.sweep()
-    assert not claims.directory.exists()
+    assert not list(claims.directory.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{FIT}.sync-conflict-20250101-120000-ABCDEFG.1",
+        f"{FIT}.1.sync-conflict-20250101-120000-ABCDEFG",
+        f"{FIT} (copy).1",
+        f"{FIT}.1 (conflicted copy)",
+        f"{FIT}.\u0661",
+        f"{FIT}.01",
+        f"{FIT}.{'9' * 40}",
+        f"{FIT}.{'9' * 200}",
+    ],
+)
+def test_files_with_other_names_are_no_claims(tmp_path, name):
+    claims = Claims(tmp_path, "mine")
+    claims.directory.mkdir()
+    (claims.directory / name).write_text("{}")
+    assert claims.living() == {}
+    claim = claims.take(FIT)
+    assert isinstance(claim, Claim)
+    claim.release()
+    claims.sweep()
+    assert [path.name for path in claims.directory.iterdir()] == [name]
+
+
+def test_a_dead_claim_with_the_last_number_is_taken_over(tmp_path, dead):
+    claims = Claims(tmp_path, "mine")
+    write_claim(claims, dead, number=999_999_999)
+    assert isinstance(claims.take(FIT), Claim)
+    assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
+
+
+def test_a_claim_from_the_future_is_not_waited_for(tmp_path):
+    claims = Claims(tmp_path, "mine")
+    write_claim(claims, ELSEWHERE, age=-3600)
+    assert claims.living() == {}
+    assert isinstance(claims.take(FIT), Claim)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "[" * 5000, '{"process": "x"}', '{"process": 1e99}', '{"machine": []}', '{"session": {}}', "9" * 5000],
+)
+def test_a_claim_that_names_no_holder_counts_until_it_is_stale(tmp_path, content):
+    claims = Claims(tmp_path, "mine")
+    claims.directory.mkdir()
+    file = claims.directory / f"{FIT}.1"
+    file.write_text(content)
+    assert claims.take(FIT) == Holder()
+    assert claims.living() == {FIT: Holder()}
+    old = time.time() - claims_module.STALE_SECONDS - 60
+    os.utime(file, (old, old))
+    assert isinstance(claims.take(FIT), Claim)
+
+
+def test_a_claim_of_a_newer_version_is_read(tmp_path):
+    claims = Claims(tmp_path, "mine")
+    write_claim(claims, ELSEWHERE)
+    file = claims.directory / f"{FIT}.1"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "novelty": 1}))
+    assert claims.living() == {FIT: ELSEWHERE}
+
+
+def test_the_directory_stays_so_that_claims_made_and_given_up_at_once_never_fail(tmp_path):
+    errors = []
+
+    def run(number: int) -> None:
+        claims = Claims(tmp_path, f"session {number}")
+        try:
+            for _ in range(40):
+                claim = claims.take(f"fit{number}")
+                assert isinstance(claim, Claim)
+                claim.release()
+                claims.sweep()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert (tmp_path / ".claims").is_dir()

@@ -113,3 +113,11 @@ def test_names_become_portable(name, expected):
 def test_the_newest_version_of_each_method_is_known():
     records = [make_record(version=1), make_record(version=3), make_record(method="other", version=2)]
     assert newest_versions(records) == {"plain": 3, "other": 2}
+
+
+def test_a_record_that_vanishes_after_it_was_listed_is_no_problem(tmp_path, monkeypatch):
+    store, record = Store(tmp_path), make_record()
+    path = store.write(record)
+    monkeypatch.setattr(Store, "files", lambda self: iter([path, path.with_name("seed9-0123456789ab.json")]))
+    assert store.records() == [record]
+    assert store.problems == []
