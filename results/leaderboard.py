@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from results.records.record import RunRecord
+from results.records.record import RunRecord, by_date
 from results.records.store import Store, newest_versions
 from results.rows.labels import labels, table_key
 from results.rows.row import SETTINGS, Row
@@ -96,27 +96,39 @@ def leaderboard_of(store: Store) -> Leaderboard:
 def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[RunRecord, str]]]:
     """Rows of the current records, and (record, reason) of those that are left out.
 
-    Left out are records of an older ``version`` of their method, records of data whose fingerprint differs from that
-    of the newest record of the same categories (files were added, or changed), and repeated runs.
+    Left out are records of an older ``version`` of their method, records of other data than most records of the same
+    categories (files were added, or changed; of equally many, those of the newest record count), and repeated runs, of
+    which the newest counts. A date in the future counts as the oldest, so that one wrong date replaces nothing.
 
     Returns:
         (rows, sorted by dataset, set of categories, method, preset and row id; the records left out).
     """
-    everything = sorted(records, key=lambda record: (record.provenance.finished_utc, record.score_id))
+    everything = sorted(records, key=by_date)
     versions = newest_versions(everything)
-    data = {_data_key(record): record.dataset.fingerprint for record in everything}  # the newest one wins
+    data = _data_by_number(everything)
     current: dict[tuple[Any, ...], RunRecord] = {}
     left_out: list[tuple[RunRecord, str]] = []
     for record in everything:
         newest = versions[record.method.name]
         if record.method.version < newest:
             left_out.append((record, f"version {record.method.version} of the method, the newest is {newest}"))
-        elif record.dataset.fingerprint != data[_data_key(record)]:
-            left_out.append((record, "the data has changed since: its fingerprint is not that of the newest record"))
+        elif record.dataset.fingerprint != (counted := next(iter(numbers := data[_data_key(record)]))):
+            mine = record.dataset.fingerprint
+            reason = (
+                f"the data differ: {numbers[mine]} records are of data {mine[:12]}, {numbers[counted]} of data "
+                f"{counted[:12]}; that of more records counts, of equally many that of the newest"
+            )
+            left_out.append((record, reason))
         else:
             key = (*_row_key(record), record.setting, record.categories, record.seed)
             if key in current:
-                left_out.append((current[key], "repeated: a newer record of the same run exists"))
+                older = current[key]
+                reason = (
+                    f"repeated: {older.score_id} of {older.provenance.finished_utc} and {record.score_id} of "
+                    f"{record.provenance.finished_utc} are records of the same run; the newer one counts, and a date "
+                    "in the future is the oldest"
+                )
+                left_out.append((older, reason))
             current[key] = record
     groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
     for record in current.values():
@@ -125,6 +137,15 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
     rows.sort(key=lambda row: (row.dataset.name, row.dataset.set_id, row.method.name, row.method.preset, row.row_id))
     left_out.sort(key=lambda item: (_row_key(item[0]), _run_order(item[0]), item[0].score_id))
     return rows, left_out
+
+
+def _data_by_number(records: Iterable[RunRecord]) -> dict[tuple[Any, ...], dict[str, int]]:
+    """Number of records of each fingerprint by data key, the one that counts first; ``records`` are sorted by date."""
+    found: dict[tuple[Any, ...], dict[str, int]] = defaultdict(dict)
+    for record in records:
+        numbers = found[_data_key(record)]
+        numbers[record.dataset.fingerprint] = numbers.pop(record.dataset.fingerprint, 0) + 1  # the newest one last
+    return {key: dict(sorted(reversed(numbers.items()), key=lambda item: -item[1])) for key, numbers in found.items()}
 
 
 def _rank(row: Row) -> tuple[tuple[str, str], float, str, str]:

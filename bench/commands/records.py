@@ -93,6 +93,8 @@ def merge(
     )
     for file, reason in done.unreadable:
         say(f"Not taken: {file}: {reason}")
+    for text in done.dated:
+        say(f"Newest: {text}.")
     for name in done.conflicts[:_LISTED]:
         say(f"Conflict: {name}: the two outcomes of this run differ")
     if len(done.conflicts) > _LISTED:

@@ -139,6 +139,8 @@ def _entries(file: Path) -> Iterator[_Entry]:
             for member in tar:
                 kind = "file" if member.isfile() else "directory" if member.isdir() else "other"
                 yield _Entry(member.name, kind, partial(tar.extractfile, member))
+            while tar.fileobj is not None and tar.fileobj.read(_CHUNK):  # a gz, bz2 or xz has a checksum at its end
+                pass
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

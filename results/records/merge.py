@@ -9,7 +9,7 @@ from typing import Literal
 
 from datasets.storage.atomic import write_bytes
 from results.errors import RecordError, ResultsError
-from results.records.record import RunRecord
+from results.records.record import RunRecord, by_date
 from results.records.run_files import (
     ARRAYS,
     array_bytes,
@@ -40,6 +40,7 @@ class Merged:
         conflicts: Runs with two different outcomes. Both records stay as they are, because no choice was given.
         unreadable: (file, reason) of their records that can't be read, or whose arrays can't; they are not copied, and
             this store's records stay.
+        dated: A sentence for each conflict that the dates decided.
     """
 
     copied: list[str] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Merged:
     kept: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    dated: list[str] = field(default_factory=list)
 
 
 def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
@@ -106,7 +108,12 @@ def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged)
     elif keep == "ask":
         done.conflicts.append(name)
     else:
-        newer = theirs.provenance.finished_utc > mine.provenance.finished_utc
+        newer = by_date(theirs) > by_date(mine)
+        if keep == "newest":
+            done.dated.append(
+                f"{name}: yours is of {mine.provenance.finished_utc}, theirs of {theirs.provenance.finished_utc}; "
+                f"{'theirs' if newer else 'yours'} is kept as the newer one (a date in the future counts as the oldest)"
+            )
         _settle(keep == "theirs" or (keep == "newest" and newer), path, target, name, done)
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -21,6 +22,8 @@ from results.ids import short_id
 from results.records.weights import WEIGHTS, TrainedOn, WeightsKind
 
 Setting = Literal["unified", "separate"]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+"""A metric: every metric is a fraction between 0 and 1."""
 
 
 class _Entry(BaseModel):
@@ -103,14 +106,14 @@ class BudgetEntry(_Entry):
 class CategoryResult(_Entry):
     """Metrics of one category's test images. A blank metric is None and has its reason in ``reasons``."""
 
-    metrics: dict[str, FiniteFloat | None]
+    metrics: dict[str, Share | None]
     reasons: dict[str, str] = {}
     test_normal: int
     test_anomalous: int
     regions: int = 0
     regions_lost: int = 0
     """Connected defect regions that vanished when masks were resized to the protocol's map size."""
-    routing_accuracy: FiniteFloat | None = None
+    routing_accuracy: Share | None = None
     """Share of the test images that the detector assigned to this category, if it chooses the category by itself."""
 
 
@@ -123,7 +126,7 @@ class LearningPoint(_Entry):
     step: int
     epoch: FiniteFloat
     loss: FiniteFloat
-    results: dict[str, dict[str, FiniteFloat | None]]
+    results: dict[str, dict[str, Share | None]]
 
 
 class CostEntry(_Entry):
@@ -184,9 +187,9 @@ class RunRecord(_Entry):
     budget: BudgetEntry | None = None
     results: dict[str, CategoryResult] = {}
     """By category. A failed run has none."""
-    pooled: dict[str, FiniteFloat | None] = {}
+    pooled: dict[str, Share | None] = {}
     """Image metrics over all categories' scores ranked together (unified runs of several categories)."""
-    untrained: dict[str, dict[str, FiniteFloat | None]] = {}
+    untrained: dict[str, dict[str, Share | None]] = {}
     """I-AUROC and P-AUROC by category of the same detector before its first optimiser step. Empty where nothing is
     trained by gradient, where a checkpoint was loaded, and in records that are older than this field."""
     loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
@@ -221,6 +224,13 @@ class RunRecord(_Entry):
         return self.model_dump(mode="json", exclude={"cost", "arrays", "provenance"})
 
 
+def by_date(record: RunRecord) -> tuple[bool, str, str]:
+    """A key that orders records by the end of their runs. Dates over a day in the future count as the oldest."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    finished = record.provenance.finished_utc
+    return finished[:19] <= tomorrow[:19], finished, record.score_id
+
+
 _END = "\n}"
 _DIGEST = re.compile(rb',\n "digest": "([0-9a-f]{64})"\n\}\s*$')
 
@@ -253,7 +263,7 @@ def decode_record(content: bytes) -> RunRecord:
     body = plain[: found.start()] + _END.encode()
     if _digest(body) != found[1].decode():
         raise EditedError("its content does not match its digest: it was edited, or damaged, after the run")
-    return RunRecord.model_validate_json(body)
+    return RunRecord.model_validate_json(body, strict=True)  # "0.99" is no number
 
 
 def _digest(body: bytes) -> str:

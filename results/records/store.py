@@ -162,7 +162,10 @@ class Store:
         found = []
         for path in self.files():
             try:
-                found.append((path, read_record(path)))
+                record = read_record(path)
+                if self.path_of(record).relative_to(self.root).parts != path.parts[-5:]:
+                    raise RecordError(f"{path}: a copy of a record at a place that the store does not give: left out.")
+                found.append((path, record))
             except RecordError as error:
                 if not isinstance(error.__cause__, FileNotFoundError):  # removed or renamed since it was listed
                     self.problems.append((path, str(error)))

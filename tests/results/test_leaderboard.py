@@ -80,3 +80,25 @@ def test_grouping_does_not_depend_on_the_order_of_the_records():
     forwards, backwards = leaderboard(records), leaderboard(records[::-1])
     assert forwards.left_out == backwards.left_out
     assert [(r.row_id, r.records) for r in forwards.rows] == [(r.row_id, r.records) for r in backwards.rows]
+
+
+def test_one_record_from_the_future_pushes_no_honest_record_off_the_table():
+    honest = [make_record(seed=seed, value=0.9) for seed in (0, 1)]
+    other_data = make_record(seed=2, value=0.1, fingerprint="b" * 64, finished_utc="2099-01-01T00:00:00Z")
+    board = leaderboard([*honest, other_data])
+    assert [row.seeds for row in board.rows] == [(0, 1)]
+    ((_, reason),) = board.left_out
+    assert "1 records are of data bbbbbbbbbbbb, 2 of data ffffffffffff; that of more records counts" in reason
+    alone = leaderboard([honest[0], other_data])
+    assert [row.seeds for row in alone.rows] == [(0,)]
+
+
+def test_of_a_repeated_run_a_record_from_the_future_does_not_count_and_both_are_named():
+    honest = make_record(value=0.9)
+    late = make_record(value=0.1, finished_utc="2099-01-01T00:00:00Z").model_copy(update={"score_id": "0123456789ab"})
+    board = leaderboard([late, honest])
+    assert board.rows[0].records == (honest,)
+    ((record, reason),) = board.left_out
+    assert record == late
+    assert honest.score_id in reason
+    assert late.score_id in reason

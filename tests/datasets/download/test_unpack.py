@@ -1,3 +1,5 @@
+import gzip
+import io
 import os
 import random
 import stat
@@ -230,3 +232,23 @@ def test_any_damage_of_an_archive_is_a_readable_error(tmp_path, kind):
             refused.append(str(error))
     assert refused
     assert all(message.startswith(f"{file}: ") for message in refused)
+
+
+@pytest.mark.parametrize("place", [-8, -5])
+def test_the_checksum_at_the_end_of_a_gz_is_read(tmp_path, place):
+    file = tmp_path / "data.tar.gz"
+    content = bytearray(gzip.compress(_plain_tar(), mtime=0))
+    content[place] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match="can't be unpacked"):
+        unpack(file, tmp_path / "data", 1 << 20)
+    assert not (tmp_path / "data" / "a.png").exists()
+
+
+def _plain_tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo("a.png")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"1234"))
+    return stream.getvalue()

@@ -139,3 +139,12 @@ def test_an_unreadable_own_record_is_set_aside_when_theirs_is_copied(mine, their
         merge(theirs.root, mine)
     assert newer in [file.read_bytes() for file in mine.root.rglob("*.unreadable")]
     assert len(mine.records()) == 1
+
+
+def test_newest_names_both_dates_and_a_date_in_the_future_is_the_oldest(mine, theirs):
+    own = make_record(value=0.9)
+    mine.write(own)
+    theirs.write(make_record(value=0.7, finished_utc="2099-01-01T00:00:00Z"))
+    done = merge(theirs.root, mine, "newest")
+    assert mine.records() == [own]
+    assert "yours is of 2025-01-01T00:00:00Z, theirs of 2099-01-01T00:00:00Z; yours is kept" in done.dated[0]

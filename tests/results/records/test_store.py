@@ -9,6 +9,7 @@ import pytest
 from datasets.errors import StorageError
 from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
+from results.records.record import sealed
 from results.records.run_files import read_record
 from results.records.store import Store, newest_versions, portable
 from tests.support.records import make_record, make_scores
@@ -121,3 +122,32 @@ def test_a_record_that_vanishes_after_it_was_listed_is_no_problem(tmp_path, monk
     monkeypatch.setattr(Store, "files", lambda self: iter([path, path.with_name("seed9-0123456789ab.json")]))
     assert store.records() == [record]
     assert store.problems == []
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "{stem}.sync-conflict-20250101-120000-ABCDEFG.json",
+        "{stem} (1).json",
+        "{stem} (conflicted copy).json",
+        "../{stem}.json",
+    ],
+)
+def test_copies_under_names_that_the_store_does_not_give_are_named_and_do_not_count(tmp_path, copy):
+    store, record = Store(tmp_path), make_record()
+    path = store.write(record)
+    other = path.parent / copy.format(stem=path.stem)
+    other.write_bytes(path.read_bytes())
+    assert store.records() == [record]
+    assert [file.resolve() for file, _ in store.problems] == [other.resolve()]
+    assert "that the store does not give" in store.problems[0][1]
+
+
+@pytest.mark.parametrize("value", ["7.5", "-3", '"0.99"', "1.0000001"])
+def test_a_metric_that_cannot_be_is_refused_in_a_sealed_record_too(tmp_path, value):
+    store = Store(tmp_path)
+    path = store.write(make_record(value=0.9))
+    text = path.read_text().replace('"I-AUROC": 0.9,', f'"I-AUROC": {value},')
+    path.write_bytes(sealed(text[: text.index(',\n "digest"')] + "\n}"))
+    assert store.records() == []
+    assert "results.bolt.metrics.I-AUROC" in store.problems[0][1]
