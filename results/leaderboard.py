@@ -112,7 +112,7 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
         newest = versions[record.method.name]
         if record.method.version < newest:
             left_out.append((record, f"version {record.method.version} of the method, the newest is {newest}"))
-        elif record.dataset.fingerprint != (counted := next(iter(numbers := data[_data_key(record)]))):
+        elif record.dataset.fingerprint != (counted := next(reversed(numbers := data[_data_key(record)]))):
             mine = record.dataset.fingerprint
             reason = (
                 f"the data differ: {numbers[mine]} records are of data {mine[:12]}, {numbers[counted]} of data "
@@ -140,12 +140,12 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
 
 
 def _data_by_number(records: Iterable[RunRecord]) -> dict[tuple[Any, ...], dict[str, int]]:
-    """Number of records of each fingerprint by data key, the one that counts first; ``records`` are sorted by date."""
+    """Number of records of each fingerprint by data key, the one that counts last; ``records`` are sorted by date."""
     found: dict[tuple[Any, ...], dict[str, int]] = defaultdict(dict)
     for record in records:
         numbers = found[_data_key(record)]
         numbers[record.dataset.fingerprint] = numbers.pop(record.dataset.fingerprint, 0) + 1  # the newest one last
-    return {key: dict(sorted(reversed(numbers.items()), key=lambda item: -item[1])) for key, numbers in found.items()}
+    return {key: dict(sorted(numbers.items(), key=lambda item: item[1])) for key, numbers in found.items()}
 
 
 def _rank(row: Row) -> tuple[tuple[str, str], float, str, str]:
