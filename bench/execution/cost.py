@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
 import statistics
 import sys
 import time
@@ -20,6 +19,11 @@ from methods.backbones.backbone import AnyBackbone
 from methods.detector import Detector
 from methods.feature_spec import FeatureSpec
 from methods.features.batch import batch_from_images
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows has no such module
+    resource = None  # type: ignore[assignment]
 
 REPEATS = 3
 
@@ -115,12 +119,18 @@ def _exempt_libraries_from_collection() -> None:
 
 
 def peak_memory() -> int:
-    """Peak resident bytes of this process since ``reset_peak_memory``, interpreter and libraries included."""
+    """Peak resident bytes of this process since ``reset_peak_memory``, interpreter and libraries included.
+
+    Returns:
+        The bytes; 0 on systems that do not tell (Windows).
+    """
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError):
         pass
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
+import sys
 from functools import lru_cache
 from pathlib import Path
+
+_QUERY, _DENIED, _STILL_ACTIVE = 0x1000, 5, 259
+"""Windows: PROCESS_QUERY_LIMITED_INFORMATION, ERROR_ACCESS_DENIED and the exit code of a process that runs."""
 
 
 @lru_cache(maxsize=1)
@@ -39,6 +44,8 @@ def is_running(process: int, since: str) -> bool:
 
 
 def _answers(process: int) -> bool:
+    if sys.platform == "win32":  # there, signal 0 would interrupt the process
+        return _is_open(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -46,3 +53,15 @@ def _answers(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _is_open(process: int) -> bool:
+    """Whether a process of Windows runs; one that may not be looked at counts as running."""
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009  only Windows has it
+    handle = kernel.OpenProcess(_QUERY, False, process)
+    if not handle:
+        return bool(kernel.GetLastError() == _DENIED)
+    code = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return not known or code.value == _STILL_ACTIVE

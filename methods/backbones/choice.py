@@ -1,8 +1,9 @@
 """The choice of a frozen backbone, its weights and its padding.
 
 There are four kinds of weights: timm's (``pretrained``); those of a user's directory ``WEIGHTS_DIR`` (``file``: the
-file is ``<timm name>.safetensors``, and nothing is downloaded); those of this repository (``shipped``, of the backbone
-``formula``, see ``methods/formula_backbone/``); and random ones on explicit request (``random``, flagged on every row).
+file is ``<timm name>.safetensors`` or ``<timm name>.pth``; nothing is downloaded); those of this repository
+(``shipped``, of the backbone ``formula``, see ``methods/formula_backbone/``); and random ones on explicit request
+(``random``, flagged on every row).
 
 timm has several sets of weights for one model and distinguishes them by a tag (``tf_efficientnet_b4.ns_jft_in1k``).
 Its default is not the papers' choice. ``pretrained`` under a name without a tag loads the set that the papers use
@@ -42,7 +43,7 @@ class BackboneChoice:
         name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``; or ``formula``.
         weights: ``pretrained``, ``file`` or ``random``; ``shipped`` for ``formula``; ``none`` for detectors without a
             backbone.
-        weights_dir: Directory that has ``<name>.safetensors``, for ``file``.
+        weights_dir: Directory that has ``<name>.safetensors`` or ``<name>.pth``, for ``file``.
         padding: ``timm``, or ``native`` for that of the published EfficientNets.
         deepest: Largest stride that is built; a weights file may lack the later stages.
     """
@@ -55,8 +56,12 @@ class BackboneChoice:
 
     @property
     def file(self) -> Path:
-        """The weights file of ``weights="file"``, or the shipped one."""
-        return FILE if self.weights == "shipped" else Path(self.weights_dir) / f"{self.name}.safetensors"
+        """The weights file of ``weights="file"``, or the shipped one; a .pth file only without a .safetensors file."""
+        if self.weights == "shipped":
+            return FILE
+        file = Path(self.weights_dir) / f"{self.name}.safetensors"
+        other = file.with_name(f"{self.name}.pth")
+        return other if other.is_file() and not file.is_file() else file
 
     @property
     def architecture(self) -> str:

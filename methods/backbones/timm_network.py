@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.errors import unknown_name
 from datasets.samples.fingerprint import file_digest
 from methods.backbones.choice import FROM_FILE, BackboneChoice
+from methods.backbones.tensor_file import listed, load_pickle, load_safetensors, tensor_files, without_wrappers
 from methods.errors import BackboneError
 
 RANDOM_SEED = 0
@@ -72,7 +72,7 @@ def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
     torch.random.set_rng_state(state)
     model = _cut(choice.name, model)
     if choice.weights in FROM_FILE:
-        _load(model, choice.file)
+        _load(model, choice.file, choice.architecture)
     return model
 
 
@@ -101,35 +101,73 @@ def _cut(name: str, model: Any) -> Any:
     return model
 
 
-def _load(model: nn.Module, file: Path) -> None:
+def _load(model: nn.Module, file: Path, name: str) -> None:
     """Load the weights from a file. Keys outside the stages in use are ignored; a missing key inside is an error."""
     if not file.is_file():
-        present = sorted(p.name for p in file.parent.glob("*.safetensors")) if file.parent.is_dir() else []
-        raise BackboneError(
-            f"{file}: no such weights file. "
-            + (
-                f"The directory has {', '.join(present)}; choose one with BACKBONE=..."
-                if present
-                else "The directory has none."
-            )
-        )
-    try:
-        weights = load_file(file)
-    except SafetensorError as error:
-        raise BackboneError(f"{file}: not a safetensors file ({error}).") from error
+        raise BackboneError(f"{file}: no such weights file. {_what_lies_there(file.parent, name)}")
+    weights = _weights_in(file)
     wanted = model.state_dict()
     # ``num_batches_tracked`` counts training batches; it is not a weight, and many files leave it out.
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]
     if missing:
         raise BackboneError(
-            f"{file}: lacks {len(missing)} of the {len(wanted)} tensors of the stages in use, first '{missing[0]}'."
+            f"{file}: lacks {len(missing)} of the {len(wanted)} tensors of the stages in use, first '{missing[0]}'. It "
+            f"holds {len(weights)} tensors: {listed(sorted(weights))}. Save the state_dict of timm's '{name}' there; "
+            "docs/backbones.md shows the commands."
         )
     for key, tensor in wanted.items():
         if key in weights and weights[key].shape != tensor.shape:
             raise BackboneError(
-                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, but the model needs {tuple(tensor.shape)}."
+                f"{file}: '{key}' has shape {tuple(weights[key].shape)}, but the model needs {tuple(tensor.shape)}. "
+                f"Save the state_dict of timm's '{name}' there; docs/backbones.md shows the commands."
             )
     model.load_state_dict({k: v for k, v in weights.items() if k in wanted}, strict=False)
+
+
+def _weights_in(file: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by timm's names; those of a .pth file may lie under ``state_dict`` or ``model``."""
+    if file.suffix == ".safetensors":
+        return without_wrappers(load_safetensors(file, BackboneError))
+    content = load_pickle(file, BackboneError)
+    for part in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(part), dict):
+            content = content[part]
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        raise BackboneError(f"{file}: not a dict of tensors. Save a state_dict alone (torch.save).")
+    return without_wrappers(content)
+
+
+def _what_lies_there(place: Path, name: str) -> str:
+    """What WEIGHTS_DIR names instead of a directory with the weights file of a backbone, and what to do."""
+    if place.is_file():
+        if place.stem == name:
+            return f"{place} is a file: give its directory, WEIGHTS_DIR={place.parent}."
+        copy = place.parent / f"{name}{_suffix(place)}"
+        return f"{place} is a file: copy it to {copy} if it holds timm's {name}, and give WEIGHTS_DIR={place.parent}."
+    if not place.is_dir():
+        return f"There is no directory {place}. Correct WEIGHTS_DIR."
+    files = tensor_files(place)
+    if not files:
+        return f"The directory holds no .safetensors or .pth file. Put {name}.safetensors there."
+    shown = listed([file.relative_to(place).as_posix() for file in files])
+    model = name.partition(".")[0]
+    named = [file for file in files if _names(file.relative_to(place), model)]
+    own = named or [file for file in files if not timm.is_model(re.split("[.-]", file.name)[0])]
+    if own:
+        copy = place / f"{name}{_suffix(own[0])}"
+        return f"The directory holds {shown}. If {own[0].name} is timm's {name}, copy {own[0]} to {copy}."
+    return f"The directory holds {shown}; choose one with BACKBONE=..., or put {name}.safetensors there."
+
+
+def _names(path: Path, model: str) -> bool:
+    """Whether a path in a hub's cache (``models--timm--resnet18.tv_in1k/...``, ``resnet18-f37072fd.pth``) names it."""
+    return any(model in re.split(r"[.-]+", part) for part in path.parts)
+
+
+def _suffix(file: Path) -> str:
+    return ".safetensors" if file.suffix == ".safetensors" else ".pth"
 
 
 def weights_hash(choice: BackboneChoice, model: nn.Module) -> str:

@@ -22,7 +22,8 @@ from datasets.samples.fingerprint import file_digest
 from methods.backbones.backbone import AnyBackbone
 from methods.backbones.choice import Padding
 from methods.backbones.native_padding import has_native_padding
-from methods.checkpoints.released import complete_state, read_checkpoint, readable_methods, sizes_of
+from methods.backbones.tensor_file import listed, load_safetensors, without_wrappers
+from methods.checkpoints.released import complete_state, read_checkpoint, readable_methods, require_file, sizes_of
 from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Detector
 from methods.errors import CheckpointError
@@ -129,7 +130,7 @@ class Checkpoint:
             detector.load_state(complete_state(found, detector.state(), self.file, self.method), device)
             return detector
         try:
-            detector.load_state(read_state(self.file), device)
+            detector.load_state(without_wrappers(read_state(self.file)), device)
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self.file}: its tensors do not fit the {self.detector_class.info.title} that its header describes "
@@ -179,8 +180,7 @@ def open_checkpoint(
         CheckpointError: If the file is neither kind of checkpoint, or does not match the other arguments.
         UnknownNameError: If the method is unknown.
     """
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file.")
+    require_file(file)
     if _is_safetensors(file):
         return _open_own(file, method, categories, changes)
     if not method:
@@ -212,8 +212,9 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
         backbone = RecordedBackbone(**header["backbone"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{file}: its header does not say which detector it holds ({error}). Of safetensors files, only those that "
-            "this project wrote (KEEP=last, or score --save) can be read."
+            f"{file}: its header does not say which detector it holds ({error}); it holds "
+            f"{listed(sorted(load_safetensors(file, CheckpointError)))}. Of safetensors files, only those that this "
+            "project wrote (KEEP=last, or score --save) can be read. A directory of backbone weights is WEIGHTS_DIR."
         ) from error
     except UniBoardError as error:
         if isinstance(error, CheckpointError):

@@ -7,18 +7,14 @@ of parallel training and the name of the detector's part are removed, and the fr
 
 from __future__ import annotations
 
-import pickle
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy._core.multiarray import scalar
 from torch import Tensor
 
 from datasets.mvtec import COUNTS
+from methods.backbones.tensor_file import listed, load_pickle, tensor_files, without_wrappers
 from methods.errors import CheckpointError
 from methods.feature_spec import FeatureLayout
 from methods.registry import find_detector, known_detectors
@@ -26,21 +22,23 @@ from methods.released_form import ReleasedForm, Shapes
 
 _NAMED = 10
 """Names of tensors that a message lists at most."""
-_PARALLEL = "module."
-# Some files store the best score so far as a numpy number, which is harmless but not on torch's list of safe types.
-_NUMBERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (scalar, "numpy.core.multiarray.scalar"),
-    (scalar, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.int64)),
-]
 
 
 def readable_methods() -> tuple[str, ...]:
     """Methods whose published checkpoints can be read."""
     return tuple(name for name, cls in known_detectors().items() if cls.released is not None)
+
+
+def require_file(file: Path) -> None:
+    """Raise a ``CheckpointError`` that names what lies there, unless the path is that of a file."""
+    if file.is_file():
+        return
+    place = file if file.is_dir() else file.parent
+    found = tensor_files(place) if place.is_dir() else []
+    what = "a directory, not a file" if file.is_dir() else "no such file"
+    shown = listed([other.relative_to(place).as_posix() for other in found])
+    holds = f" {place} holds {shown}: name one of them." if found else ""
+    raise CheckpointError(f"{file}: {what}.{holds}")
 
 
 def _form_of(method: str, file: Path) -> ReleasedForm:
@@ -64,9 +62,16 @@ def read_checkpoint(file: Path, method: str) -> dict[str, Tensor]:
         CheckpointError: If it is not such a file, or contains code.
     """
     form = _form_of(method, file)
-    content = _load(file)
+    require_file(file)
+    content = load_pickle(file, CheckpointError)
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{file}: a published checkpoint is a dict with 'state_dict'; this file has none.")
+        holds = (
+            f"a dict of {listed(sorted(map(str, content)))}" if isinstance(content, dict) else type(content).__name__
+        )
+        raise CheckpointError(
+            f"{file}: a published checkpoint is a dict with 'state_dict'; this file has none, but {holds}. Name the "
+            f"file that the authors of {method} publish."
+        )
     states = content["state_dict"]
     if not form.per_level:
         return _renamed(file, states, method, form, "")
@@ -76,38 +81,15 @@ def read_checkpoint(file: Path, method: str) -> dict[str, Tensor]:
     return {name: tensor for level in levels for name, tensor in level.items()}
 
 
-def _load(file: Path) -> Any:
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file.")
-    try:
-        with torch.serialization.safe_globals(_NUMBERS):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if forbidden is None:
-            raise CheckpointError(f"{file}: not a checkpoint that torch can read, or damaged.") from error
-        raise CheckpointError(
-            f"{file}: refused, because it holds more than tensors and numbers ({forbidden[1]}), and loading it could "
-            "run code in the file. Save the tensors alone (torch.save of a dict with 'state_dict')."
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged archive or pickle makes torch raise nearly anything
-        raise CheckpointError(
-            f"{file}: not a checkpoint that torch can read, or damaged ({type(error).__name__})."
-        ) from error
-
-
 def _renamed(file: Path, state: Any, method: str, form: ReleasedForm, prefix: str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise CheckpointError(f"{file}: its state_dict is not a dict of tensors, which {method} needs.")
     found: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        own = name.removeprefix(_PARALLEL)
+    for own, tensor in without_wrappers(state).items():
         if own.startswith(form.backbone):
             continue
         if not isinstance(tensor, Tensor):
-            raise CheckpointError(f"{file}: '{name}' is not a tensor.")
+            raise CheckpointError(f"{file}: '{own}' is not a tensor.")
         found[prefix + own.removeprefix(form.part)] = tensor
     return found
 

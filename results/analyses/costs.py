@@ -74,7 +74,7 @@ def cost_of(row: Row, setting: Setting) -> Cost:
         ms_per_image_batch_16=_typical([cost.ms_per_image_batch_16 for cost in costs]),
         parameters=round(total(lambda cost: cost.parameters)),
         state_bytes=total(lambda cost: cost.state_bytes),
-        peak_rss_bytes=max(cost.peak_rss_bytes for cost in costs),
+        peak_rss_bytes=max(cost.peak_rss_bytes for cost in costs) or None,  # 0: the system does not tell
         detectors=detectors,
         jobs=max(cost.jobs for cost in costs),
         steps=steps,

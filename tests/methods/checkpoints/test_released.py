@@ -179,3 +179,25 @@ def test_without_a_router_the_nearest_top_codebook_decides_the_category():
     detector.router.weight[0, 0] = 1e-9
     assert detector.choose_categories(features) == (("third",) * 3, "predicted")
     assert small_hvq(("alone",)).choose_categories(features) == (("alone",) * 3, "predicted")
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.module.", "module._orig_mod.", "_orig_mod."])
+def test_the_prefix_of_compiled_networks_is_removed(uniad, tmp_path, prefix):
+    other = write_uniad(tmp_path / "compiled.pth", prefix=prefix)
+    assert read_checkpoint(other, "uniad").keys() == read_checkpoint(uniad, "uniad").keys()
+
+
+def test_a_directory_and_a_missing_file_are_named_with_what_lies_there(tmp_path):
+    with pytest.raises(CheckpointError, match=r"ckpt.pth: no such file\.$"):
+        open_checkpoint(tmp_path / "ckpt.pth", "uniad")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"ckpt.pth: no such file\. .* holds model.safetensors: name one"):
+        open_checkpoint(tmp_path / "ckpt.pth", "uniad")
+    with pytest.raises(CheckpointError, match=r"a directory, not a file\. .* holds model.safetensors: name one"):
+        open_checkpoint(tmp_path, "uniad")
+
+
+def test_a_file_without_state_dict_says_what_it_holds(tmp_path):
+    torch.save({"weights": torch.zeros(1), "epoch": 3}, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"has none, but a dict of epoch, weights. Name the file"):
+        open_checkpoint(tmp_path / "odd.pth", "uniad")
