@@ -80,6 +80,8 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
         return 0
     store = Store(first.results_dir, (first.reference_dir,))
     page = build(store, first.site)
+    for path, reason in store.problems:
+        console.print(f"Left out of the page: {path}: {reason}", highlight=False, markup=False)
     print_headline(console, store, {run.dataset.set_id for _, plan in plans.values() for run in plan})
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")

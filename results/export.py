@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from datasets.errors import unknown_name
-from results.errors import ResultsError
+from results.errors import RecordError, ResultsError
 from results.leaderboard import leaderboard_of
 from results.records.merge import copy_run
 from results.records.method_card import keep_card, known_cards
@@ -34,12 +34,12 @@ def export(
         complete: Whether to copy only rows that have every run of the settings that they were run in.
 
     Returns:
-        The JSON files that were written or were equal already, sorted.
+        The JSON files that were written or were equal already, sorted. What can't be read is left out and named in the
+        store's ``problems``.
 
     Raises:
         UnknownNameError: For a dataset or method that the store does not have.
         ResultsError: If nothing fits.
-        RecordError: If a file can't be read.
         StorageError: If a file can't be written.
     """
     wanted: dict[str, bool] = {}  # by file: whether its curves are copied too
@@ -55,14 +55,20 @@ def export(
             wanted |= dict.fromkeys(names, id(row) not in levels)
     if not wanted:
         raise ResultsError("No finished run fits: nothing to export.")
-    written = []
+    written, unreadable = [], []
+    studies = [problem for problem in store.problems if problem[0].suffix == ".toml"]  # the next reading drops them
     for path, record in store.items():
         name = store.path_of(record).relative_to(store.root).as_posix()
         if name in wanted:
             target = out / name
-            if path.resolve() != target.resolve():
-                copy_run(path, target, maps=False, curves=wanted[name], edit=_without_local_paths)
-            written.append(target)
+            try:
+                if path.resolve() != target.resolve():
+                    copy_run(path, target, maps=False, curves=wanted[name], edit=_without_local_paths)
+            except RecordError as error:
+                unreadable.append((path, str(error)))
+            else:
+                written.append(target)
+    store.problems += unreadable + studies
     shown = {row.method.name for row in rows}
     for card in known_cards((store.root, *store.also)).values():
         if card.name in shown and (not methods or card.name in methods):

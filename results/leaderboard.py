@@ -90,7 +90,8 @@ def leaderboard(records: Iterable[RunRecord], studies: Iterable[Study] = ()) -> 
 
 def leaderboard_of(store: Store) -> Leaderboard:
     """The leaderboard of a store's records and of the studies that are known there."""
-    return leaderboard(store.records(), known_studies((store.root, *store.also)))
+    records = store.records()
+    return leaderboard(records, known_studies((store.root, *store.also), store.problems))
 
 
 def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[RunRecord, str]]]:

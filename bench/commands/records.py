@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from bench.plan.options import REFERENCE, RUNS, SITE, ReferenceDir, ResultsDir, 
 from bench.printing import print_headline
 from datasets.errors import unknown_name
 from results.errors import ResultsError
+
+if TYPE_CHECKING:
+    from results.records.store import Store
 
 app = typer.Typer()
 
@@ -42,6 +45,7 @@ def report(
     else:
         page = build(store, site, images=not no_images)
     console = Console()
+    _print_left_out(store)
     print_headline(console, store)
     console.print(f"Page: {page.resolve()}", highlight=False, soft_wrap=True)
 
@@ -58,8 +62,10 @@ def table(
     from results.records.store import Store
     from results.tables.formats import table as render
 
-    content = render(Store(results_dir, (reference_dir,)), output, kind, metric)  # type: ignore[arg-type]
+    store = Store(results_dir, (reference_dir,))
+    content = render(store, output, kind, metric)  # type: ignore[arg-type]
     sys.stdout.buffer.write(content)
+    _print_left_out(store)
 
 
 @app.command()
@@ -123,8 +129,16 @@ def export(
     if reference == (out is not None):
         raise ResultsError("Choose where to write: --reference or --out DIRECTORY.")
     place = (out or REFERENCE).expanduser()
-    files = copy_out(Store(results_dir), place, _names(dataset), _names(methods), complete=complete)
+    store = Store(results_dir)
+    files = copy_out(store, place, _names(dataset), _names(methods), complete=complete)
+    _print_left_out(store)
     Console().print(f"{len(files)} records in {place}.", highlight=False, soft_wrap=True)
+
+
+def _print_left_out(store: Store) -> None:
+    """Name the files that can't be read, on the error stream: a table may be the standard output."""
+    for path, reason in store.problems:
+        Console(stderr=True).print(f"Left out: {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

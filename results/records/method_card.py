@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from datasets.storage.atomic import write_bytes
+from datasets.storage.atomic import set_aside, write_bytes
 from results.errors import RecordError
 from results.records.store import portable
 
@@ -49,30 +49,39 @@ class MethodCard(BaseModel):
 
 
 def keep_card(root: Path, card: MethodCard) -> Path:
-    """Write a card next to the records; an equal one that is there already is not written again.
+    """Write a card next to the records; an equal one that is there already is not written again, and one that can't be read is kept under
+    another name.
 
     Raises:
         StorageError: If the directory can't be written.
     """
     path = root / KEPT / f"{portable(card.name)}.json"
     content = (card.model_dump_json(indent=1) + "\n").encode()
-    if not path.exists() or path.read_bytes() != content:
-        write_bytes(path, content)
+    if path.exists():
+        try:
+            if read_card(path) == card:
+                return path
+        except RecordError:
+            set_aside(path)
+    write_bytes(path, content)
     return path
 
 
-def known_cards(roots: Iterable[Path]) -> dict[str, MethodCard]:
+def known_cards(roots: Iterable[Path], problems: list[tuple[Path, str]] | None = None) -> dict[str, MethodCard]:
     """All readable cards by name of the method: the newest version, and the first of equal versions.
 
     Args:
         roots: Directories of records.
+        problems: Gets (file, reason) of the cards that can't be read; they are left out.
     """
     found: dict[str, MethodCard] = {}
     for path in (path for root in roots for path in sorted((root / KEPT).glob("*.json"))):
         try:
             card = read_card(path)
-        except RecordError:
-            continue  # the page then describes the method by its records alone
+        except RecordError as error:
+            if problems is not None:
+                problems.append((path, str(error)))
+            continue
         if card.name not in found or card.version > found[card.name].version:
             found[card.name] = card
     return found
@@ -89,4 +98,6 @@ def read_card(path: Path) -> MethodCard:
     except OSError as error:
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
     except ValidationError as error:
-        raise RecordError(f"{path}: not a method's card ({error.errors()[0]['msg']}). Delete it.") from error
+        raise RecordError(
+            f"{path}: not a method's card ({error.errors()[0]['msg']}). The next run of the method writes it anew."
+        ) from error

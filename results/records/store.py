@@ -226,9 +226,15 @@ class Store:
         for root in (self.root, *self.also):
             path = root / relative
             if path.exists():  # the arrays of another root belong to another record of this run
-                content = array_bytes(path, record, kind)
-                if content is not None:
-                    return arrays_of(content, path.with_suffix(f".{kind}.npz"), kind, wanted)
+                file = path.with_suffix(f".{kind}.npz")
+                try:
+                    content = array_bytes(path, record, kind)
+                    if content is not None:
+                        return arrays_of(content, file, kind, wanted)
+                except RecordError as error:
+                    if (problem := (file, str(error))) not in self.problems:
+                        self.problems.append(problem)
+                    raise
                 break
         raise RecordError(f"{self.root / relative}: its '.{kind}.npz' file is missing. Repeat the run with --force.")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.storage.atomic import write_bytes
+from datasets.storage.atomic import set_aside, write_bytes
 from results.ids import short_id
 from results.records.store import Store, pack_bytes, portable, unpack_bytes
 
@@ -40,7 +40,7 @@ class Pictures:
 
 
 def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures) -> None:
-    """Store the pictures of one category and replace older ones.
+    """Store the pictures of one category and replace older ones. A file that can't be read is kept under another name.
 
     Raises:
         StorageError: If the directory can't be written.
@@ -56,7 +56,10 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
         ends=ends,
         masks=np.packbits(pictures.masks, axis=-1),
     )
-    write_bytes(store.root / _file_of(dataset, category), buffer.getvalue())
+    file = store.root / _file_of(dataset, category)
+    if file.exists() and read_pictures(Store(store.root), dataset, category) is None:
+        set_aside(file)
+    write_bytes(file, buffer.getvalue())
 
 
 def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:

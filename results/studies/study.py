@@ -234,15 +234,20 @@ def shipped_studies() -> dict[str, Study]:
     return {path.stem: read_study(path) for path in sorted(SHIPPED.glob("*.toml"))}
 
 
-def known_studies(roots: Iterable[Path]) -> list[Study]:
+def known_studies(roots: Iterable[Path], problems: list[tuple[Path, str]] | None = None) -> list[Study]:
     """The studies of this project, and those that are stored next to records.
 
     Args:
         roots: Directories of records.
+        problems: Gets (file, reason) of the stored studies that can't be read; they are left out.
     """
     found = shipped_studies()
     for path in sorted(path for root in roots for path in (root / KEPT).glob("*.toml")):
-        found.setdefault(path.stem, read_study(path))
+        try:
+            found.setdefault(path.stem, read_study(path))
+        except StudyError as error:
+            if problems is not None:
+                problems.append((path, str(error)))
     return list(found.values())
 
 

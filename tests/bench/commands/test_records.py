@@ -10,7 +10,7 @@ from bench.commands.app import app, main
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from results.records.store import Store
 from tests.support.command_line import arguments, invoke
-from tests.support.records import make_record, make_scores
+from tests.support.records import make_record, make_row, make_scores
 
 
 def test_records_travel_from_one_store_to_another(tmp_path):
@@ -57,3 +57,30 @@ def test_table_prints_every_format(folder, cache, tmp_path):
     frame = pd.read_parquet(tmp_path / "tidy.parquet")
     assert set(frame["category"]) == {"bolt", "cloth"}
     assert {"I-AUROC", "PRO"} <= set(frame["metric"])
+
+
+def test_one_bad_neighbour_stops_no_output_and_is_named(tmp_path):
+    runs, out = Store(tmp_path / "runs"), tmp_path / "out"
+    for record in make_row():
+        runs.write(record, make_scores(record))
+    record = make_record(setting="separate", category="bolt", seed=1)
+    odd = runs.path_of(record).with_suffix(".scores.npz")
+    odd.write_bytes(b"PK\x03\x04 no archive")
+    torn = runs.root / "studies" / "torn.toml"
+    torn.parent.mkdir()
+    torn.write_text("[base")
+    where = ["--results-dir", str(runs.root), "--reference-dir", str(tmp_path / "none")]
+    page = invoke("report", "--site", str(tmp_path / "site"), *where)
+    assert page.exit_code == 0, page.output
+    assert (tmp_path / "site" / "index.html").exists()
+    assert f"Left out: {torn}" in page.output
+    assert f"Left out: {odd}" in page.output
+    shown = invoke("table", *where)
+    assert shown.exit_code == 0
+    assert "90.0" in shown.output
+    assert f"Left out: {torn}" in shown.output
+    done = invoke("export", "--out", str(out), "--results-dir", str(runs.root))
+    assert done.exit_code == 0
+    assert f"11 records in {out}" in done.output
+    assert f"Left out: {runs.path_of(record)}" in done.output
+    assert f"Left out: {torn}" in done.output

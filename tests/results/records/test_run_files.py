@@ -9,9 +9,11 @@ import pytest
 
 from results.errors import RecordError
 from results.records import run_files
+from results.records.method_card import MethodCard, keep_card, known_cards, read_card
 from results.records.record import sealed
 from results.records.run_files import read_record
 from results.records.store import Store
+from results.records.thumbnails import Pictures, write_pictures
 from tests.support.records import make_record, make_scores
 
 
@@ -123,3 +125,21 @@ def test_odd_arrays_are_refused(tmp_path, odd):
     store.write(record, replace(make_scores(record), **odd))
     with pytest.raises(RecordError, match=r"scores\.npz: (its|a score)"):
         store.scores(store.records()[0])
+
+
+def test_pictures_and_cards_that_cannot_be_read_are_kept_too(tmp_path):
+    store = Store(tmp_path)
+    pictures = Pictures("f", ("a.png",), ("good",), (b"jpeg",), np.zeros((1, 128, 128), bool))
+    write_pictures(store, "toy", "bolt", pictures)
+    card = MethodCard(name="x", title="X", family="f", designed_for="unified", paper="p", year=2020, url="", version=1)
+    files = [keep_card(tmp_path, card), *tmp_path.rglob("*.npz")]
+    for file in files:
+        file.write_bytes(b"of a newer version")
+    problems: list = []
+    assert known_cards([tmp_path], problems) == {}
+    assert [file for file, _ in problems] == files[:1]
+    write_pictures(store, "toy", "bolt", pictures)
+    keep_card(tmp_path, card)
+    assert read_card(files[0]) == card
+    kept = [file.read_bytes() for file in tmp_path.rglob("*.unreadable")]
+    assert kept == [b"of a newer version"] * 2
