@@ -65,10 +65,5 @@ def content_of(store: Store, *, images: bool = True) -> Content:
         images: Whether to make galleries.
     """
     records, roots = tuple(store.records()), (store.root, *store.also)
-    return Content(
-        store,
-        records,
-        leaderboard(records, known_studies(roots, store.problems)),
-        known_cards(roots, store.problems),
-        images,
-    )
+    studies, cards = known_studies(roots, store.problems), known_cards(roots, store.problems)
+    return Content(store, records, leaderboard(records, studies), cards, images)

@@ -49,8 +49,9 @@ class MethodCard(BaseModel):
 
 
 def keep_card(root: Path, card: MethodCard) -> Path:
-    """Write a card next to the records; an equal one that is there already is not written again, and one that can't be read is kept under
-    another name.
+    """Write a card next to the records; an equal one that is there already is not written again.
+
+    A card that can't be read is kept under another name.
 
     Raises:
         StorageError: If the directory can't be written.
