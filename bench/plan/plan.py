@@ -21,7 +21,7 @@ from datasets.samples.sample import DatasetIndex
 from methods.backbones.backbone import load_backbone
 from methods.features.bank import BankSettings
 from results.ids import short_id
-from results.records.record import DatasetEntry
+from results.records.record import CountsEntry, DatasetEntry
 from results.records.store import Store
 
 
@@ -106,6 +106,7 @@ def _make_run(
             has_masks=index.has_masks,
             textures=tuple(c for c in index.textures if c in index.categories),
             set_categories=index.categories,
+            counts={c: CountsEntry(**index.counts(c)._asdict()) for c in categories},
             set_id=short_id([index.name, list(index.categories)])[:8],
             value_bits={c: bits for c in categories if (bits := index.value_bits(c)) is not None},
         ),

@@ -35,6 +35,7 @@ from datasets.index.unread import (
     UnreadFiles,
     entries_below,
     is_image,
+    leads_up,
     sorted_entries,
 )
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
@@ -272,6 +273,8 @@ class _Reader:
                     loose.append(entry)
                 else:
                     self._note_file(category.name, parent, entry)
+            elif leads_up(entry):
+                self.unread.add_other(category.name, parent, [(entry, Kind.LINK)])
             elif entry != all_masks:
                 yield self._type(category, entry)
         if loose:
@@ -412,7 +415,7 @@ class _Reader:
                     self._note_file(category.name, parent, entry)
             elif entry in known:
                 continue
-            elif entry.is_symlink() and self.root.resolve().is_relative_to(entry.resolve()):
+            elif leads_up(entry):
                 self.unread.add_other(category.name, parent, [(entry, Kind.LINK)])
             else:
                 masks = self._masks_of_type(category, entry)

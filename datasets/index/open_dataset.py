@@ -87,7 +87,7 @@ def _usable_part(error: IndexingError, selected: tuple[str, ...] | None, go_on: 
         return index
     if not go_on or not faulty < wanted or not wanted <= set(index.categories):
         raise IndexingError(index.root, wrong, partial=index) from error
-    found = {c: IndexingError(index.root, [p for p in wrong if of_category[p] == c]) for c in sorted(faulty)}
+    found = {c: IndexingError(index.root, [p for p in wrong if of_category[p] == c], index) for c in sorted(faulty)}
     return replace(index, faults={category: str(fault) for category, fault in found.items()})
 
 

@@ -83,6 +83,12 @@ def sorted_entries(directory: Path, hidden: bool = False) -> list[Path]:
         ) from error
 
 
+def leads_up(directory: Path) -> bool:
+    """Whether the directory is a link to one that holds it, so that entering it would go round in a circle."""
+    target = os.path.realpath(directory)
+    return directory.is_symlink() and Path(os.path.realpath(directory.parent)).is_relative_to(target)
+
+
 def is_image(file: Path) -> bool:
     """Whether the file counts as an image by its suffix."""
     return file.suffix.lower() in IMAGE_SUFFIXES
@@ -126,8 +132,7 @@ class UnreadFiles:
         self, category: str, directory: Path, why: str, cure: str = "", severity: Severity = "warning"
     ) -> None:
         """Add all files below a directory that is not read. Without an image among them, it is only a remark."""
-        target = Path(os.path.realpath(directory))
-        if directory.is_symlink() and Path(os.path.realpath(directory.parent)).is_relative_to(target):
+        if leads_up(directory):
             self.add(category, directory.parent, [directory], Kind.LINK.value, "Remove the link.")
             return
         try:

@@ -14,6 +14,7 @@ from reports.pages.gallery import gallery_file
 from reports.parts.category_tables import category_tables, pooled_table
 from reports.parts.comparison import ComparisonPart, comparison_part
 from reports.parts.cost_table import cost_table
+from reports.parts.data_table import data_table
 from reports.parts.learning_curves import LearningPart, learning_part
 from reports.parts.metric_tables import further_table, headline_table, section_key, source_line
 from reports.parts.paper_tables import paper_tables
@@ -39,6 +40,7 @@ class Section:
     answer: str
     completeness: str
     mixing: tuple[str, ...]
+    data: TableView | None
     headline: TableView
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
@@ -119,6 +121,7 @@ def _section(store: Store, board: Leaderboard) -> Section:
         answer=answer(board),
         completeness=completeness(rows),
         mixing=tuple(mixing(rows)),
+        data=data_table(board, f"{key}-data"),
         headline=headline_table(store, board, key),
         further=further,
         by_category=tuple(by_category) if len(dataset.set_categories) > 1 else (),

@@ -30,6 +30,15 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class CountsEntry(_Entry):
+    """What was found of a category: training, normal and anomalous test images, and files of masks."""
+
+    train: int
+    normal: int
+    anomalous: int
+    masks: int
+
+
 class DatasetEntry(_Entry):
     """The data of the run. ``fingerprint`` covers train and test files of the run's categories."""
 
@@ -43,6 +52,8 @@ class DatasetEntry(_Entry):
     """All categories of the benchmark that the run belongs to, sorted (a separate run trains on one of them)."""
     set_id: str
     """Short id of ``set_categories``: results of different sets never share a table or an average."""
+    counts: dict[str, CountsEntry] = {}
+    """By category of the run. Empty in records that are older than this field."""
     value_bits: dict[str, int] = {}
     """By category with 16-bit files: the range in bits from which they were scaled. Absent in records that are older
     than this field, whose 16-bit files were scaled from all 16 bits."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bench.commands.app import app, main
 from results.records.store import Store
 from tests.support.command_line import arguments, invoke
-from tests.support.miniature import write_miniature_cifar10, write_miniature_visa
+from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,6 +81,23 @@ def test_a_benchmark_killed_between_runs_repeats_nothing_that_was_recorded(folde
     assert f"12 runs, {len(kept)} recorded already, {12 - len(kept)} to do" in result.output
     assert all(path.read_bytes() == content for path, content in kept.items())
     assert len(Store(runs).records()) == 12
+
+
+def test_the_files_that_were_found_are_said_before_the_first_run_recorded_and_shown(cache, tmp_path):
+    root = write_miniature_folder(tmp_path / "set", per_defect=3)
+    (root / "bolt/ground_truth").rename(root / "bolt/masks")
+    (root / "cloth/train/good/003.png").rename(root / "cloth/train/good/003.gif")
+    output = invoke(*arguments(root, cache, tmp_path / "runs", "--settings", "separate")).output
+    start = output[: output.index("[1/2]")]
+    table = [line.split() for line in start.splitlines()]
+    assert ["bolt", "4", "2", "6", "6"] in table
+    assert ["cloth", "3", "2", "6", "6"] in table
+    assert "bolt/masks: is read as the directory of masks" in start
+    assert "cloth/train/good: 1 file is not read (003.gif): .gif is not a suffix that is read." in start
+    records = Store(tmp_path / "runs").records()
+    counts = {c: tuple(entry.model_dump().values()) for r in records for c, entry in r.dataset.counts.items()}
+    assert counts == {"bolt": (4, 2, 6, 6), "cloth": (3, 2, 6, 6)}
+    assert "Images and masks of each category" in (tmp_path / "site/index.html").read_text(encoding="utf-8")
 
 
 def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):

@@ -177,8 +177,10 @@ def test_a_linked_directory_of_images_is_read_once(root, tmp_path):
     (root / "bolt/train/good/more").symlink_to(tmp_path / "elsewhere")
     (root / "bolt/train/good/same").symlink_to(tmp_path / "elsewhere")
     (root / "bolt/train/good/more/loop").symlink_to(root)
+    for split in ("train", "test", "ground_truth"):
+        (root / "bolt" / split / "loop").symlink_to(root / "bolt", target_is_directory=True)
     assert index_folder(root, "own").counts("bolt") == WHOLE
-    assert said(root) == [("bolt/train/good", "warning")]
+    assert said(root) == [(f"bolt/{place}", "warning") for place in ("ground_truth", "test", "train", "train/good")]
 
 
 @pytest.mark.parametrize(
