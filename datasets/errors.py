@@ -26,7 +26,7 @@ class DatasetError(UniBoardError):
 
 
 class StorageError(UniBoardError):
-    """A file can't be written (disk full, read-only or over quota), or all data is gone.
+    """A file can't be written (disk full, read-only or over quota), all data is gone, or a file is in another's place.
 
     The run in progress is not the cause. It is not recorded as failed, and is repeated when the disk works again.
     """

@@ -191,6 +191,7 @@ class FitContext:
         textures: Directory of texture images, for detectors whose ``FeatureSpec`` asks for one.
         untrained: Whether the fit makes no optimiser step. Everything else (statistics, thresholds) is then computed
             from the initial weights. The comparison shows the effect of the training.
+        fit_id: Id of the fit, which mid-training checkpoints contain: one of another fit is not used.
     """
 
     seed: int
@@ -200,6 +201,7 @@ class FitContext:
     checkpoint: Path | None = None
     textures: Path | None = None
     untrained: bool = False
+    fit_id: str = ""
 
 
 class Detector(ABC):

@@ -8,6 +8,7 @@ visualisation, and nothing is ever scored from them.
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -24,8 +25,9 @@ from torch import Tensor, nn
 from bench.execution.evaluation import TEST_BATCH
 from bench.plan.runs import Run
 from datasets.samples.images import load_images
-from methods.checkpoints.state_file import read_state, save_state
+from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Batch, Detector
+from methods.errors import CheckpointError
 from results.ids import short_id
 
 IMAGE_SIDE = 64
@@ -155,11 +157,15 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = Tr
     with FileLock(f"{file}.lock", timeout=-1 if wait else 0), torch.inference_mode(mode=False):
         decoder = ImageDecoder(run.layout.total_channels)
         try:
+            if file.exists() and read_description(file) != {"decoder": key}:
+                raise CheckpointError(f"{file}: it is not the decoder of these features.")
             decoder.load_state_dict(read_state(file))
-        except (OSError, RuntimeError, SafetensorError):
+        except (OSError, ValueError, RuntimeError, SafetensorError, CheckpointError) as error:
+            if file.exists():
+                warnings.warn(f"{file}: can't be used ({error}). It is made again.", stacklevel=2)
             decoder.to(device)
             _train(decoder, run, device)
-            save_state(decoder.state_dict(), file)
+            save_state(decoder.state_dict(), file, {"decoder": key})
     return decoder.to(device).eval()
 
 

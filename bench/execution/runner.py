@@ -161,7 +161,7 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
             prepare_decoder(run, detector, execution.cache_dir)
     state_file = cache_file(execution.cache_dir / "states", run, ".safetensors")
     device = torch.device(run.device)
-    kept = None if execution.force else restore(state_file, detector, device)
+    kept = None if execution.force else restore(state_file, detector, device, run.fit_id)
     if kept and (kept.report.observations or not execution.curves):
         return _Fitted(
             detector,
@@ -179,7 +179,7 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     begun = time.perf_counter()
     checkpoint = cache_file(execution.cache_dir / "checkpoints", run, ".pt")
     observer = LearningCurve(runs, execution.curves) if execution.curves else None
-    context = FitContext(run.run_seed, device, progress, observer, checkpoint, run.textures)
+    context = FitContext(run.run_seed, device, progress, observer, checkpoint, run.textures, fit_id=run.fit_id)
     report = detector.fit(TrainingView(train), context)
     for stage in checkpoint.parent.glob(f"{checkpoint.stem}.*"):  # a fit in several stages has a checkpoint for each
         stage.unlink(missing_ok=True)
@@ -190,7 +190,7 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     if execution.keep != "none":
         fit = KeptFit(report, seconds, peak, provenance(run, execution.command, started), untrained)
         try:
-            keep(state_file, detector, run.backbone_entry, fit, only_newest=execution.keep == "last")
+            keep(state_file, detector, run.backbone_entry, fit, run.fit_id, only_newest=execution.keep == "last")
         except StorageError as error:
             fitted.unkept = error
     return fitted

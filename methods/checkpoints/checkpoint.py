@@ -139,13 +139,14 @@ class Checkpoint:
         return detector
 
 
-def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -> None:
+def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any], fit_id: str = "") -> None:
     """Write a fitted detector with a header from which ``open_checkpoint`` restores it.
 
     Args:
         file: Path that ends in ``.safetensors``.
         detector: The fitted detector.
         backbone: ``name``, ``weights``, ``sha256`` and ``padding`` of the backbone that it was trained on.
+        fit_id: Id of the fit, if it is one of a benchmark.
     """
     layout = detector.layout
     description = {
@@ -155,7 +156,7 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any]) -
         "layout": {name: value for name, value in vars(layout).items() if name != "backbone"},
         "backbone": dict(backbone),
     }
-    save_state(detector.state(), file, description)
+    save_state(detector.state(), file, description | ({"fit_id": fit_id} if fit_id else {}))
 
 
 def no_changes(cls: type[Detector]) -> Mapping[str, Any]:

@@ -1,24 +1,28 @@
-"""Fitted states as safetensors files with a header that describes the detector."""
+"""Fitted states as safetensors files with a header that describes the detector, and a digest of all that is in them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from datasets.storage.atomic import written
+from methods.errors import CheckpointError
 
 _HEADER = "uniboard"
+_DIGEST = "digest"
 _CURE = "Free some space there, or choose another directory, and start again; recorded runs are kept."
 
 
 def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any] | None = None) -> None:
-    """Write a fitted state, atomically.
+    """Write a fitted state, atomically. The header has a digest of the tensors and the description.
 
     Args:
         state: Tensors by name.
@@ -29,13 +33,25 @@ def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str
         StorageError: If the file can't be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    text = json.dumps(description or {}, sort_keys=True)
     with written(path, _CURE, SafetensorError) as partial:
-        save_file(tensors, partial, metadata={_HEADER: json.dumps(description or {}, sort_keys=True)})
+        save_file(tensors, partial, metadata={_HEADER: text, _DIGEST: content_digest([tensors, text])})
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors that ``save_state`` wrote."""
-    return load_file(path)
+    """The tensors that ``save_state`` wrote. A file of an earlier version has no digest, and is read unchecked.
+
+    Raises:
+        CheckpointError: If tensors or description do not match the digest.
+    """
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+    state: dict[str, Tensor] = load_file(path)
+    if _DIGEST in header and header[_DIGEST] != content_digest([state, header.get(_HEADER)]):
+        raise CheckpointError(
+            f"{path}: damaged: its content does not match the digest in its header. Use another copy."
+        )
+    return state
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -44,3 +60,30 @@ def read_description(path: Path) -> dict[str, Any]:
         header = file.metadata() or {}
     description: dict[str, Any] = json.loads(header.get(_HEADER, "{}"))
     return description
+
+
+def content_digest(content: Any) -> str:
+    """Digest of tensors, texts, numbers, and lists and dictionaries of them (their order does not matter).
+
+    Number types and shapes are part of it; devices and strides are not. A tuple is the same as a list.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            digest.update(f"{value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, Mapping):
+            digest.update(f"{len(value)} items\n".encode())
+            for name, item in sorted(value.items(), key=lambda pair: repr(pair[0])):
+                add(name)
+                add(item)
+        elif isinstance(value, list | tuple):
+            digest.update(f"{len(value)} values\n".encode())
+            for item in value:
+                add(item)
+        else:
+            digest.update(f"{type(value).__name__} {value!r}\n".encode())
+
+    add(content)
+    return digest.hexdigest()

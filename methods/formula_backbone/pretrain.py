@@ -36,7 +36,7 @@ from methods.errors import CheckpointError
 from methods.formula_backbone.average import Average
 from methods.formula_backbone.mosaic import UNKNOWN, batch
 from methods.formula_backbone.pool import open_pool
-from methods.training.resume import load_intact
+from methods.training.resume import UnusableError, load_intact, require_sealed, sealed
 from methods.training.schedule import learning_rate
 
 _WEIGHTS = {8: 0.5, 16: 1.0}
@@ -231,8 +231,11 @@ def _resume(
         return 0, 0.0
     try:
         state = load_intact(file)
+        require_sealed(state)
         same = state["recipe"] == asdict(recipe)
         if same:
+            if not 0 <= state["step"] <= recipe.steps:
+                raise UnusableError(f"its step is {state['step']!r} of {recipe.steps}")
             pupil.load_state_dict(state["pupil"])
             optimiser.load_state_dict(state["optimiser"])
             average.load_state(state["average"])
@@ -261,7 +264,7 @@ def _save(
     state = {"recipe": asdict(recipe), "pupil": pupil.state_dict(), "optimiser": optimiser.state_dict()}
     state["average"] = average.state()
     with written(file, _CURE, RuntimeError) as partial:
-        torch.save(state | {"step": step, "seconds": seconds}, partial)
+        torch.save(sealed(state | {"step": step, "seconds": seconds}), partial)
 
 
 def _write_log(file: Path, entries: list[tuple[int, float, float]]) -> None:

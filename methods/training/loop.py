@@ -141,7 +141,7 @@ def train_network(
     torch.manual_seed(context.seed)
     dropout.reseed(context.seed)
     report = FitReport(batch_size=min(training.batch_size, len(train)))
-    state = TrainingState(network, optimiser, dropout, report)
+    state = TrainingState(network, optimiser, dropout, report, total, context.fit_id, stage)
     checkpoint = context.checkpoint
     if checkpoint is not None and stage:
         checkpoint = checkpoint.with_name(f"{checkpoint.stem}.{stage}{checkpoint.suffix}")

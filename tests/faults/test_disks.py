@@ -189,7 +189,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(tmp_path
         state = torch.load(checkpoint, weights_only=True)
         state["network"].popitem()
         torch.save({"step": 5} if damage == "foreign" else state, checkpoint)
-    with pytest.warns(UserWarning, match=f"{checkpoint}: can't be read .*starts at step 0"):
+    with pytest.warns(UserWarning, match=f"{checkpoint}: the checkpoint can't be used: .*starts at step 0"):
         again, _ = train(FitContext(0, CPU, checkpoint=checkpoint))
     assert equal(whole, again)
 

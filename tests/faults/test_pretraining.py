@@ -15,6 +15,7 @@ from methods.errors import CheckpointError
 from methods.formula_backbone import pretrain as module
 from methods.formula_backbone.pool import open_pool
 from methods.formula_backbone.pretrain import ARCHITECTURE, pretrain
+from methods.training.resume import sealed
 from tests.support.pretraining import QUIET, SMALL
 
 
@@ -90,7 +91,9 @@ def test_a_full_disk_under_the_pool_is_an_error_and_what_is_made_stays(tmp_path,
     assert np.array_equal(open_pool(roomy, 5, 60, 32, progress=lambda *_: pytest.fail("made again")), expected)
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "foreign", "another recipe"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "emptied", "flipped", "foreign", "another recipe", "edited", "beyond the end"]
+)
 def test_a_damaged_checkpoint_is_reported_with_its_remedy_and_not_used(tmp_path, monkeypatch, capsys, whole, damage):
     assert pretrain(SMALL, tmp_path, 1, QUIET, stop_after=2) is None
     file = tmp_path / "checkpoint.pt"
@@ -99,7 +102,15 @@ def test_a_damaged_checkpoint_is_reported_with_its_remedy_and_not_used(tmp_path,
         torch.save({"step": 3}, file)
     elif damage == "another recipe":
         state = torch.load(file, weights_only=True)
-        torch.save(state | {"recipe": state["recipe"] | {"seed": 8}}, file)
+        del state["digest"]
+        torch.save(sealed(state | {"recipe": state["recipe"] | {"seed": 8}}), file)
+    elif damage in ("edited", "beyond the end"):
+        state = torch.load(file, weights_only=True)
+        changed = state | {"step": SMALL.steps + 1}
+        if damage == "beyond the end":
+            del changed["digest"]
+            changed = sealed(changed)
+        torch.save(changed, file)
     else:
         content[len(content) // 2] ^= damage == "flipped"
         file.write_bytes(content[: {"cut": len(content) // 2, "emptied": 0}.get(damage, len(content))])

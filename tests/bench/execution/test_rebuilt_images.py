@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors.torch import save_file
 
 import bench.execution.rebuilt_images
 from bench.execution.rebuilt_images import IMAGE_SIDE, ImageDecoder, draw_rebuilt_images, on_one_grid, prepare_decoder
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.plan import make_plan
+from methods.checkpoints.state_file import read_description, read_state, save_state
 from reports.build import build
 from results.records.store import Store
 from tests.support.benchmarks import run_all
@@ -78,6 +81,27 @@ def test_a_run_that_begins_trains_the_decoder_unless_another_process_does(option
         prepare_decoder(one, detector, tmp_path / "cache")
         assert not kept.exists()
     assert len(draw_rebuilt_images(one, detector, tmp_path / "cache")) > 0
+    assert kept.read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", ["another decoder", "an earlier version", "edited", "cut"])
+def test_a_decoder_that_is_not_the_one_of_these_features_is_made_again(options, tmp_path, damage):
+    (run,) = make_plan(options(("uniad",), settings=("unified",), cache_dir=tmp_path / "cache"))
+    detector = run.detector_class(run.config, run.layout)
+    prepare_decoder(run, detector, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache/looks").glob("*.safetensors")
+    content, state, description = kept.read_bytes(), read_state(kept), read_description(kept)
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    if damage == "another decoder":
+        save_state(zeros, kept, {"decoder": "0123456789ab"})
+    elif damage == "an earlier version":
+        save_file(zeros, kept)
+    elif damage == "edited":
+        save_file(zeros, kept, metadata={"uniboard": json.dumps(description), "digest": "00"})
+    else:
+        kept.write_bytes(content[:-40])
+    with pytest.warns(UserWarning, match=f"{kept}: can't be used .*It is made again"):
+        prepare_decoder(run, detector, tmp_path / "cache")
     assert kept.read_bytes() == content
 
 
