@@ -33,9 +33,11 @@ def save_state(state: Mapping[str, Tensor], path: Path, description: Mapping[str
         StorageError: If the file can't be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    text = json.dumps(description or {}, sort_keys=True)
+    described = dict(description or {})
+    described[_DIGEST] = _digest(tensors, described)
     with written(path, _CURE, SafetensorError) as partial:
-        save_file(tensors, partial, metadata={_HEADER: text, _DIGEST: content_digest([tensors, text])})
+        # One entry, because safetensors writes several in a random order.
+        save_file(tensors, partial, metadata={_HEADER: json.dumps(described, sort_keys=True)})
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -44,10 +46,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If tensors or description do not match the digest.
     """
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata() or {}
+    described = _header(path)
     state: dict[str, Tensor] = load_file(path)
-    if _DIGEST in header and header[_DIGEST] != content_digest([state, header.get(_HEADER)]):
+    if _DIGEST in described and described.pop(_DIGEST) != _digest(state, described):
         raise CheckpointError(
             f"{path}: damaged: its content does not match the digest in its header. Use another copy."
         )
@@ -56,10 +57,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def read_description(path: Path) -> dict[str, Any]:
     """The description in the file's header; empty if there is none."""
+    return {name: value for name, value in _header(path).items() if name != _DIGEST}
+
+
+def _header(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         header = file.metadata() or {}
-    description: dict[str, Any] = json.loads(header.get(_HEADER, "{}"))
-    return description
+    described = json.loads(header.get(_HEADER, "{}"))
+    if not isinstance(described, dict):
+        raise ValueError("its header has no description")
+    return described
+
+
+def _digest(state: Mapping[str, Tensor], description: Mapping[str, Any]) -> str:
+    return content_digest([state, json.dumps(description, sort_keys=True)])
 
 
 def content_digest(content: Any) -> str:

@@ -97,7 +97,7 @@ def test_a_decoder_that_is_not_the_one_of_these_features_is_made_again(options, 
     elif damage == "an earlier version":
         save_file(zeros, kept)
     elif damage == "edited":
-        save_file(zeros, kept, metadata={"uniboard": json.dumps(description), "digest": "00"})
+        save_file(zeros, kept, metadata={"uniboard": json.dumps(description | {"digest": "00"})})
     else:
         kept.write_bytes(content[:-40])
     with pytest.warns(UserWarning, match=f"{kept}: can't be used .*It is made again"):
