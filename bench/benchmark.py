@@ -181,8 +181,17 @@ def _require_writable(directory: Path) -> None:
 
 
 def _print_missing_settings(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
-    """Print the settings that the options name and the dataset does not have."""
+    """Print the settings that the options name and the plan leaves out, and why."""
     have = {run.setting for run in plan}
+    if have and have != {*options.settings} <= {*plan[0].index.settings} and len(plan[0].index.categories) == 1:
+        category, chosen = plan[0].index.categories[0], plan[0].setting
+        console.print(
+            f"'{category}' is the only category: unified and separate are the same training, so it is run once "
+            f"({chosen}) and there is nothing to compare.",
+            highlight=False,
+            markup=False,
+        )
+        return
     for setting in options.settings:
         if setting not in have:
             console.print(f"The protocol of {options.dataset} has no {setting} setting: left out.", highlight=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from results.records.store import Store
 from results.rows.labels import table_key
-from results.tables.headline import GROUPS, HeadlineRow, headline
+from results.tables.headline import GROUPS, HeadlineRow, groups_of, headline
 
 if TYPE_CHECKING:
     from datasets.index.registry import DatasetInfo
@@ -35,15 +35,17 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
             tables.setdefault(table_key(line.row), []).append(line)
     for lines in tables.values():
         dataset = lines[0].row.dataset
+        groups = GROUPS if lines[0].row.comparable else groups_of([line.row for line in lines])
         for column in found.columns:
-            where = f"{dataset.title}, {len(dataset.set_categories)} categories"
+            count = len(dataset.set_categories)
+            where = f"{dataset.title}, {count} {'category' if count == 1 else 'categories'}"
             title = f"{where}: {column.name} (%, mean ± std over seeds)"
             table = Table("method", title=title, title_justify="left", title_style="bold")
-            for group in GROUPS:
+            for group in groups:
                 table.add_column(group, justify="right", no_wrap=True)
             table.add_column("runs", justify="right", no_wrap=True)
             for line in lines:
-                cells = [line.cells[column.name, group].text(signed=group == "delta") for group in GROUPS]
+                cells = [line.cells[column.name, group].text(signed=group == "delta") for group in groups]
                 table.add_row(escape(f"{line.method} ({line.row.method.preset})"), *cells, str(line.facts["runs"]))
             console.print(table)
 

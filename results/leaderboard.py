@@ -21,7 +21,8 @@ from results.studies.study import Study, known_studies
 class Leaderboard:
     """The rows that tables and pages are made from.
 
-    Rows are ordered by dataset and set of categories, and within a table by unified I-AUROC: best first, blanks last.
+    Rows are ordered by dataset and set of categories, and within a table by unified I-AUROC: best first, blanks
+    last. (With one category, by the I-AUROC of the setting that has run.)
 
     Attributes:
         rows: Rows of the tables.
@@ -150,7 +151,7 @@ def _data_by_number(records: Iterable[RunRecord]) -> dict[tuple[Any, ...], dict[
 
 
 def _rank(row: Row) -> tuple[tuple[str, str], float, str, str]:
-    mean = row.cell("unified", "I-AUROC").mean
+    mean = row.first_cell("I-AUROC").mean
     return table_key(row), 1.0 if mean is None else -mean, row.method.title, row.row_id
 
 

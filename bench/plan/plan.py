@@ -24,9 +24,15 @@ from results.ids import short_id
 from results.records.record import CountsEntry, DatasetEntry
 from results.records.store import Store
 
+ONE_CATEGORY_SETTING = "separate"
+"""The setting that is run if both are asked for on one category, where they are the same training. A separate detector
+of the category is also a part of a later benchmark of several categories."""
+
 
 def make_plan(options: Options) -> list[Run]:
     """All runs that the options ask for, in a fixed order: seed by seed, so that a partial table has equal rows.
+
+    With one category both settings are the same training, and the plan has it once, as ``separate``.
 
     Raises:
         UniBoardError: For wrong names, missing data or missing weights; the message says what to do.
@@ -49,12 +55,13 @@ def make_plan(options: Options) -> list[Run]:
             raise unknown_name("category in --only", category, index.categories)
     for method in running:
         require_buildable(method, index.categories, resolved.textures)
+    settings = [setting for setting in resolved.settings if setting in index.settings]
+    if len(index.categories) == 1 and len(settings) > 1:  # the same training twice, with two random seeds
+        settings = [ONE_CATEGORY_SETTING]
     runs: list[Run] = []
     for seed in resolved.seeds:
         for method in running:
-            for setting in resolved.settings:
-                if setting not in index.settings:
-                    continue
+            for setting in settings:
                 alone = [(category,) for category in resolved.only or index.categories]
                 groups = [index.categories] if setting == "unified" else alone
                 for categories in groups:

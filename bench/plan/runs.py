@@ -110,7 +110,7 @@ class Run:
 
     def describe(self) -> str:
         """Text for progress lines: ``UniAD (steps=500) | unified | all 8 categories | seed 0``."""
-        several = len(self.categories) > 1 or self.setting == "unified"
+        several = len(self.categories) > 1
         what = f"all {len(self.categories)} categories" if several else self.categories[0]
         return f"{self.title} | {self.setting} | {what} | seed {self.seed}"
 

@@ -27,10 +27,11 @@ def cost_figure(board: Leaderboard, key: str) -> str:
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or an empty string if fewer than two rows have both settings. Times that were measured
-        while other runs used the machine are not drawn.
+        The ``<svg>`` element, or an empty string if fewer than two rows have both settings, or if there is one
+        category. Times that were measured while other runs used the machine are not drawn.
     """
-    shown = [row for row in board.rows if all(row.cell(setting, "I-AUROC").mean is not None for setting in SETTINGS)]
+    several = [row for row in board.rows if row.comparable]
+    shown = [row for row in several if all(row.cell(setting, "I-AUROC").mean is not None for setting in SETTINGS)]
     panels = [(title, value) for title, value in _AXES if len(_drawn(shown, value)) > 1]
     if not panels:
         return ""

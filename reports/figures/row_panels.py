@@ -28,9 +28,9 @@ def dumbbells(board: Leaderboard, key: str) -> str:
         key: Makes the ids in the SVG unique on the page.
 
     Returns:
-        The ``<svg>`` element, or an empty string if no row has run in both settings.
+        The ``<svg>`` element, or an empty string if no row has run in both settings, or if there is one category.
     """
-    shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
+    shown = [row for row in board.rows if row.comparable and row.runs("unified") and row.runs("separate")]
     if not shown:
         return ""
     categories = [*board.rows[0].dataset.set_categories, None]

@@ -35,7 +35,7 @@ def seed_figure(board: Leaderboard, key: str) -> str:
             for y, row in enumerate(shown):
                 _strip(ax, row, metric, y)
             ax.set_title(metric, loc="left", fontsize=9.5, fontweight="bold")
-            ax.set_xlabel(f"{metric} (%), mean over categories")
+            ax.set_xlabel(f"{metric} (%)" + (", mean over categories" if shown[0].comparable else ""))
             ax.grid(visible=False, axis="y")
             ax.hlines(
                 [y + 0.5 for y in range(len(shown) - 1)],

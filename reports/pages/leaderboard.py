@@ -26,6 +26,7 @@ from results.leaderboard import Leaderboard
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
 from results.rows.row import Row
+from results.tables.headline import groups_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Section:
     mixing: tuple[str, ...]
     data: TableView | None
     headline: TableView
+    differences: bool
+    tested: bool
     further: TableView
     by_category: tuple[tuple[str, TableView], ...]
     dumbbells: str
@@ -111,7 +114,9 @@ def _section(store: Store, board: Leaderboard) -> Section:
     dataset = rows[0].dataset
     key = section_key(rows[0])
     further = further_table(store, board, key)
-    by_category = category_tables(store, board, key) + pooled_table(further, key)
+    several = rows[0].comparable
+    by_category = category_tables(store, board, key) + pooled_table(further, key) if several else []
+    table = headline_table(store, board, key)
     return Section(
         key=key,
         title=dataset.title,
@@ -122,9 +127,11 @@ def _section(store: Store, board: Leaderboard) -> Section:
         completeness=completeness(rows),
         mixing=tuple(mixing(rows)),
         data=data_table(board, f"{key}-data"),
-        headline=headline_table(store, board, key),
+        headline=table,
+        differences="delta" in groups_of(rows),
+        tested=several and table.spreads,
         further=further,
-        by_category=tuple(by_category) if len(dataset.set_categories) > 1 else (),
+        by_category=tuple(by_category),
         dumbbells=dumbbells(board, f"{key}-dumbbells"),
         seeds=seed_figure(board, f"{key}-seeds"),
         curves=curve_figure(store, board, f"{key}-curves"),

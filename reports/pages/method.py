@@ -110,7 +110,9 @@ def _category_table(row: Row, key: str) -> tuple[TableView, bool]:
     if not row.method.overrides:  # published numbers are valid for published configs only
         for metric in filter(row.as_published, HEADLINE):
             for setting in settings:
-                for category in [*categories, *([MEAN] if same_set else [])]:
+                # a published unified detector of other categories is another detector
+                single = categories if same_set or setting == "separate" else ()
+                for category in [*single, *([MEAN] if same_set else [])]:
                     found = reported(row.method.name, row.dataset.name, setting, metric, category)
                     if found:
                         published[metric, setting, category] = found
@@ -207,7 +209,7 @@ def _runs(store: Store, row: Row, key: str) -> TableView:
 
 
 def _run(store: Store, record: RunRecord) -> RowView:
-    what = record.categories[0] if record.setting == "separate" else "all categories"
+    what = record.categories[0] if len(record.categories) == 1 else "all categories"
     return RowView(
         name=f"{record.setting}, {what}, seed {record.seed}",
         cells=(

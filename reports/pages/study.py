@@ -150,6 +150,8 @@ def _caption(number_of_grid: int, ablation: Ablation) -> str:
     grid = ablation.study.grids[number_of_grid]
     *others, last = [axis.name for axis in grid]
     names = f"{', '.join(others)} and {last}" if others else last
+    if all(len(row.seeds) == 1 for row in ablation.rows.values() if row):
+        return f"{names}: one seed" + ("; the framed field is the base." if len(grid) == 2 else ".")
     if len(grid) == 2:
         return f"{names}: mean ± standard deviation over seeds; the framed field is the base."
     band = "the band is" if len(grid) == 1 and grid[0].ordered else "bars are"
@@ -277,6 +279,8 @@ def _limits(ablation: Ablation, settings: Sequence[str]) -> list[str]:
         lines.append(
             f"The backbone {_BACKBONES[row.backbone.trained_on]}: what helps on ImageNet features may not help here."
         )
-    if "unified" not in settings:
+    if not row.comparable:
+        lines.append("The dataset has one category. The claim is about one detector for several.")
+    elif "unified" not in settings:
         lines.append("The study has not run in the unified setting, which the claim is about.")
     return lines

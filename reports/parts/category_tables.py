@@ -6,13 +6,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.parts.metric_tables import COLUMN_LABELS, COLUMN_TITLES, groups_of
+from reports.parts.metric_tables import COLUMN_LABELS, COLUMN_TITLES
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView, number_cell
 from results.leaderboard import Leaderboard
 from results.metrics.catalogue import METRICS
 from results.records.store import Store
 from results.rows.row import SETTINGS, Row
-from results.tables.headline import Group, cell_of
+from results.tables.headline import Group, cell_of, groups_of
 
 
 def category_tables(store: Store, board: Leaderboard, key: str) -> list[tuple[str, TableView]]:

@@ -15,8 +15,8 @@ from results.rows.row import SETTINGS
 from results.rows.statistics import Comparison
 
 _METRIC = "I-AUROC"
-_INTERVAL = "95 % percentile bootstrap interval of the mean difference, categories resampled 9,999 times"
-_P = "Wilcoxon signed-rank test over categories, two-sided, after Holm's correction over the rows of this table"
+_INTERVAL = "95 % interval of the mean difference over categories by Student's t"
+_P = "paired t test over categories, two-sided, after Holm's correction over the rows of this table"
 _SPAN = 3
 
 
@@ -25,8 +25,8 @@ class ComparisonPart:
     """The statistical tests of one section.
 
     Attributes:
-        table: Unified minus separate with interval and p; None if no row has run in both settings.
-        categories: Number of categories, which are resampled.
+        table: Unified minus separate with interval and p; None if no row can be tested (one category, seed or setting).
+        categories: Number of categories.
         figures: (caption, ``<svg>``) of the average ranks, for each setting and preset.
     """
 
@@ -50,10 +50,10 @@ def comparison_part(board: Leaderboard, key: str) -> ComparisonPart | None:
 
 def _table(board: Leaderboard, key: str) -> TableView | None:
     shown = [row for row in board.rows if row.delta(_METRIC).mean is not None]
-    if not shown or len(board.rows[0].dataset.set_categories) == 1:
+    found = {metric: compare_settings(shown, metric) for metric in HEADLINE}
+    if not any(one.p is not None for tests in found.values() for one in tests.values()):
         return None
     meanings = definitions(row.fpr_limit for row in shown)
-    found = {metric: compare_settings(shown, metric) for metric in HEADLINE}
     columns = (
         ColumnView("Δ", "unified minus separate, mean over categories, in points"),
         ColumnView("95 % interval", _INTERVAL),

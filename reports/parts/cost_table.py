@@ -41,7 +41,8 @@ def cost_table(board: Leaderboard, key: str) -> TableView:
     settings = [setting for setting in SETTINGS if any(row.runs(setting) for row in rows)]
     costs = {(row.row_id, setting): cost_of(row, setting) for row in rows for setting in settings}
     detectors = len(rows[0].dataset.set_categories)
-    titles = {"unified": "one detector", "separate": f"{detectors} detectors together"}
+    together = f"{detectors} detectors together" if detectors > 1 else "one detector"
+    titles = {"unified": "one detector", "separate": together}
     shared = [cost for cost in costs.values() if cost.jobs > 1]
     notes = ["Training time includes the backbone's pass over the training images, also if its features were cached."]
     if shared:

@@ -15,7 +15,7 @@ from results.reported.numbers import Reported, matches, reported
 from results.rows.cell import Cell, number
 from results.rows.labels import backbone_text, table_key
 from results.rows.row import SETTINGS, Row
-from results.tables.headline import GROUPS, Group, Headline, further, headline
+from results.tables.headline import Group, Headline, further, groups_of, headline
 
 COLUMN_TITLES = {
     "unified": "one detector for all categories; mean over categories, ± over seeds",
@@ -40,13 +40,6 @@ def section_key(row: Row) -> str:
 def row_key(row: Row) -> str:
     """Id of a row's section on the page of its method."""
     return f"{section_key(row)}-{row.row_id}"
-
-
-def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """The columns of a table. If no row has run in a setting, its column and the delta are left out."""
-    if any(row.runs("separate") for row in rows) and any(row.runs("unified") for row in rows):
-        return GROUPS
-    return ("unified",) if any(row.runs("unified") for row in rows) else ("separate",)
 
 
 def headline_table(store: Store, board: Leaderboard, key: str) -> TableView:

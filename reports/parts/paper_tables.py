@@ -12,13 +12,13 @@ from results.tables.paper import Pair, PaperLine, paper_lines
 
 
 def paper_tables(board: Leaderboard, key: str) -> tuple[TableView, ...]:
-    """Make one table for each headline metric; none if no row has run in both settings.
+    """Make one table for each headline metric; none if no row has run in both settings, or if there is one category.
 
     Args:
         board: The leaderboard of one table.
         key: Key of the section.
     """
-    shown = [row for row in board.rows if row.runs("unified") and row.runs("separate")]
+    shown = [row for row in board.rows if row.comparable and row.runs("unified") and row.runs("separate")]
     if not shown:
         return ()
     several_presets = len({row.method.preset for row in shown}) > 1

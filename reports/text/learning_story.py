@@ -55,9 +55,9 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
         curves: Learning curves in the unified setting, of rows of one table.
 
     Returns:
-        Sentences; none if nothing is published about any of the networks.
+        Sentences; none if nothing is published about any of the networks, or if there is one category.
     """
-    curves = [curve for curve in curves if curve.loss.cells]
+    curves = [curve for curve in curves if curve.loss.cells and curve.row.comparable]
     kinds = [kind for kind in _STORY if any(published_kind(curve.row) == kind for curve in curves)]
     if not kinds:
         return []

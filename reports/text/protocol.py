@@ -16,13 +16,14 @@ SPREADS = (
     ("± of Δ", "√(a² + b²), where a and b are the ± of the two settings; their seeds are not paired", "trainings"),
     (
         "Interval of unified minus separate",
-        "95 % percentile bootstrap of the mean difference, 9,999 resamples, with Wilcoxon’s signed-rank test and "
-        "Holm’s correction over the rows of a table",
+        "95 % interval of the mean difference by Student’s t, and the paired t test with Holm’s correction over the "
+        "rows of a table; none with one category or one seed",
         "categories, each with its mean over seeds",
     ),
     (
         "Dot next to a number",
-        "the 95 % bootstrap interval of the difference from the best number of the column contains 0",
+        "the paired t test of the difference from the best number of the column is not significant at 5 %, after "
+        "Holm’s correction over all pairs of rows of the preset; none with one category or one seed",
         "categories",
     ),
     (
@@ -39,7 +40,7 @@ SPREADS = (
     (
         "Interval of a single run",
         "95 % percentile bootstrap of its mean I-AUROC, 1,000 resamples; normal and anomalous images of each category "
-        "are resampled separately",
+        "are resampled separately, with draws of their own",
         "test images: one training, other images",
     ),
 )

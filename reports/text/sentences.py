@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from results.analyses.costs import cost_of
 from results.analyses.row_remarks import Shortfall, routing, shortfalls
@@ -17,7 +17,8 @@ _NAMED = 6
 def answer(board: Leaderboard) -> str:
     """One sentence that says how much one detector for all categories loses, largest loss first.
 
-    It covers complete rows only. It covers rows with untrained backbones only if there are no others.
+    It covers complete rows only. It covers rows with untrained backbones only if there are no others. With one category
+    there is nothing to lose, and the sentence says so.
 
     Args:
         board: The leaderboard of one table.
@@ -29,6 +30,8 @@ def answer(board: Leaderboard) -> str:
     def name(row: Row) -> str:
         return board.label(row) + (f" [{row.method.preset}]" if several_presets else "")
 
+    if not rows[0].comparable and any(row.runs("separate") for row in rows):
+        return _one_category(rows, name)
     finished = [row for row in rows if row.delta("I-AUROC").mean is not None]
     trained = [row for row in finished if row.backbone.trained_on != "nothing"] or finished
     deltas = [(name(row), cell, cell.mean) for row in trained if (cell := row.delta("I-AUROC")).mean is not None]
@@ -45,6 +48,20 @@ def answer(board: Leaderboard) -> str:
         text = best.cell("unified", "I-AUROC").text()
         return f"Only the unified setting has run here; {name(best)} reaches {text} % I-AUROC."
     return f"No method has finished all its runs in both settings on these {categories} categories yet."
+
+
+def _one_category(rows: Sequence[Row], name: Callable[[Row], str]) -> str:
+    """The answer on one category, where one detector for all is the same as one for each."""
+    text = (
+        "There is one category only: one detector for all categories is then the same training as one per category, so "
+        "there is nothing to compare"
+    )
+    complete = [(mean, row) for row in rows if (mean := row.first_cell("I-AUROC").mean) is not None]
+    if complete:
+        best = max(complete, key=lambda item: item[0])[1]
+        text += f"; {name(best)} reaches {best.first_cell('I-AUROC').text()} % I-AUROC"
+    both = any(all(row.runs(setting) for setting in SETTINGS) for row in rows)
+    return text + (". Numbers of both settings differ by their random seeds only." if both else ".")
 
 
 def completeness(rows: Sequence[Row]) -> str:
@@ -94,11 +111,13 @@ def mixing(rows: Sequence[Row]) -> list[str]:
             f"{lacking} of {len(rows)} rows are marked “undertrained”: their I-AUROC or P-AUROC after training is not "
             "above that of the same detectors before the first optimiser step. The badge names metric and setting."
         )
-    if any(row.method.class_aware for row in rows):
+    if rows[0].comparable and any(row.method.class_aware for row in rows):
         sentences.append("A class-aware detector is given the category of each test image; the others are not.")
     seeds = sorted({len(row.seeds) for row in rows})
     if seeds == [1] and not all(row.method.deterministic for row in rows):
-        sentences.append("There is one seed only: no ± can be given, and small differences may be chance.")
+        sentences.append(
+            "There is one seed only: no ± can be given and nothing can be tested, so differences may be chance."
+        )
     elif len(seeds) > 1:
         sentences.append(f"Rows have different numbers of seeds ({listed([str(n) for n in seeds])}).")
     return sentences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -19,7 +20,8 @@ _PAIRS = 4_000_000
 def image_interval(scores: Scores, categories: Sequence[str]) -> tuple[float, float] | None:
     """Percentile bootstrap interval of a run's mean I-AUROC over its categories.
 
-    Within every category normal and anomalous images are resampled separately, so that no resample lacks a class.
+    Within every category normal and anomalous images are resampled separately, so that no resample lacks a class. The
+    draws of different categories are independent of each other.
 
     Args:
         scores: The per-image scores of the run.
@@ -37,7 +39,7 @@ def image_interval(scores: Scores, categories: Sequence[str]) -> tuple[float, fl
         normal, anomalous = scores.own[mine & ~scores.labels], scores.own[mine & scores.labels]
         if not len(normal) or not len(anomalous):
             return None
-        resampled.append(_resampled_auroc(normal, anomalous))
+        resampled.append(_resampled_auroc(normal, anomalous, category))
     if not resampled:
         return None
     means = np.mean(resampled, axis=0)
@@ -45,9 +47,9 @@ def image_interval(scores: Scores, categories: Sequence[str]) -> tuple[float, fl
     return float(low), float(high)
 
 
-def _resampled_auroc(normal: NDArray[np.float32], anomalous: NDArray[np.float32]) -> NDArray[np.float64]:
+def _resampled_auroc(normal: NDArray[np.float32], anomalous: NDArray[np.float32], category: str) -> NDArray[np.float64]:
     """(1000,) I-AUROC of the resamples, computed from how often each image is drawn."""
-    drawn_normal, drawn_anomalous = _drawn(len(normal), 0), _drawn(len(anomalous), 1)
+    drawn_normal, drawn_anomalous = _drawn(len(normal), category, 0), _drawn(len(anomalous), category, 1)
     won = np.zeros(_RESAMPLES)
     rows = max(1, _PAIRS // len(normal))
     for start in range(0, len(anomalous), rows):
@@ -57,8 +59,13 @@ def _resampled_auroc(normal: NDArray[np.float32], anomalous: NDArray[np.float32]
     return np.asarray(won / (len(normal) * len(anomalous)))
 
 
-@lru_cache(maxsize=32)
-def _drawn(count: int, stream: int) -> NDArray[np.float64]:
-    """(1000, count): how often each of ``count`` images is drawn in each resample."""
-    rng = np.random.default_rng([count, stream])
+@lru_cache(maxsize=64)
+def _drawn(count: int, category: str, stream: int) -> NDArray[np.float64]:
+    """(1000, count): how often each of ``count`` images is drawn in each resample.
+
+    Every category has draws of its own. Equal draws would let the errors of categories of equal size rise and fall
+    together, and the interval of their mean would have a wrong width.
+    """
+    digest = hashlib.sha256(category.encode("utf-8", "surrogateescape")).digest()
+    rng = np.random.default_rng([count, stream, int.from_bytes(digest)])
     return rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES).astype(np.float64)

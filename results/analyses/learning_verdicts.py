@@ -86,9 +86,10 @@ def judge(curve: LearningCurves, others: Sequence[LearningCurves]) -> tuple[Clai
         others: Curves of rows of the same table; those that were trained alike are compared with it.
 
     Returns:
-        The claims; empty for single points, short trainings and networks without a published curve.
+        The claims; empty for single points, short trainings and networks without a published curve, and with one
+        category, because the paper's claims are about one detector for many.
     """
-    if len(curve.loss.steps) < 2 or curve.presentations < LONG:
+    if len(curve.loss.steps) < 2 or curve.presentations < LONG or not curve.row.comparable:
         return ()
     kind = published_kind(curve.row)
     alike = [(published_kind(other.row), other) for other in others if _trained_alike(curve, other)]

@@ -31,6 +31,8 @@ def pooled_cell(store: Store, row: Row, setting: Setting, metric: str = "I-AUROC
     """
     runs = row.runs(setting)
     have, expected = row.finished_runs(setting), row.expected_runs(setting)
+    if not row.comparable:
+        return Cell(expected=expected, reason="one category: there are no other scores to rank together with")
     if not runs:
         return Cell(expected=expected, reason=f"not run in the {setting} setting")
     seeds: list[tuple[int, float | None]] = []

@@ -79,7 +79,9 @@ class Routing:
 
 
 def routing(row: Row) -> Routing | None:
-    """The routing of the row's finished unified runs; None if none of them chooses a category by itself."""
+    """The routing of the row's finished unified runs; None if none chooses one of several categories by itself."""
+    if not row.comparable:
+        return None
     shares: dict[str, list[float]] = defaultdict(list)
     runs = 0
     for record in row.runs("unified"):

@@ -16,6 +16,8 @@ from results.records.record import BackboneEntry, DatasetEntry, MethodEntry, Run
 from results.rows.cell import Cell, difference, summarise
 
 SETTINGS: tuple[Setting, ...] = ("unified", "separate")
+ONE_CATEGORY = "one category: unified and separate are the same training, so there is nothing to compare"
+"""Why there is no difference of the settings on a dataset of one category."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Row:
     def as_published(self, metric: str) -> bool:
         """Whether published numbers of this metric may stand next to the row's: published PRO ends at 0.3."""
         return metric != "PRO" or self.fpr_limit == FPR_LIMIT
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are several categories. With one, unified and separate are the same training."""
+        return len(self.dataset.set_categories) > 1
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -114,6 +121,11 @@ class Row:
         have = sum(run is not None and run.status == "ok" for run in runs)
         return self._summary(setting, seeds, blanks, have, len(runs))
 
+    def first_cell(self, metric: str) -> Cell:
+        """The unified number; with one category, where both settings are the same, that of a setting that has run."""
+        setting: Setting = "unified" if self.comparable or self.runs("unified") else "separate"
+        return self.cell(setting, metric)
+
     def category_cell(self, setting: Setting, metric: str, category: str) -> Cell:
         """Mean ± std over seeds of one category."""
         blanks: list[str] = []
@@ -123,7 +135,9 @@ class Row:
         return self._summary(setting, seeds, blanks, have, len(self.seeds))
 
     def delta(self, metric: str, category: str | None = None) -> Cell:
-        """Unified minus separate, of the mean over categories or of one category."""
+        """Unified minus separate, of the mean over categories or of one category; blank if there is one only."""
+        if not self.comparable and self.runs("separate"):
+            return Cell(reason=ONE_CATEGORY)
         if category is None:
             return difference(self.cell("unified", metric), self.cell("separate", metric))
         return difference(

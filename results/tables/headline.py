@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,6 +18,12 @@ from results.rows.row import SETTINGS, Row
 
 Group = Literal["unified", "separate", "delta"]
 GROUPS: tuple[Group, ...] = ("unified", "separate", "delta")
+
+
+def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """The columns of a table: the settings that a row has run in, and their difference where it has a meaning."""
+    run: tuple[Group, ...] = tuple(setting for setting in SETTINGS if any(row.runs(setting) for row in rows))
+    return GROUPS if len(run) == len(SETTINGS) and rows[0].comparable else run
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,12 @@ def headline(store: Store, board: Leaderboard | None = None) -> Headline:
 
 
 def further(store: Store, board: Leaderboard) -> Headline:
-    """The same rows with the columns of the further metrics, which only the site shows."""
-    return _table(store, board, FURTHER_COLUMNS)
+    """The same rows with the columns of the further metrics, which only the site shows.
+
+    One category has no scores of several categories, so there are no pooled metrics.
+    """
+    pooled = any(row.comparable for row in board.rows)
+    return _table(store, board, tuple(c for c in FURTHER_COLUMNS if pooled or c.name not in POOLED_METRICS))
 
 
 def _table(store: Store, board: Leaderboard, columns: tuple[Column, ...]) -> Headline:

@@ -46,6 +46,19 @@ def test_only_some_separate_detectors_stay_in_the_table_of_all(options):
         make_plan(options(("padim",), only=("cloht",)))
 
 
+def test_one_category_is_trained_once(options):
+    several = {run.score_id: run for run in make_plan(options(("padim",)))}
+    plan = make_plan(options(("padim",), categories=("bolt",), seeds=(0, 1)))
+    assert [(run.setting, run.categories, run.seed) for run in plan] == [
+        ("separate", ("bolt",), 0),
+        ("separate", ("bolt",), 1),
+    ]
+    assert plan[0].fit_id in {run.fit_id for run in several.values()}  # it is the fit of the larger benchmark
+    (asked,) = make_plan(options(("padim",), categories=("bolt",), settings=("unified",)))
+    assert asked.setting == "unified"
+    assert asked.describe().endswith("unified | bolt | seed 0")
+
+
 def test_nothing_is_missing_from_a_full_store(options, tmp_path):
     plan = make_plan(options())
     assert missing_runs(plan, Store(tmp_path / "runs"), force=False, retry_failed=False) == plan

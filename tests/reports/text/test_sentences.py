@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from reports.build import build
 from results.records.store import Store
+from tests.support.html_tables import table_ending
 from tests.support.records import make_record, make_row
 
 
@@ -25,6 +28,43 @@ def test_sentences_warn_of_one_seed_and_of_untrained_backbones(tmp_path):
     assert "There is one seed only: no ± can be given" in text
     assert "use an untrained backbone" in text
     assert "loses" not in re.search(r'<p class="answer">(.*?)</p>', text).group(1)
+
+
+@pytest.mark.parametrize("settings", [("separate",), ("unified",), ("unified", "separate")])
+def test_one_category_has_nothing_to_compare(tmp_path, settings):
+    store = Store(tmp_path / "store")
+    for index, method in enumerate(("plain", "other")):
+        for seed in (0, 1, 2):
+            for setting in settings:
+                value = 0.93 + seed / 100 - index / 10 + 0.02 * (setting == "separate")
+                fields = {"set_categories": ("bolt",), "method": method, "seed": seed, "value": value}
+                store.write(make_record(setting=setting, class_aware=True, routing={"bolt": 1.0}, **fields))
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    answer = re.search(r'<p class="answer">(.*?)</p>', text).group(1)
+    reached = "94.0 ± 1.0" if "unified" in settings else "96.0 ± 1.0"
+    assert f"Plain reaches {reached} % I-AUROC." in answer
+    assert ("so there is nothing to compare; Plain" in answer) == ("separate" in settings)
+    assert ("Only the unified setting has run" in answer) == ("separate" not in settings)
+    assert ("random seeds only" in answer) == (len(settings) == 2)
+    assert table_ending(text, "-headline")[1] == [*settings] * 3
+    words = re.sub(r"<[^>]*>", " ", re.search(r"<main>(.*?)</main>", text, re.DOTALL).group(1))
+    for claim in ("loses", "gains", "Δ", "dot marks", "Statistical tests", "1 detectors", "1 categories", "Pooled"):
+        assert claim not in words, claim
+    for claim in ("mean over categories", "mean of 1", "is given the category", "category predicted", "/ separate"):
+        assert claim not in words, claim
+
+
+def test_one_seed_has_no_spread_and_no_test(tmp_path):
+    store = Store(tmp_path / "store")
+    for method in ("plain", "other"):
+        for record in make_row(seeds=(0,), method=method):
+            store.write(record)
+    text = build(store, tmp_path / "site").read_text(encoding="utf-8")
+    words = re.sub(r"<[^>]*>", " ", re.search(r"<main>(.*?)</main>", text, re.DOTALL).group(1))
+    assert "There is one seed only" in words
+    for claim in ("± sample", "dot marks", "Statistical tests", "not significant"):
+        assert claim not in words, claim
+    assert not re.search(r"\d ± \d", words)
 
 
 def test_the_formula_backbone_has_a_badge_and_a_sentence(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from results.errors import ResultsError
-from results.rows.statistics import difference_std, holm, mean_std, paired_interval
+from results.rows.statistics import difference_std, holm, mean_interval, mean_std, paired_interval
 
 
 def test_std_is_the_sample_standard_deviation():
@@ -47,6 +47,38 @@ def test_paired_interval_of_equal_differences_has_no_width():
 def test_paired_interval_needs_the_same_seeds_on_both_sides(first, second):
     with pytest.raises(ResultsError, match="same two or more seeds"):
         paired_interval(first, second)
+
+
+@pytest.mark.parametrize("categories", [4, 8, 15])
+def test_the_interval_of_a_mean_covers_the_true_mean_in_95_percent_of_cases(categories):
+    rng = np.random.default_rng(categories)
+    true, repeats = -0.03, 4000
+    covered = 0
+    for values in rng.normal(true, 0.05, size=(repeats, categories)):
+        _, low, high, _ = mean_interval(values.tolist())
+        covered += low <= true <= high
+    assert 0.94 < covered / repeats < 0.96
+
+
+def test_the_p_of_a_mean_is_below_5_percent_exactly_where_its_interval_excludes_0():
+    rng = np.random.default_rng(1)
+    for values in rng.normal(0.02, 0.02, size=(200, 5)):
+        mean, low, high, p = mean_interval(values.tolist())
+        assert low < mean < high
+        assert (p < 0.05) == (low > 0 or high < 0)
+
+
+def test_equal_values_up_to_rounding_have_an_interval_without_width():
+    rounded = [0.3 - 0.2, 0.2 - 0.1, 0.1]
+    assert len(set(rounded)) > 1
+    mean, low, high, p = mean_interval(rounded)
+    assert (low, high, p) == (mean, mean, 0.0)
+    assert mean_interval([0.1 + 0.2 - 0.3, 0.0])[3] == 1.0
+
+
+def test_one_number_has_no_interval():
+    with pytest.raises(ResultsError, match="at least two"):
+        mean_interval([0.1])
 
 
 def test_holm_on_a_worked_example():
