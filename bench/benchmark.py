@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from bench.console import Console
 from bench.dispatch.estimate import Estimator
 from bench.dispatch.jobs import stamps
 from bench.dispatch.progress import duration

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _LISTED = 60
 """Above this number, known names are counted instead of listed."""
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, except tab and line feed, and those that change the direction of text."""
+
+
 def printable(text: str) -> str:
-    """The text, with parts of file names that are not valid UTF-8 escaped, so that it can be printed and written."""
-    return text.encode(errors="backslashreplace").decode()
+    """The text as it can be printed and written.
+
+    Parts of file names that are not valid UTF-8 are escaped, and so are control characters, by which a name or an
+    answer of a server could command the terminal.
+    """
+    valid = text.encode(errors="backslashreplace").decode()
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], valid)
 
 
 class UniBoardError(Exception):

@@ -16,7 +16,7 @@ from datasets.storage.atomic import write_bytes
 from reports.content import Content, Page, content_of
 from reports.pages import gallery, leaderboard, method, protocol, study
 from results.records.store import Store
-from results.tables.formats import table
+from results.tables.formats import csv_of, table
 from results.tables.tidy import tidy
 
 HOME = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def build(store: Store, out: Path = SITE, *, images: bool = True) -> Path:
     """
     content = content_of(store, images=images)
     downloads = {
-        "results.csv": tidy(content.records).to_csv(index=False).encode(),
+        "results.csv": csv_of(tidy(content.records)),
         "headline.csv": table(store, "csv", board=content.board),
         "headline.md": table(store, "md", board=content.board),
         "headline.tex": table(store, "latex", board=content.board),

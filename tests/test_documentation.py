@@ -75,3 +75,11 @@ def listed_variables() -> set[str]:
 def rows_of(page: str) -> list[list[str]]:
     """The rows of tables that begin with code, as cells."""
     return [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+
+
+def test_the_datasets_page_names_the_loaders_that_look_one_directory_deeper():
+    page = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"Those of ([^.]*)\s+also look one directory deeper", page)
+    files = (ROOT / "datasets").glob("*.py")
+    deeper = {file.stem for file in files if "categories_home(root" in file.read_text(encoding="utf-8")}
+    assert set(re.findall(r"`(\w+)`", sentence)) == deeper

@@ -5,12 +5,14 @@ Each module of this folder holds a group of commands. torch is imported only by 
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 
 import typer
-from rich.console import Console
 
 from bench.commands import data, records, run, score
+from bench.console import Console
 from bench.errors import EXIT_STOPPED, EXIT_USER_ERROR, StoppedError
 from datasets.errors import UniBoardError, printable
 from datasets.storage.atomic import full_disk
@@ -23,22 +25,36 @@ app = typer.Typer(
 )
 for commands in (run, score, records, data):
     app.add_typer(commands.app)
+_PATHS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EEXIST}
+_LONGEST = 300
 error_console = Console(stderr=True)
 
 
 def main() -> None:
     """Run the command line. Errors that are written for users are printed without a traceback, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # signs that the terminal does not have are printed as "?"
+            stream.reconfigure(errors="replace")
     try:
         app()
     except StoppedError as error:
         error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         sys.exit(EXIT_STOPPED)
     except (UniBoardError, OSError) as error:
-        shown = full_disk(error, "Free some space there and start again.") if isinstance(error, OSError) else error
+        shown = _shown(error) if isinstance(error, OSError) else error
         if shown is None:
             raise
         error_console.print(f"[bold red]Error[/]: {_escape(str(shown))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _shown(error: OSError) -> UniBoardError | None:
+    """The message of an error of the system that the user can mend: a full disk, or a path that can't be used."""
+    if error.errno in _PATHS and error.filename is not None:
+        name = str(error.filename)
+        short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ... ({len(name)} characters)"
+        return UniBoardError(f"{short}: this path can't be used ({error.strerror}). Correct the option that names it.")
+    return full_disk(error, "Free some space there and start again.")
 
 
 def _escape(text: str) -> str:

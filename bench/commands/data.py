@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -23,6 +22,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from bench.commands.parameters import home_expanded
+from bench.console import Console
 from bench.plan.options import DATA, DataDir, Root
 from datasets.download.fetch import fetch_file
 from datasets.download.obtain import obtain
@@ -57,7 +58,7 @@ def data(
     from joblib import cpu_count
 
     info = _find(name)
-    place = dataset_root(info, data_dir.expanduser(), root.expanduser() if root is not None else None)
+    place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     console = Console()
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     say(f"{info.title}\n  Licence:   {info.licence}")
@@ -85,7 +86,7 @@ def data(
 def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None) -> None:
     """Check a dataset (counts, masks paired by name, mask polarity, files that can't be decoded); list all problems."""
     info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
-    place = dataset_root(info, data_dir, root)
+    place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
     for remark in _remarks(info, place):
         say(remark)

@@ -62,8 +62,20 @@ class _Option:
         if self.repeated:
             return tuple(given or ())
         if isinstance(given, Path):
-            return given.expanduser()  # not every shell expands ~ behind an equals sign
+            return home_expanded(given)  # not every shell expands ~ behind an equals sign
         return self.parse(given) if self.parse else given
+
+
+def home_expanded(path: Path) -> Path:
+    """The path with ``~`` and ``~name`` replaced by the home directory.
+
+    Raises:
+        OptionError: If there is no such user.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise OptionError(f"{path}: there is no home directory of this user. Write the whole path.") from error
 
 
 def options_of(cls: type) -> dict[str, _Option]:

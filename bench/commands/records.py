@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from bench.commands.parameters import home_expanded
+from bench.console import Console
 from bench.plan.options import REFERENCE, RUNS, SITE, ReferenceDir, ResultsDir, Site
 from bench.printing import print_headline
 from datasets.errors import unknown_name
@@ -39,7 +40,8 @@ def report(
     from reports.build import build, build_single
     from results.records.store import Store
 
-    store = Store(results_dir, (reference_dir,))
+    store = Store(home_expanded(results_dir), (home_expanded(reference_dir),))
+    site = home_expanded(site)
     if single_file:
         page = build_single(store, site / "uniboard.html", images=not no_images)
     else:
@@ -62,7 +64,7 @@ def table(
     from results.records.store import Store
     from results.tables.formats import table as render
 
-    store = Store(results_dir, (reference_dir,))
+    store = Store(home_expanded(results_dir), (home_expanded(reference_dir),))
     content = render(store, output, kind, metric)  # type: ignore[arg-type]
     sys.stdout.buffer.write(content)
     _print_left_out(store)
@@ -87,7 +89,7 @@ def merge(
 
     if keep not in KEEPS:
         raise unknown_name("choice for --keep", keep, KEEPS)
-    done = take_over(other.expanduser(), Store(results_dir), keep)
+    done = take_over(home_expanded(other), Store(home_expanded(results_dir)), keep)
     console = Console()
 
     def say(text: str) -> None:
@@ -128,8 +130,8 @@ def export(
 
     if reference == (out is not None):
         raise ResultsError("Choose where to write: --reference or --out DIRECTORY.")
-    place = (out or REFERENCE).expanduser()
-    store = Store(results_dir)
+    place = home_expanded(out or REFERENCE)
+    store = Store(home_expanded(results_dir))
     files = copy_out(store, place, _names(dataset), _names(methods), complete=complete)
     _print_left_out(store)
     Console().print(f"{len(files)} records in {place}.", highlight=False, soft_wrap=True)

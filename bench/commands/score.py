@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from bench.commands.parameters import takes_options, values_of
+from bench.console import Console
 from bench.errors import EXIT_FAILED_RUNS
 from bench.plan.options import Scoring
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bench.dispatch.estimate import Estimator
 from bench.plan.runs import Run, fits
+from datasets.errors import printable
 from results.records.record import RunRecord
 
 
@@ -71,7 +72,7 @@ class Reporter:
         _, begun, already = self._stage
         if already < done < total:
             note += f", {duration((now - begun) / (done - already) * (total - done))} left for it"
-        self.progress.update(self.inner, description=what, completed=done, total=total, note=note)
+        self.progress.update(self.inner, description=printable(what), completed=done, total=total, note=note)
         if not self.console.is_terminal and now - self._last_line > 20:
             self.line(f"  {what}: {done}/{total} {note}")
 

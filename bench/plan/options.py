@@ -24,6 +24,7 @@ MapSize = int | Literal["native"]
 _SEEDS = re.compile(r"(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?")
 _MOST_COUNTED = 20
 """The largest number that means a number of seeds. Larger ones are usually the seed itself."""
+_LARGEST_MAP = 16384
 _MOST_GIB = 1_000_000
 _MOST_SEEDS = 1000
 """The largest number of seeds of a range."""
@@ -86,11 +87,11 @@ def parse_map_size(text: str) -> MapSize:
     """Side of the scored maps from text: a number of pixels, or ``native``.
 
     Raises:
-        OptionError: For any other text, and for sides below 16.
+        OptionError: For any other text, and for sides below 16 or above 16384.
     """
     if text == "native":
         return "native"
-    if not text.isdecimal() or int(text) < 16:
+    if not text.isdecimal() or len(text) > len(str(_LARGEST_MAP)) or not 16 <= int(text) <= _LARGEST_MAP:
         raise OptionError(f"MAP_SIZE={text}: expected a side of at least 16 pixels, or native.")
     return int(text)
 

@@ -28,6 +28,7 @@ from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categ
 from methods.detector import Batch, Detector, Prediction
 from methods.errors import CheckpointError
 from methods.features.batch import batch_from_images
+from results.tables.formats import without_formula
 
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"
@@ -230,7 +231,8 @@ def _write_scores(file: Path, scored: Sequence[_Scored]) -> None:
     with file.open("w", newline="", encoding="utf-8") as text:
         writer = csv.writer(text)
         writer.writerow(("path", "image_score", "category", "how"))
-        writer.writerows((one.path, f"{one.score:.9g}", one.category, one.how) for one in scored)
+        for one in scored:
+            writer.writerow((without_formula(one.path), f"{one.score:.9g}", without_formula(one.category), one.how))
 
 
 def _write_overlays(

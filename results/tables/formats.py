@@ -22,6 +22,7 @@ from results.tables.tidy import tidy
 
 Format = Literal["csv", "md", "latex", "parquet"]
 Kind = Literal["headline", "categories", "paper"]
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table(
@@ -62,7 +63,7 @@ def table(
         return _paper(board, output, metric).encode()
     lines = _headline_lines(store, board) if kind == "headline" else _category_lines(store, board, metric)
     if output == "csv":
-        return pd.DataFrame([names | _numbers(cells) for names, cells in lines]).to_csv(index=False).encode()
+        return csv_of(pd.DataFrame([names | _numbers(cells) for names, cells in lines]))
     printed = pd.DataFrame(
         [
             names | {column: cell.text(signed=column.endswith("delta")) for column, cell in cells.items()}
@@ -104,7 +105,11 @@ def _paper(board: Leaderboard, output: Format, metric: str) -> str:
             [[line.name, *(pair.text for pair in line.pairs)] for line in paper_lines(part.rows, metric)],
             columns=["category", *heads],
         )
-        parts.append(f"### {title}\n\n{_markdown(frame)}" if output == "md" else f"% {title}\n{_latex(frame)}")
+        parts.append(
+            f"### {_one_line(title)}\n\n{_markdown(frame)}"
+            if output == "md"
+            else f"% {_one_line(title)}\n{_latex(frame)}"
+        )
     return "\n".join(parts)
 
 
@@ -121,15 +126,35 @@ def _numbers(cells: dict[str, Cell]) -> dict[str, Any]:
     return columns
 
 
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """A CSV file in which no text is a formula; numbers stay as they are."""
+    frame = frame.copy()
+    for name in frame.select_dtypes(["object", "string"]):
+        frame[name] = frame[name].map(lambda value: without_formula(value) if isinstance(value, str) else value)
+    return frame.to_csv(index=False).encode()
+
+
+def without_formula(text: str) -> str:
+    """The text of a CSV cell; an apostrophe goes before a sign with which spreadsheets let a formula begin."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _one_line(value: Any) -> str:
+    """A value as text without line breaks, which would end the row of a table."""
+    return " ".join(str(value).splitlines())
+
+
 def _markdown(frame: pd.DataFrame) -> str:
     """A Markdown table; a pipe within a text is escaped so that it stays in its column."""
-    cells = [[str(value).replace("|", "\\|") for value in line] for line in frame.itertuples(index=False)]
-    header = [str(column) for column in frame.columns]
+    cells = [[_one_line(value).replace("|", "\\|") for value in line] for line in frame.itertuples(index=False)]
+    header = [_one_line(column).replace("|", "\\|") for column in frame.columns]
     lines = [header, ["---"] * len(header), *cells] if header else []
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _latex(frame: pd.DataFrame) -> str:
     """A booktabs table: text escaped by pandas, signs that need math mode afterwards."""
+    frame = frame.map(lambda value: _one_line(value) if isinstance(value, str) else value)
+    frame = frame.rename(columns=_one_line)
     text = str(frame.to_latex(index=False, escape=True))
     return text.replace(" ± ", r" $\pm$ ").replace(MINUS, "$-$").replace(BLANK, "---")

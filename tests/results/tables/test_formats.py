@@ -10,7 +10,7 @@ import pytest
 
 from results.errors import ResultsError
 from results.records.store import Store
-from results.tables.formats import table
+from results.tables.formats import csv_of, table
 from results.tables.tidy import tidy
 from tests.support.records import CATEGORIES, make_record
 
@@ -96,3 +96,30 @@ def test_a_table_of_nothing_is_empty_text(tmp_path):
 def test_unknown_names_are_errors_that_list_the_known_ones(golden, arguments, message):
     with pytest.raises(ResultsError, match=f"unknown {message}.*use"):
         table(golden, *arguments)
+
+
+def test_names_are_no_formulas_in_csv_and_numbers_stay(tmp_path):
+    store = Store(tmp_path)
+    for name in ("=1+1", "+x", "-x", "@x", "plain"):
+        store.write(make_record(method=f"m{ord(name[0])}", title=name))
+    text = table(store, "csv").decode()
+    for name in ("=1+1", "+x", "-x", "@x"):
+        assert f"'{name}" in text
+    assert all(cell[:1] not in "=+@" for line in text.splitlines() for cell in line.split(",") if cell)
+    frame = pd.DataFrame({"name": pd.array(["=a", None], dtype="string"), "n": pd.array([-1, None], dtype="Int64")})
+    assert csv_of(frame) == b"name,n\n'=a,-1\n,\n"
+
+
+@pytest.mark.parametrize("kind", ["headline", "categories", "paper"])
+def test_a_line_break_in_a_name_breaks_no_table(tmp_path, kind):
+    store = Store(tmp_path)
+    names = ("a\nb", "c")
+    for setting, categories in (("unified", (None,)), ("separate", names)):
+        for category in categories:
+            store.write(make_record(setting=setting, category=category, set_categories=names, title="two\nlines"))
+    rows = [line for line in table(store, "md", kind).decode().splitlines() if line and line[0] != "#"]
+    assert all(line.startswith("| ") and line.endswith(" |") for line in rows)
+    assert any("two lines" in line for line in rows)
+    lines = table(store, "latex", kind).decode().splitlines()
+    assert any("two lines" in line for line in lines)
+    assert not any(line.startswith("lines") for line in lines)
