@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from methods.detector import Batch, Detector, FitContext
 from methods.feature_spec import FeatureLayout, FeatureSpec
 from methods.features.batch import batch_from_images, layout_of
 from methods.registry import known_detectors
+from methods.training.resume import TrainingState
 from tests.support.features import FakeImages, random_backbone, rows_of, structured, structured_images
 
 DETECTORS = known_detectors()
@@ -237,3 +239,36 @@ def test_parameters_count_what_is_trained(cls):
     network = getattr(detector, "network", None)
     expected = sum(p.numel() for p in network.parameters() if p.requires_grad) if network is not None else 0
     assert detector.trainable_parameters() == expected
+
+
+def test_every_checkpoint_that_a_training_writes_is_accepted_by_the_same_training(cls, tmp_path, monkeypatch):
+    """Whatever its network, optimiser and losses are."""
+    monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", -1.0)
+    resume, found = TrainingState.resume, []
+
+    def noted(state: TrainingState, path: Path | None) -> int:
+        there = path is not None and path.exists()
+        found.append((state.total, resume(state, path), there))
+        return found[-1][1]
+
+    def train(stop: bool) -> None:
+        calls = 0
+
+        def count(done: int, total: int, what: str) -> None:
+            nonlocal calls
+            calls += 1
+            if stop and calls == 3:
+                raise KeyboardInterrupt
+
+        detector, spec = quick(cls)
+        batch = data(cls, detector, spec, 12, 0)
+        images = FakeImages(*batch.features, categories=batch.categories, images=batch.images)
+        detector.fit(images, FitContext(0, CPU, count, checkpoint=tmp_path / "state.pt"))
+
+    try:
+        train(stop=True)
+    except KeyboardInterrupt:
+        monkeypatch.setattr(TrainingState, "resume", noted)
+        train(stop=False)
+        assert any(there for _, _, there in found)
+        assert all(0 < start <= total for total, start, there in found if there), found
