@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,12 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from results.records.store import Store
+from results.rows.cell import BLANK
 from results.rows.labels import table_key
 from results.tables.headline import GROUPS, HeadlineRow, groups_of, headline
 
 if TYPE_CHECKING:
     from datasets.index.registry import DatasetInfo
     from methods.detector import DetectorInfo
+
+
+_NAMED = 4
+"""Cells that a line on blank cells names at most."""
 
 
 def print_headline(console: Console, store: Store, set_ids: Collection[str] | None = None) -> None:
@@ -48,6 +53,21 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
                 cells = [line.cells[column.name, group].text(signed=group == "delta") for group in groups]
                 table.add_row(escape(f"{line.method} ({line.row.method.preset})"), *cells, str(line.facts["runs"]))
             console.print(table)
+            _print_reasons(console, lines, column.name)
+
+
+def _print_reasons(console: Console, lines: Sequence[HeadlineRow], column: str) -> None:
+    """Print why cells of a column are blank, a line for each reason."""
+    places: dict[str, list[str]] = {}
+    for line in lines:
+        for group in GROUPS:
+            cell = line.cells[column, group]
+            if cell.mean is None and cell.reason:
+                places.setdefault(cell.reason, []).append(f"{line.method} {group}")
+    for reason, cells in places.items():
+        more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
+        text = f"{BLANK} {reason}: {', '.join(cells[:_NAMED])}{more}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:

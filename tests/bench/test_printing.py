@@ -28,3 +28,15 @@ def test_a_column_of_the_headline_table_appears_everywhere(tmp_path, monkeypatch
     assert "3 categories: bolt (%" in terminal.getvalue()
     view = headline_table(store, leaderboard_of(store), "key")
     assert [(group.label, group.title) for group in view.groups] == [("bolt", "I-AUROC of one category")]
+
+
+def test_the_terminal_says_why_cells_are_blank(tmp_path):
+    store = Store(tmp_path)
+    for record in make_row(seeds=(0,), metrics={"PRO": None}, reasons={"PRO": "no masks"}):
+        store.write(record)
+    terminal = io.StringIO()
+    print_headline(Console(file=terminal, width=100), store)
+    found = [line for line in terminal.getvalue().splitlines() if line.startswith("— ")]
+    assert found
+    assert all("no masks" in line for line in found)
+    assert any("Plain unified" in line for line in found)
