@@ -14,7 +14,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 # Options of `python -m bench run`: the variable DATA_DIR is the option --data-dir.
 VARIABLES = DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT \
 	TEXTURES_DIR WEIGHTS WEIGHTS_DIR BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR \
-	CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE FPR_LIMIT CURVES
+	CACHE_DIR SITE BANK_DTYPE BANK_GIB KEEP MAP_SIZE MASK_THRESHOLD FPR_LIMIT CURVES
 # Values reach the commands in the environment, as they were typed: make and the shell take no character of them as code.
 TYPED = $(VARIABLES) STEPS BATCH_SIZE PRECISION STUDY FORMAT OUT ROWS YES DRY_RUN ARGS
 override BATCH_SIZE := $(value BATCH)
@@ -77,7 +77,7 @@ list: setup ## List datasets and methods
 	$(PY) -m bench list
 
 verify: setup ## Check DATASET: counts, masks, undecodable files
-	$(PY) -m bench verify "$${DATASET:-synthetic}" $(call options,DATA_DIR ROOT)
+	$(PY) -m bench verify "$${DATASET:-synthetic}" $(call options,DATA_DIR ROOT MASK_THRESHOLD)
 
 test: setup ## Run the test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=worksteal --durations=10 $(ARGS)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import joblib
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -31,7 +32,7 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError, printable
-from datasets.index.pixel_values import range_problems, range_remarks
+from datasets.index.pixel_values import mask_problems, range_problems, range_remarks
 from datasets.index.problems import LISTED
 from datasets.index.unread import describe_unread
 from datasets.samples.sample import Counts
@@ -106,6 +107,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     for path, reason in store.problems:
         console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
     _print_counts(console, plan, todo, records)
+    _print_mask_problems(console, todo)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
     if options.dry_run:
         _print_dry_run(console, plan, todo, estimator, options.jobs)
@@ -225,6 +227,15 @@ def _print_pixel_values(console: Console, plan: list[Run]) -> None:
         sound = [category for category in index.categories if category not in index.faults]
         for line in (*range_remarks(index, sound), *range_problems(index, sound)):
             console.print(str(line), highlight=False, markup=False)
+
+
+def _print_mask_problems(console: Console, runs: list[Run]) -> None:
+    """Print the problems of the values in the masks on which the runs are tested."""
+    for index in {id(run.index): run.index for run in runs}.values():
+        tested = {category for run in runs if run.index is index for category in run.categories} - set(index.faults)
+        threshold = runs[0].protocol.mask_threshold
+        for problem in mask_problems(index, sorted(tested), threshold, min(4, joblib.cpu_count())):
+            console.print(str(problem), highlight=False, markup=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

@@ -3,7 +3,8 @@
 1. Images are decoded to RGB and resized to the detector's input size; aspect ratio not kept, no crop.
 2. A detector returns its map at its published output size, after its own upsampling and smoothing.
 3. The map is resized bilinearly to ``map_size``.
-4. Masks are binarised at file resolution (any value above 0 is defect; several masks are united), then resized
+4. Masks are binarised at file resolution (any value above 0, or above ``MASK_THRESHOLD``, is defect; several masks are
+   united), then resized
    to ``map_size`` by nearest neighbour, then labelled into regions with 8-connectivity.
 5. Image label: from the folder or list file, never from a mask.
 6. Image score: the detector's own (headline); in addition, for all detectors, the maximum of the resized map after a
@@ -32,7 +33,7 @@ class Protocol:
     Attributes:
         map_size: Side in pixels that maps and masks are resized to, or ``native`` for each mask's own resolution.
         map_resize: How maps are resized.
-        mask_binarisation: Which mask values count as defect.
+        mask_binarisation: Which mask values count as defect, as ``binarisation`` writes it.
         mask_resize: How masks are resized.
         connectivity: Number of neighbours of a pixel when defect regions are labelled.
         pro_limit: Largest false-positive rate of the PRO curve; the area under the curve is divided by it.
@@ -55,9 +56,19 @@ class Protocol:
     selection: str = "last step"
     version: int = PROTOCOL_VERSION
 
+    @property
+    def mask_threshold(self) -> int:
+        """Values of a mask above it are defect."""
+        return int(self.mask_binarisation.split()[1])
+
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON values, for ids and records."""
         return asdict(self)
+
+
+def binarisation(threshold: int) -> str:
+    """The protocol's description of a threshold of masks."""
+    return f"> {threshold} at file resolution"
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from rich.progress import (
 
 from bench.commands.parameters import home_expanded
 from bench.console import Console
-from bench.plan.options import DATA, DataDir, Root
+from bench.plan.options import DATA, DataDir, MaskThreshold, Root
 from datasets.download.fetch import fetch_file
 from datasets.download.obtain import obtain
 from datasets.errors import DatasetError, unknown_name
@@ -83,14 +83,15 @@ def data(
 
 
 @app.command()
-def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None) -> None:
+def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None, mask_threshold: MaskThreshold = 0) -> None:
     """Check a dataset (counts, masks paired by name, mask polarity, files that can't be decoded); list all problems."""
     info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
     place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
     for remark in _remarks(info, place):
         say(remark)
-    _report(say, verify_root(place, info), f"{info.title} in {place}: no problem found.", place)
+    problems = verify_root(place, info, mask_threshold=mask_threshold)
+    _report(say, problems, f"{info.title} in {place}: no problem found.", place)
 
 
 def _find(name: str) -> DataInfo:

@@ -23,6 +23,7 @@ from results.records.record import CategoryResult
 TEST_BATCH = 16
 GALLERY_SIDE = 64
 NO_MASKS = "the dataset has no pixel masks"
+BLACK_MASKS = "the masks of all defective images are black"
 
 
 @dataclass
@@ -96,22 +97,30 @@ def evaluate_category(
     }
     reasons = {**own.reasons, **{name + COMMON: reason for name, reason in common.reasons.items()}}
     curves = dict(own.curves)
-    regions = lost = 0
+    regions = lost = unmarked = 0
     without = [s for s in scores.samples if s.is_anomalous and not s.masks]
     if without:
         reason = NO_MASKS if not index.has_masks else f"{len(without)} defective images have no mask"
         for name in PIXEL_METRICS:
             values[name], reasons[name] = None, reason
     else:
-        masks = []
+        maps, masks = [], []
         for sample, map_ in zip(scores.samples, scores.maps, strict=True):
-            mask, found, vanished = _protocol_mask(index, sample, map_.shape)
-            masks.append(mask)
+            mask, found, vanished = _protocol_mask(index, sample, map_.shape, protocol.mask_threshold)
             regions += found
             lost += vanished
-        pixel = pixel_metrics(scores.maps, masks, fpr_limit=protocol.pro_limit, threads=torch.get_num_threads())
+            if sample.is_anomalous and not found:  # a black mask: where the defect is, nobody has marked
+                unmarked += 1
+            else:
+                maps.append(map_)
+                masks.append(mask)
+        if unmarked and not masks:
+            maps, masks = scores.maps, [np.zeros(map_.shape, dtype=bool) for map_ in scores.maps]  # blank
+        pixel = pixel_metrics(maps, masks, fpr_limit=protocol.pro_limit, threads=torch.get_num_threads())
         values.update(pixel.values)
         reasons.update(pixel.reasons)
+        if unmarked and not regions:
+            reasons.update(dict.fromkeys(pixel.reasons, BLACK_MASKS))
         curves.update(pixel.curves)
     result = CategoryResult(
         metrics=values,
@@ -120,6 +129,7 @@ def evaluate_category(
         test_anomalous=int(labels.sum()),
         regions=regions,
         regions_lost=lost,
+        unmarked=unmarked,
         routing_accuracy=scores.routing_accuracy,
     )
     return result, curves
@@ -138,11 +148,13 @@ def _map_shape(index: DatasetIndex, sample: Sample, protocol: Protocol) -> tuple
     return height, width
 
 
-def _protocol_mask(index: DatasetIndex, sample: Sample, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], int, int]:
+def _protocol_mask(
+    index: DatasetIndex, sample: Sample, shape: tuple[int, ...], threshold: int
+) -> tuple[NDArray[np.bool_], int, int]:
     """The mask at map resolution, the number of regions in the file, and how many of them vanished."""
     if not sample.masks:
         return np.zeros(shape, dtype=bool), 0, 0
-    mask = load_mask(index.root, sample)
+    mask = load_mask(index.root, sample, threshold)
     regions = label_regions(mask[None])[0]
     found = int(regions.max())
     if mask.shape == tuple(shape):

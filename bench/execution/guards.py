@@ -94,7 +94,7 @@ def require_readable_tests(run: Run) -> None:
     for category in run.categories:
         shares = {}
         for sample in run.index.split("test", category):
-            mask = load_mask(run.index.root, sample)
+            mask = load_mask(run.index.root, sample, run.protocol.mask_threshold)
             if sample.masks:
                 shares[sample.masks[0]] = float(mask.mean())
         inverted = [path for path, share in shares.items() if share > _INVERTED]
@@ -102,8 +102,9 @@ def require_readable_tests(run: Run) -> None:
             first = inverted[0]
             warnings.warn(
                 f"{run.index.root / first}: {shares[first]:.0%} of the mask is defect. {len(inverted)} of the "
-                f"{len(shares)} masks of '{category}' look inverted. Any value above 0 is defect: invert the masks if "
-                "0 marks the defects in them, or the pixel metrics are wrong.",
+                f"{len(shares)} masks of '{category}' look inverted. Any value above "
+                f"{run.protocol.mask_threshold} is defect: invert the masks if 0 marks the defects in them, or the "
+                "pixel metrics are wrong.",
                 stacklevel=2,
             )
 

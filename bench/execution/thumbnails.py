@@ -38,16 +38,17 @@ def keep_pictures(runs: Iterable[Run], store: Store) -> None:
                 continue
             done.add(category)
             try:
-                fingerprint = run.index.fingerprint(category, "test")
+                threshold = run.protocol.mask_threshold
+                fingerprint = run.index.fingerprint(category, "test") + (f"-{threshold}" if threshold else "")
                 known = read_pictures(store, run.dataset.name, category)
                 if known is None or known.fingerprint != fingerprint:
-                    pictures = _pictures(run.index, category, fingerprint)
+                    pictures = _pictures(run.index, category, fingerprint, threshold)
                     write_pictures(store, run.dataset.name, category, pictures)
             except DatasetError:
                 continue
 
 
-def _pictures(index: DatasetIndex, category: str, fingerprint: str) -> Pictures:
+def _pictures(index: DatasetIndex, category: str, fingerprint: str, threshold: int) -> Pictures:
     samples, bits = index.split("test", category), index.value_bits(category)
     images, masks = [], []
     for sample in samples:
@@ -57,7 +58,7 @@ def _pictures(index: DatasetIndex, category: str, fingerprint: str) -> Pictures:
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=_QUALITY)
         images.append(buffer.getvalue())
-        masks.append(_any_underneath(load_mask(index.root, sample)))
+        masks.append(_any_underneath(load_mask(index.root, sample, threshold)))
     return Pictures(
         fingerprint,
         tuple(sample.path for sample in samples),

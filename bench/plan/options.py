@@ -138,6 +138,7 @@ Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if i
 ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
 ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
 Site = Annotated[Path, typer.Option(help="Where the page is rendered.")]
+MaskThreshold = Annotated[int, typer.Option(min=0, help="Values of a mask above this are defect.")]
 DATA, RUNS, REFERENCE, SITE = Path("data"), Path("results/runs"), Path("results/reference"), Path("reports/site")
 _Assignments = Annotated[tuple[str, ...], typer.Option("--set", help="method.field=value; may be repeated.")]
 _CheckpointCategories = Annotated[
@@ -239,6 +240,7 @@ class Options:
     fpr_limit: Annotated[
         float, typer.Option(help="False-positive rate at which the area of PRO ends."), parse_fpr_limit
     ] = 0.3
+    mask_threshold: MaskThreshold = 0
     site: Site = SITE
     curves: Annotated[
         int, typer.Option(min=0, help="Epochs between two points of the learning curves (a diagnostic); 0: no curves.")

@@ -13,7 +13,7 @@ from bench.plan.options import SETTINGS, Options
 from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, backbone_entry
 from bench.plan.weights_and_textures import textures_id
-from bench.protocol import Protocol
+from bench.protocol import Protocol, binarisation
 from datasets.errors import unknown_name
 from datasets.index.open_dataset import open_dataset
 from datasets.index.registry import find_dataset
@@ -85,7 +85,11 @@ def _make_run(
     identity, method = load_backbone(choice).identity(), configured.entry(config)
     device = resolve_device(options.device, options.cluster)
     bank = BankSettings(options.cache_dir / "features", options.bank_dtype, device, int(options.bank_gib * (1 << 30)))
-    protocol = Protocol(map_size=options.map_size, pro_limit=options.fpr_limit)
+    protocol = Protocol(
+        map_size=options.map_size,
+        mask_binarisation=binarisation(options.mask_threshold),
+        pro_limit=options.fpr_limit,
+    )
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
     method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
     wants_textures = checkpoint is None and configured.detector_class.features(config).textures

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import same_name
-from datasets.index.pixel_values import range_problems
+from datasets.index.pixel_values import mask_problems, range_problems
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo
 from datasets.index.unread import NORMAL_MASK, ORPHAN
@@ -29,7 +29,13 @@ Progress = Callable[[int, int], None]
 _LOSSY = {".jfif", ".jpe", ".jpeg", ".jpg"}
 
 
-def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
+def verify_root(
+    root: Path,
+    info: DatasetInfo,
+    threads: int = 1,
+    progress: Progress | None = None,
+    mask_threshold: int = 0,
+) -> list[Problem]:
     """Check a directory, even one from which no index can be built.
 
     Args:
@@ -37,6 +43,7 @@ def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progr
         info: Description of the dataset, with the expected counts.
         threads: Number of images decoded at a time.
         progress: Called after every image.
+        mask_threshold: Values of a mask above it are defect.
 
     Returns:
         All problems, sorted; empty if there are none.
@@ -55,11 +62,18 @@ def verify_root(root: Path, info: DatasetInfo, threads: int = 1, progress: Progr
     if index is not None:
         known = {problem.path for problem in problems}
         unread = {one.problem for one in index.unread}
-        problems += [p for p in verify(index, info, threads, progress) if p.path not in known or p in unread]
+        found = verify(index, info, threads, progress, mask_threshold)
+        problems += [p for p in found if p.path not in known or p in unread]
     return sorted(problems)
 
 
-def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: Progress | None = None) -> list[Problem]:
+def verify(
+    index: DatasetIndex,
+    info: DatasetInfo,
+    threads: int = 1,
+    progress: Progress | None = None,
+    mask_threshold: int = 0,
+) -> list[Problem]:
     """Check every file of an index.
 
     Args:
@@ -67,12 +81,14 @@ def verify(index: DatasetIndex, info: DatasetInfo, threads: int = 1, progress: P
         info: Description of the dataset, with the expected counts.
         threads: Number of images decoded at a time.
         progress: Called after every image.
+        mask_threshold: Values of a mask above it are defect.
 
     Returns:
         All problems, sorted; empty if there are none.
     """
     problems = count_problems(index, info) + _unread(index) + range_problems(index, index.categories)
-    check = partial(_check_sample, index)
+    problems += mask_problems(index, index.categories, mask_threshold, max(threads, 1))
+    check = partial(_check_sample, index, mask_threshold)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
         for done, found in enumerate(pool.map(check, index.samples), start=1):
             problems += found
@@ -138,7 +154,7 @@ def changed_files(root: Path) -> list[Problem]:
     return problems
 
 
-def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
+def _check_sample(index: DatasetIndex, mask_threshold: int, sample: Sample) -> list[Problem]:
     """Problems of one image and its masks."""
     root = index.root
     try:
@@ -157,7 +173,7 @@ def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
         if not _named_alike(sample.path, path):
             what = f"is the mask of {sample.path}, but is not named like it."
             problems.append(Problem(path, what, "Check that image and mask belong together."))
-        found, shape = _check_mask(root, path, image_shape)
+        found, shape = _check_mask(root, path, image_shape, mask_threshold)
         problems += found
         shapes.add(shape)
     if len(shapes - {None}) > 1:
@@ -166,20 +182,23 @@ def _check_sample(index: DatasetIndex, sample: Sample) -> list[Problem]:
     return problems
 
 
-def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[list[Problem], tuple[int, ...] | None]:
+def _check_mask(
+    root: Path, path: str, image_shape: tuple[int, int], threshold: int
+) -> tuple[list[Problem], tuple[int, ...] | None]:
     """Problems of one mask file, and its shape (H, W), or None if it can't be read."""
     try:
-        mask = decode_mask(root, path)
+        mask = decode_mask(root, path, threshold)
     except DatasetError as error:
         return [Problem(path, _without_path(error, root, path), "")], None
     problems = []
     share = float(mask.mean())
     if share == 0:
         what = "the mask of a defective image is empty."
-        problems.append(Problem(path, what, "Any value above 0 is defect. Draw it, or call the image good."))
+        problems.append(Problem(path, what, f"Any value above {threshold} is defect. Draw it, or call the image good."))
     elif share > 0.5:
         what = f"{share:.0%} of the mask is defect: it may be inverted."
-        problems.append(Problem(path, what, "Any value above 0 is defect. Invert it if necessary.", "warning"))
+        cure = f"Any value above {threshold} is defect. Invert it if necessary."
+        problems.append(Problem(path, what, cure, "warning"))
     if mask.shape != image_shape:
         sizes = f"{mask.shape[1]}x{mask.shape[0]}, but its image is {image_shape[1]}x{image_shape[0]}"
         if same_shape_up_to_scale(mask.shape, image_shape):
@@ -188,7 +207,7 @@ def _check_mask(root: Path, path: str, image_shape: tuple[int, int]) -> tuple[li
         else:
             cure = "Write the mask in the size of the upright image (EXIF orientation applied)."
             problems.append(Problem(path, f"the mask is {sizes}, another aspect ratio.", cure))
-    if PurePosixPath(path).suffix.lower() in _LOSSY:
+    if threshold == 0 and PurePosixPath(path).suffix.lower() in _LOSSY:
         what = "the mask is a JPEG: compression puts small values around every defect."
         problems.append(Problem(path, what, "Write masks as PNG.", "warning"))
     return problems, mask.shape

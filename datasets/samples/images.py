@@ -4,8 +4,8 @@ Every image becomes RGB uint8, upright (EXIF orientation applied), and is resize
 bilinear filter on uint8 to exactly ``size x size``: the aspect ratio is not kept and nothing is cropped,
 because a crop may cut defects away. The protocol of UniAD (You et al. 2022) resizes in the same way.
 
-Masks are binarised at the resolution of the file: any value above zero is defect (VisA numbers its regions
-1..n, other datasets write 0/1 or 0/255). They are resized afterwards by nearest neighbour.
+Masks are binarised at the resolution of the file: any value above a threshold is defect. It is zero by default (VisA
+numbers its regions 1..n, other datasets write 0/1 or 0/255). They are resized afterwards by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,12 +129,13 @@ def image_size(root: Path, path: str) -> tuple[int, int]:
         return (width, height) if _orientation(image) in _TURNED else (height, width)
 
 
-def load_mask(root: Path, sample: Sample) -> NDArray[np.bool_]:
+def load_mask(root: Path, sample: Sample, threshold: int = 0) -> NDArray[np.bool_]:
     """The defective pixels of one sample, at the resolution of its mask files.
 
     Args:
         root: Directory that the sample's paths are relative to.
         sample: The sample. Several masks are united. Without masks, no pixel is defective.
+        threshold: Values above it are defect.
 
     Returns:
         ``(H, W)`` bool. Without masks, H and W are those of the upright image.
@@ -145,7 +147,7 @@ def load_mask(root: Path, sample: Sample) -> NDArray[np.bool_]:
     height, width = image_size(root, sample.path)
     if not sample.masks:
         return np.zeros((height, width), dtype=np.bool_)
-    masks = [decode_mask(root, path) for path in sample.masks]
+    masks = [decode_mask(root, path, threshold) for path in sample.masks]
     if len({mask.shape for mask in masks}) > 1:
         sizes = ", ".join(
             f"{path} {mask.shape[1]}x{mask.shape[0]}" for path, mask in zip(sample.masks, masks, strict=True)
@@ -189,11 +191,21 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     return np.asarray(np.asarray(image.resize((size, size), Image.Resampling.NEAREST)) > 0)
 
 
-def decode_mask(root: Path, path: str) -> NDArray[np.bool_]:
-    """One mask file as ``(H, W)`` bool: every value above zero is defect.
+def decode_mask(root: Path, path: str, threshold: int = 0) -> NDArray[np.bool_]:
+    """One mask file as ``(H, W)`` bool: every value above the threshold is defect; see ``mask_values``.
 
-    Palette colours are looked up, as image viewers do. If all colours of the palette are black, the stored indices are
-    used instead. Transparent pixels are no defect, whatever their colour.
+    Raises:
+        DatasetError: If the file can't be read.
+    """
+    return np.asarray(mask_values(root, path) > threshold)
+
+
+def mask_values(root: Path, path: str) -> NDArray[Any]:
+    """The values of one mask file, ``(H, W)`` numbers.
+
+    White is 255 in files of 1 bit. Of colours, the largest channel counts. Palette colours are looked up, as image
+    viewers do. If all colours of the palette are black, the stored indices are used instead. Transparent pixels are 0,
+    whatever their colour.
 
     Args:
         root: Directory that ``path`` is relative to.
@@ -207,24 +219,28 @@ def decode_mask(root: Path, path: str) -> NDArray[np.bool_]:
         values = array_row(root, file, row)
         if values.ndim != 2:
             raise DatasetError(f"{root / file}: rows of masks have the shape (H, W), not {values.shape}.")
-        return np.asarray(values > 0)
+        return _white_is_255(values)
     with opened(root / path) as image:
-        return _defective(_upright(image))
+        return _mask_values(_upright(image))
 
 
-def _defective(image: Image.Image) -> NDArray[np.bool_]:
+def _mask_values(image: Image.Image) -> NDArray[Any]:
     if image.mode in {"P", "PA"}:
-        coloured = _defective(image.convert("RGBA"))
+        coloured = _mask_values(image.convert("RGBA"))
         indices = np.asarray(image)
-        return coloured if coloured.any() or indices.ndim > 2 else np.asarray(indices > 0)
+        return coloured if coloured.any() or indices.ndim > 2 else indices
     if image.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:  # black is not zero in these
         image = image.convert("RGB")
     values = np.asarray(image)
     if values.ndim == 2:
-        return np.asarray(values > 0)
+        return _white_is_255(values)
     if image.mode in {"RGBA", "LA", "RGBa", "La"}:
-        return np.asarray((values[..., :-1] > 0).any(axis=-1) & (values[..., -1] > 0))
-    return np.asarray((values > 0).any(axis=-1))
+        return np.where(values[..., -1] > 0, values[..., :-1].max(axis=-1), 0)
+    return np.asarray(values.max(axis=-1))
+
+
+def _white_is_255(values: NDArray[Any]) -> NDArray[Any]:
+    return values * np.uint8(255) if values.dtype == np.bool_ else values
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -124,6 +124,9 @@ class CategoryResult(_Entry):
     regions: int = 0
     regions_lost: int = 0
     """Connected defect regions that vanished when masks were resized to the protocol's map size."""
+    unmarked: int = 0
+    """Defective images with a black mask, which pixel metrics leave out. Absent in records that are older than this
+    field, whose pixel metrics count all pixels of such images as normal."""
     routing_accuracy: Share | None = None
     """Share of the test images that the detector assigned to this category, if it chooses the category by itself."""
 

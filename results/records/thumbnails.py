@@ -25,7 +25,8 @@ class Pictures:
     """The test images of one category.
 
     Attributes:
-        fingerprint: Fingerprint of the category's test files: if the files change, the pictures are made again.
+        fingerprint: Fingerprint of the category's test files, and the threshold of the masks unless it is 0: if they
+            change, the pictures are made again.
         paths: Paths of the n images relative to the dataset's root, as in ``Scores.paths``.
         defects: Defect type of each image, ``good`` for normal ones.
         images: JPEG bytes of each image, which is square.

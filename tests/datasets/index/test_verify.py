@@ -86,7 +86,9 @@ def test_an_inverted_mask_is_suspicious(root):
 
 def test_an_empty_mask_of_a_defective_image(root):
     save(root, MASK, np.zeros((64, 64)))
-    (problem,) = verify_root(root, FOLDER)
+    of_category, problem = verify_root(root, FOLDER)
+    assert of_category.path == "bolt"
+    assert "1 of 4 defective images have a black mask" in of_category.what
     assert (problem.path, problem.severity) == (MASK, "error")
     assert "is empty" in problem.what
 

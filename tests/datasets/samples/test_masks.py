@@ -160,3 +160,18 @@ def test_resizing_a_mask_keeps_it_binary_and_identity_keeps_it_equal():
     mask = GREY[:, :20] > 128
     assert np.array_equal(resize_mask(mask, 20), mask)
     assert np.array_equal(resize_mask(mask, 40), mask.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize("threshold", [0, 100, 254])
+def test_values_above_the_threshold_are_defect(folder, threshold):
+    save(folder, "mask.png", GREY)
+    assert np.array_equal(load_mask(folder, defective("mask.png"), threshold), threshold < GREY)
+    save(folder, "colour.png", COLOURS)
+    assert np.array_equal(decode_mask(folder, "colour.png", threshold), (threshold < COLOURS).any(axis=-1))
+
+
+def test_white_of_a_file_of_one_bit_is_above_every_threshold(folder):
+    save(folder, "mask.png", GREY > 200)
+    np.save(folder / "masks.npy", (GREY > 200)[None])
+    assert np.array_equal(decode_mask(folder, "mask.png", 254), GREY > 200)
+    assert np.array_equal(decode_mask(folder, "masks.npy#0", 254), GREY > 200)
