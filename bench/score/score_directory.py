@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -67,6 +68,11 @@ def score_directory(scoring: Scoring, console: Console) -> int:
                 f"Warning: {checkpoint.detector_class.info.title} does not use categories: --category has no effect.",
             )
     paths = find_images(scoring.images, scoring.out)
+    suffixes = Counter(Path(file).suffix.lower() for file in _files(scoring.images, scoring.out))
+    for suffix, count in sorted(suffixes.items()):
+        if suffix not in IMAGE_SUFFIXES:
+            what = f"with the suffix {suffix}" if suffix else "without a suffix"
+            _say(console, f"Not read: {count} file{'s' if count > 1 else ''} {what}.")
     device = torch.device(resolve_device(scoring.device))
     choice = backbone_choice(
         checkpoint, scoring.backbone, scoring.weights, scoring.weights_dir, scoring.backbone_padding
@@ -115,16 +121,19 @@ def find_images(root: Path, out: Path) -> list[str]:
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such directory. --images names a directory of images.")
-    own = {out.resolve(), (out / OVERLAYS).resolve()}
-    found = []
-    for directory, below, names in os.walk(root):
-        place = Path(directory)
-        below[:] = [name for name in below if not name.startswith(".") and (place / name).resolve() not in own]
-        images = [name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
-        found += [(place / name).relative_to(root).as_posix() for name in images]
+    found = [file for file in _files(root, out) if Path(file).suffix.lower() in IMAGE_SUFFIXES]
     if not found:
         raise DatasetError(f"{root}: has no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return sorted(found, key=_natural)
+
+
+def _files(root: Path, out: Path) -> Iterator[str]:
+    """All files under a directory, relative to it, without hidden ones and those under ``out``."""
+    own = {out.resolve(), (out / OVERLAYS).resolve()}
+    for directory, below, names in os.walk(root):
+        place = Path(directory)
+        below[:] = [name for name in below if not name.startswith(".") and (place / name).resolve() not in own]
+        yield from ((place / name).relative_to(root).as_posix() for name in names if not name.startswith("."))
 
 
 def _natural(path: str) -> tuple[list[list[str | int]], str]:

@@ -108,6 +108,7 @@ def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):
     checkpoint = small_uniad(tmp_path / "u.safetensors")
     result = score("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out", expected=EXIT_FAILED_RUNS)
     assert "Not scored: b.png: " in result.output
+    assert "Not read: 1 file with the suffix .txt." in result.output
     assert "2 images scored, 1 not" in result.output
     assert list(maps(tmp_path / "out")) == ["a.png", "c.png"]
 
