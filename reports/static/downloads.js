@@ -20,7 +20,8 @@
     return [names, ...lines].map((line) => line.filter((_, k) => shown[k]));
   }
 
-  const plain = (text) => (/^[=+\-@]/.test(text) && !/^[+-][\d.]/.test(text) ? `'${text}` : text); // no formula
+  const isNumber = (text) => /^[+-]?[\d.]+( ± [\d.]+)?$/.test(text);
+  const plain = (text) => (/^[=+\-@]./.test(text) && !isNumber(text) ? `'${text}` : text); // no formula
   const quoted = (text) => (/[",\n]/.test(plain(text)) ? `"${plain(text).replaceAll('"', '""')}"` : plain(text));
   const LATEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "−": "$-$", "—": "---", "Δ": "$\\Delta$", "×": "$\\times$" };
   const escaped = (text) => text.replace(/[\\~^±−—Δ×]|[&%$#_{}]/g, (sign) => LATEX[sign] ?? `\\${sign}`);

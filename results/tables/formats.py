@@ -135,8 +135,11 @@ def csv_of(frame: pd.DataFrame) -> bytes:
 
 
 def without_formula(text: str) -> str:
-    """The text of a CSV cell; an apostrophe goes before a sign with which spreadsheets let a formula begin."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """The text of a CSV cell; an apostrophe goes before a sign with which spreadsheets let a formula begin.
+
+    A sign alone, such as the dash of an empty cell, is no formula.
+    """
+    return f"'{text}" if len(text) > 1 and text.startswith(_FORMULA) else text
 
 
 def _one_line(value: Any) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from results.errors import ResultsError
 from results.records.store import Store
-from results.tables.formats import csv_of, table
+from results.tables.formats import csv_of, table, without_formula
 from results.tables.tidy import tidy
 from tests.support.records import CATEGORIES, make_record
 
@@ -107,6 +107,7 @@ def test_names_are_no_formulas_in_csv_and_numbers_stay(tmp_path):
         assert f"'{name}" in text
     assert all(cell[:1] not in "=+@" for line in text.splitlines() for cell in line.split(",") if cell)
     frame = pd.DataFrame({"name": pd.array(["=a", None], dtype="string"), "n": pd.array([-1, None], dtype="Int64")})
+    assert without_formula("-") == "-"  # the dash of an empty cell
     assert csv_of(frame) == b"name,n\n'=a,-1\n,\n"
 
 
