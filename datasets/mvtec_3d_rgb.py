@@ -14,7 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets.download.archive import Archive
-from datasets.index.mvtec_layout import Layout, categories_home, index_folder
+from datasets.index.layout import Layout
+from datasets.index.mvtec_layout import categories_home, index_folder
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import DatasetIndex
 

@@ -20,10 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets.errors import DatasetError
-from datasets.index.mvtec_layout import sorted_entries
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo, register
-from datasets.index.unread import unlisted
+from datasets.index.unread import sorted_entries, unlisted
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 PAGE = "https://huggingface.co/datasets/Real-IAD/Real-IAD"

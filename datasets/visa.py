@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 from datasets.download.archive import Archive
 from datasets.errors import DatasetError
-from datasets.index.mvtec_layout import index_folder, sorted_entries
+from datasets.index.mvtec_layout import index_folder
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo, register
-from datasets.index.unread import unlisted
+from datasets.index.unread import sorted_entries, unlisted
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
 SPLIT_FILE = "split_csv/1cls.csv"

@@ -18,15 +18,29 @@ describes.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets.errors import DatasetError
+from datasets.index.layout import MVTEC, Layout
+from datasets.index.names import (
+    GOOD_NAMES,
+    MASK_ENDING,
+    MASK_NAMES,
+    OTHER_MASK_NAMES,
+    VALIDATION,
+    name_in,
+    named_like_masks,
+    plain,
+    relative,
+    same_name,
+    shared_names,
+    sounds_normal,
+    with_portable_names,
+)
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.unread import (
     NORMAL_MASK,
@@ -40,44 +54,7 @@ from datasets.index.unread import (
 )
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
-GOOD_NAMES = frozenset({"good", "ok", "normal"})
-"""Directory names, in lower case, that mean "no defect"."""
-
-_MASK_ENDING = "_mask"
-_MASK_NAMES = frozenset({"groundtruth", "gt", "mask", "masks"})
-_OTHER_MASK_NAMES = _MASK_NAMES | {"annotation", "annotations", "label", "labels"}
-"""Other usual names of a category's directory of masks, in lower case and without separators."""
-_VALIDATION = frozenset({"val", "valid", "validation"})
-_NORMAL_WORDS = GOOD_NAMES | {"okay"}
-_NEGATIONS = frozenset({"no", "non", "not", "never", "bad"})
 _MANIFESTS = frozenset({"manifest.json", "uniboard-manifest.json"})
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a category keeps its images and masks. Paths are relative to the category and use ``/``.
-
-    Attributes:
-        train: Directory that holds one directory of training images, called ``good`` or similar.
-        test: Directory that holds one directory of test images per defect type, and one of good ones.
-        masks: Directory of the masks for the images in ``<test>/<type>``; ``{type}`` stands for the type's directory.
-        images: Sub-directory of a type's directory that holds the images; empty if they are directly in it.
-        other: Other directories of a category, which the dataset's protocol does not read.
-    """
-
-    train: str = "train"
-    test: str = "test"
-    masks: str = "ground_truth/{type}"
-    images: str = ""
-    other: tuple[str, ...] = ()
-
-    @property
-    def all_masks(self) -> str:
-        """The directory that holds the types' directories of masks. A category without it has no pixel labels."""
-        return self.masks.partition("/{type}")[0]
-
-
-MVTEC = Layout()
 
 
 def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -> DatasetIndex:
@@ -108,7 +85,7 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
     index = DatasetIndex(
         name=name,
         root=root,
-        samples=tuple(_with_portable_names(reader.samples, problems)),
+        samples=tuple(with_portable_names(reader.samples, problems)),
         unread=reader.unread.found(),
         remarks=tuple(reader.remarks),
         **fields,
@@ -133,11 +110,6 @@ def categories_home(root: Path, layout: Layout = MVTEC) -> Path:
     """
     candidates = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
     return next((directory for directory in candidates if _categories(directory, layout)), root)
-
-
-def same_name(stem: str) -> str:
-    """The form in which file names are compared, because file systems encode accents in different ways."""
-    return unicodedata.normalize("NFC", stem)
 
 
 def _categories(root: Path, layout: Layout) -> list[Path]:
@@ -226,7 +198,7 @@ class _Reader:
 
     def _note_sibling(self, category: Path, directory: Path, has_masks: bool) -> None:
         layout = self.layout
-        expected = directory.name.lower() in _VALIDATION or directory.name in layout.other
+        expected = directory.name.lower() in VALIDATION or directory.name in layout.other
         cure = "" if expected else f"Move images that should count to {layout.train}/good or {layout.test}/<type>."
         if not expected and not has_masks:
             cure += f" If they are masks, move them to {layout.masks.replace('{type}', '<type>')}."
@@ -246,7 +218,7 @@ class _Reader:
         found = [
             entry
             for entry in sorted_entries(category)
-            if _plain(entry.name) in _OTHER_MASK_NAMES and entry.is_dir() and _holds_masks(entry, types)
+            if plain(entry.name) in OTHER_MASK_NAMES and entry.is_dir() and _holds_masks(entry, types)
         ]
         if len(found) > 1:
             names = ", ".join(entry.name for entry in found)
@@ -257,7 +229,7 @@ class _Reader:
             return None
         what = f"is read as the directory of masks, because there is no {layout.all_masks}."
         cure = "Move it away if it holds no masks."
-        self.remarks.append(Problem(_relative(found[0], self.root), what, cure, "remark"))
+        self.remarks.append(Problem(relative(found[0], self.root), what, cure, "remark"))
         return f"{found[0].name}/{{type}}"
 
     def _types(self, category: Path, split: str, masks: str | None) -> Iterator[_Type]:
@@ -280,7 +252,7 @@ class _Reader:
         if loose:
             what = f"{len(loose)} images are directly in it ({loose[0].name}, ...)."
             cure = f"Move them into a directory named after what they show, e.g. {parent.name}/good."
-            self.problems.append(Problem(_relative(parent, self.root), what, cure))
+            self.problems.append(Problem(relative(parent, self.root), what, cure))
             self.unread.add(category.name, parent, loose, what, cure, "error")
 
     def _type(self, category: Path, directory: Path) -> _Type:
@@ -298,7 +270,7 @@ class _Reader:
         for entry, kind in entries:
             if kind is not Kind.FILE or not is_image(entry):
                 self.unread.add_other(category.name, home, [(entry, kind)])
-            elif masks := _named_like_masks(entry, home):
+            elif masks := named_like_masks(entry, home):
                 why = f"a directory {masks.name} is taken for masks, not for images"
                 cure = (
                     f"Move masks to {self.layout.masks.replace('{type}', '<type>')}, or rename it if it holds images."
@@ -314,14 +286,14 @@ class _Reader:
         count = len(self.samples)
         for one in types:
             if one.defect == GOOD:
-                self.samples += [Sample(category.name, "train", _relative(image, root)) for image in one.images]
+                self.samples += [Sample(category.name, "train", relative(image, root)) for image in one.images]
             elif one.images:
                 what = f"{len(one.images)} training images in a directory that is not called 'good'."
                 cure = (
                     f"Training images are normal: move normal ones to {train}/good/{one.directory.name} and defective "
                     f"ones to {self.layout.test}."
                 )
-                self.problems.append(Problem(_relative(one.directory, root), what, cure))
+                self.problems.append(Problem(relative(one.directory, root), what, cure))
                 self.unread.add(category.name, one.directory, one.images, what, cure, "error")
         if len(self.samples) == count:
             cure = f"Put normal images there, or remove the category '{category.name}'."
@@ -341,20 +313,20 @@ class _Reader:
             if one.defect != GOOD:
                 self._question_name(one, truth)
             if template and one.defect != GOOD:
-                self.problems += _shared_names(one, root)
+                self.problems += shared_names(one.images, one.images_home, root)
             for image in one.images:
-                name = _name_in(image, one.images_home)
-                own = sorted({*masks.get(name, []), *masks.get(name + _MASK_ENDING, [])}) if one.defect != GOOD else []
+                name = name_in(image, one.images_home)
+                own = sorted({*masks.get(name, []), *masks.get(name + MASK_ENDING, [])}) if one.defect != GOOD else []
                 used |= set(own)
-                paths = tuple(_relative(mask, root) for mask in own)
-                self.samples.append(Sample(category.name, "test", _relative(image, root), one.defect, paths))
+                paths = tuple(relative(mask, root) for mask in own)
+                self.samples.append(Sample(category.name, "test", relative(image, root), one.defect, paths))
                 if truth is not None and one.defect != GOOD and not own:
-                    expected = (truth / image.relative_to(one.images_home).with_suffix("")).as_posix() + _MASK_ENDING
-                    what = f"defective, but it has no mask: {_relative(Path(expected + '.png'), root)} is missing."
+                    expected = (truth / image.relative_to(one.images_home).with_suffix("")).as_posix() + MASK_ENDING
+                    what = f"defective, but it has no mask: {relative(Path(expected + '.png'), root)} is missing."
                     cure = "Add the mask (NNN_mask.png, NNN.png or a directory NNN), or remove the image."
-                    self.problems.append(Problem(_relative(image, root), what, cure))
+                    self.problems.append(Problem(relative(image, root), what, cure))
             if truth is not None:
-                names = {_name_in(image, one.images_home) for image in one.images} if one.defect == GOOD else set()
+                names = {name_in(image, one.images_home) for image in one.images} if one.defect == GOOD else set()
                 self._note_masks(category, truth, {m for found in masks.values() for m in found} - used, names)
         if template and template.endswith("/{type}"):
             self._note_other_masks(category, category / template.removesuffix("/{type}"), truths)
@@ -371,17 +343,16 @@ class _Reader:
         if not one.images or (truth is not None and truth.is_dir()):
             return
         name = one.directory.name
-        words = set(re.findall(r"[^\W\d_]+", name.lower()))
         parent = one.directory.parent.name
-        if words & _NORMAL_WORDS and not words & _NEGATIONS:
+        if sounds_normal(name):
             what = f"its {len(one.images)} images would count as defective, but '{name}' sounds normal."
             cure = f"Move it to {parent}/good/{name} if they are normal, or give it the name of a defect."
-        elif _plain(name) in _MASK_NAMES:
+        elif plain(name) in MASK_NAMES:
             what = f"its {len(one.images)} images would count as defective, but '{name}' sounds like masks."
             cure = f"Move masks to {self.layout.masks.replace('{type}', '<type>')}, or give it the name of a defect."
         else:
             return
-        self.problems.append(Problem(_relative(one.directory, self.root), what, cure))
+        self.problems.append(Problem(relative(one.directory, self.root), what, cure))
 
     def _masks_of_type(self, category: Path, truth: Path | None) -> dict[str, list[Path]]:
         """Mask files by their name in the type's directory; the files of a directory ``NNN`` also under ``NNN``."""
@@ -392,7 +363,7 @@ class _Reader:
             if kind is not Kind.FILE or not is_image(entry):
                 self.unread.add_other(category.name, truth, [(entry, kind)])
                 continue
-            masks[_name_in(entry, truth)].append(entry)
+            masks[name_in(entry, truth)].append(entry)
             if entry.parent != truth:
                 masks[same_name(entry.parent.relative_to(truth).as_posix())].append(entry)
         return masks
@@ -400,7 +371,7 @@ class _Reader:
     def _note_masks(self, category: Path, directory: Path, masks: set[Path], normal: set[str]) -> None:
         """Note masks that belong to no image, or to one of the normal images with the names ``normal``."""
         for mask in masks:
-            if _name_in(mask, directory).removesuffix(_MASK_ENDING) in normal or _name_in(mask, directory) in normal:
+            if name_in(mask, directory).removesuffix(MASK_ENDING) in normal or name_in(mask, directory) in normal:
                 self.unread.add(category.name, directory, [mask], NORMAL_MASK, severity="remark")
             else:
                 self.unread.add(category.name, directory, [mask], ORPHAN, "Check their names, or remove them.")
@@ -422,55 +393,7 @@ class _Reader:
                 self._note_masks(category, entry, {mask for found in masks.values() for mask in found}, set())
 
 
-def _plain(name: str) -> str:
-    """A directory's name in lower case and without separators: ``Ground_Truth`` becomes ``groundtruth``."""
-    return re.sub(r"[\W_]+", "", name.lower())
-
-
 def _holds_masks(directory: Path, types: Sequence[str]) -> bool:
     """Whether a directory holds images in a directory that is named after a type of defect."""
     homes = [directory / name for name in types if (directory / name).is_dir()]
     return any(kind is Kind.FILE and is_image(entry) for home in homes for entry, kind in entries_below(home))
-
-
-def _named_like_masks(image: Path, home: Path) -> Path | None:
-    """The directory between ``home`` and the image that is named like a directory of masks; None without one."""
-    above = [parent for parent in image.parents if parent != home and parent.is_relative_to(home)]
-    return next((parent for parent in reversed(above) if _plain(parent.name) in _MASK_NAMES), None)
-
-
-def _name_in(file: Path, home: Path) -> str:
-    """The path of a file in a directory without its suffix, in the form in which names are compared."""
-    return same_name(file.relative_to(home).with_suffix("").as_posix())
-
-
-def _shared_names(one: _Type, root: Path) -> list[Problem]:
-    """Images whose mask could belong to another one: equal up to the suffix, or called like a directory of images."""
-    names = Counter(_name_in(image, one.images_home) for image in one.images)
-    parents = {same_name(image.parent.relative_to(one.images_home).as_posix()) for image in one.images}
-    problems = []
-    for image in one.images:
-        name = _name_in(image, one.images_home)
-        if names[name] > 1:
-            what = "another image of this directory has the same name but another suffix, so a mask fits both."
-            problems.append(Problem(_relative(image, root), what, "Rename one of them together with its mask."))
-        elif {name, name + _MASK_ENDING} & parents:
-            what = "a directory of images has the same name, so a mask in the directory of that name fits both."
-            problems.append(Problem(_relative(image, root), what, "Rename one of them together with its masks."))
-    return problems
-
-
-def _with_portable_names(samples: list[Sample], problems: list[Problem]) -> Iterator[Sample]:
-    """Yield the samples whose names can be written into a record; the others are added to ``problems``."""
-    for sample in samples:
-        try:
-            "".join((sample.path, *sample.masks)).encode()
-            yield sample
-        except UnicodeEncodeError as error:
-            name = error.object[: error.end].rpartition("/")[2]
-            what = f"a name that is not valid UTF-8 (it begins with {name!a})."
-            problems.append(Problem(sample.path, what, "Rename the file or its directory."))
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

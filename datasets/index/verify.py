@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
-from datasets.index.mvtec_layout import same_name
+from datasets.index.names import same_name
 from datasets.index.pixel_values import mask_problems, range_problems
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo
