@@ -31,7 +31,7 @@ from datasets.download.archive import Archive, check_file
 from datasets.errors import DatasetError, StorageError
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
-from datasets.storage.atomic import written
+from datasets.storage.atomic import raise_machine_fault, written
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TASKS = ("01234", "56789", "02468", "13579")
@@ -142,7 +142,8 @@ def _known_labels(home: Path, state: str) -> tuple[NDArray[np.uint8], int] | Non
         with np.load(home / LABELS, allow_pickle=False) as known:
             labels, trained, source = known["labels"], int(known["trained"]), str(known["source"])
         shape = np.load(home / ARRAY, mmap_mode="r", allow_pickle=False).shape
-    except Exception:  # missing, or damaged, which makes numpy raise nearly anything
+    except Exception as error:  # missing, or damaged, which makes numpy raise nearly anything
+        raise_machine_fault(error)
         return None
     return (labels, trained) if source == state and shape == (len(labels), 32, 32, 3) else None
 

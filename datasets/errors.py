@@ -36,9 +36,11 @@ class DatasetError(UniBoardError):
 
 
 class StorageError(UniBoardError):
-    """A file can't be written (disk full, read-only or over quota), all data is gone, or a file is in another's place.
+    """A fault of the machine, or a file in another's place.
 
-    The run in progress is not the cause. It is not recorded as failed, and is repeated when the disk works again.
+    Faults of the machine are: a file can't be written (disk full, read-only or over quota), all data is gone, no more
+    files can be opened, or no more threads be started. The run in progress is not the cause. It is not recorded as
+    failed, and is repeated when the machine works again.
     """
 
 

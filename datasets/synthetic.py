@@ -24,6 +24,7 @@ from datasets.errors import DatasetError, unknown_name
 from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Split
+from datasets.storage.atomic import raise_machine_fault
 from datasets.synthetic_parts.catalogue import LOOKS
 from datasets.synthetic_parts.sample_image import sample_image
 
@@ -130,7 +131,8 @@ def stored_recipe(root: Path) -> Recipe | None:
     try:
         stored = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
         recipe = Recipe(**{**stored, "categories": tuple(stored["categories"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise_machine_fault(error)
         return None
     return recipe if recipe.generator == Recipe.generator else None
 

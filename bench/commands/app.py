@@ -15,7 +15,7 @@ from bench.commands import data, records, run, score
 from bench.console import Console
 from bench.errors import EXIT_STOPPED, EXIT_USER_ERROR, StoppedError
 from datasets.errors import UniBoardError, printable
-from datasets.storage.atomic import full_disk
+from datasets.storage.atomic import machine_fault
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,21 +40,21 @@ def main() -> None:
     except StoppedError as error:
         error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         sys.exit(EXIT_STOPPED)
-    except (UniBoardError, OSError) as error:
-        shown = _shown(error) if isinstance(error, OSError) else error
+    except (UniBoardError, OSError, RuntimeError) as error:
+        shown = error if isinstance(error, UniBoardError) else _shown(error)
         if shown is None:
             raise
         error_console.print(f"[bold red]Error[/]: {_escape(str(shown))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
 
 
-def _shown(error: OSError) -> UniBoardError | None:
-    """The message of an error of the system that the user can mend: a full disk, or a path that can't be used."""
-    if error.errno in _PATHS and error.filename is not None:
+def _shown(error: OSError | RuntimeError) -> UniBoardError | None:
+    """The message of an error of the system that the user can mend: a path that can't be used, a full disk, ..."""
+    if isinstance(error, OSError) and error.errno in _PATHS and error.filename is not None:
         name = str(error.filename)
         short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ... ({len(name)} characters)"
         return UniBoardError(f"{short}: this path can't be used ({error.strerror}). Correct the option that names it.")
-    return full_disk(error, "Free some space there and start again.")
+    return machine_fault(error, "Free some space there and start again.")
 
 
 def _escape(text: str) -> str:

@@ -39,7 +39,7 @@ from pydantic import Field, TypeAdapter
 
 from datasets.errors import StorageError
 from datasets.storage import processes
-from datasets.storage.atomic import unwritable
+from datasets.storage.atomic import raise_machine_fault, unwritable
 from datasets.storage.temporary_files import server_time, sweep, unfinished
 
 BEAT_SECONDS = 15.0
@@ -114,7 +114,12 @@ class Claim:
         self._beat = threading.Thread(target=self._keep_fresh, name="claim", daemon=True)
 
     def __enter__(self) -> Claim:
-        self._beat.start()
+        try:
+            self._beat.start()
+        except RuntimeError as error:
+            self.release()
+            raise_machine_fault(error)
+            raise
         return self
 
     def __exit__(
@@ -211,7 +216,8 @@ class Claims:
             return max(numbers), _HOLDER.validate_json(self._file(fit_id, max(numbers)).read_bytes())
         except FileNotFoundError:  # given up at this moment
             return 0, None
-        except (OSError, ValueError):  # empty or cut short, because its writer was killed; or no holder at all
+        except (OSError, ValueError) as error:  # empty or cut short, because its writer was killed; or no holder at all
+            raise_machine_fault(error)
             return max(numbers), Holder()
 
     def _numbers(self, fit_id: str) -> list[int]:

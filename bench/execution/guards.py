@@ -3,14 +3,16 @@
 Everything that a run is tested on is read once before its training, so that a damaged file does not cost hours. No
 metric is computed from scores that are not finite or that are the same for every image: the run has then failed.
 
-A fault of the machine, such as a full disk or data that is gone, is not recorded as a failed run: the method did not
-cause it, and every run after it would fail too. The benchmark then stops with the path and the cure, and repeats the
-run when it is started again.
+A fault of the machine, such as a full disk, data that is gone, or too many open files, is not recorded as a failed run:
+the method did not cause it, and every run after it would fail too. The benchmark then stops with the path and the cure,
+and repeats the run when it is started again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import warnings
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from datasets.errors import StorageError, UniBoardError
 from datasets.samples.array_rows import split_row
 from datasets.samples.images import load_mask
 from datasets.samples.sample import DatasetIndex
-from datasets.storage.atomic import full_disk
+from datasets.storage.atomic import machine_fault, raise_machine_fault
 from methods.detector import FitReport
 
 
@@ -109,6 +111,34 @@ def require_readable_tests(run: Run) -> None:
             )
 
 
+def require_threads(count: int) -> None:
+    """Start this number of threads for a moment: torch ends the whole process if it can't start its own.
+
+    Raises:
+        StorageError: If the system does not start them.
+    """
+    ready = threading.Barrier(count + 1)
+    started = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=_wait_at, args=(ready,), daemon=True)
+            thread.start()
+            started.append(thread)
+        ready.wait()
+    except RuntimeError as error:
+        ready.abort()
+        raise_machine_fault(error)
+        raise
+    finally:
+        for thread in started:
+            thread.join()
+
+
+def _wait_at(barrier: threading.Barrier) -> None:
+    with contextlib.suppress(threading.BrokenBarrierError):
+        barrier.wait()
+
+
 _CURE = "Free some space, or choose other directories with RESULTS_DIR=... and CACHE_DIR=..., and start again."
 
 
@@ -116,9 +146,10 @@ def raise_outage(error: Exception, run: Run) -> None:
     """Raise an error if a fault of the machine stopped the run; do nothing if the run itself failed.
 
     Raises:
-        StorageError: If the disk is full or the data is gone; the message names the path and the cure.
+        StorageError: If the disk is full, the data is gone, or no more files, threads or processes can be had. The
+            message has the cure.
     """
-    outage = full_disk(error, _CURE)
+    outage = machine_fault(error, _CURE)
     if outage is None and data_is_gone(run.index):
         outage = StorageError(
             f"{run.index.root}: the data is gone; the first image of every category is missing. Is its disk mounted? "

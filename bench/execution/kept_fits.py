@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from bench.execution.diagnostics import MetricsByCategory
 from datasets.errors import StorageError
 from datasets.samples.fingerprint import file_digest
-from datasets.storage.atomic import written
+from datasets.storage.atomic import raise_machine_fault, written
 from methods.checkpoints.checkpoint import save_detector
 from methods.checkpoints.state_file import read_description, read_state
 from methods.detector import Detector, FitReport
@@ -97,7 +97,7 @@ def restore(file: Path, detector: Detector, device: torch.device, fit_id: str) -
         then fitted again.
 
     Raises:
-        StorageError: If the state is of another fit.
+        StorageError: If the state is of another fit, or the machine opens no more files.
     """
     if not file.with_suffix(".json").exists():
         return None
@@ -145,4 +145,5 @@ def _fit_of(description: Any) -> str:
 
 
 def _warn(file: Path, error: Exception) -> None:
+    raise_machine_fault(error)
     warnings.warn(f"{file}: can't be used ({error}). The detector is fitted again.", stacklevel=3)

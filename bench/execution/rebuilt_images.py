@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from bench.execution.evaluation import TEST_BATCH
 from bench.plan.runs import Run
 from datasets.samples.images import load_images
+from datasets.storage.atomic import raise_machine_fault
 from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Batch, Detector
 from methods.errors import CheckpointError
@@ -161,6 +162,7 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = Tr
                 raise CheckpointError(f"{file}: it is not the decoder of these features.")
             decoder.load_state_dict(read_state(file))
         except (OSError, ValueError, RuntimeError, SafetensorError, CheckpointError) as error:
+            raise_machine_fault(error)
             if file.exists():
                 warnings.warn(f"{file}: can't be used ({error}). It is made again.", stacklevel=2)
             decoder.to(device)

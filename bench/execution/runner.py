@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.execution.cost import milliseconds_per_image, peak_memory, reset_peak_memory
 from bench.execution.diagnostics import LearningCurve, MetricsByCategory, learning_points, untrained_scores
 from bench.execution.evaluation import CategoryScores, evaluate_category, pooled_metrics, score_category
-from bench.execution.guards import ScoreCheck, raise_outage, require_readable_tests
+from bench.execution.guards import ScoreCheck, raise_outage, require_readable_tests, require_threads
 from bench.execution.kept_fits import KeptFit, keep, restore
 from bench.execution.provenance import failed_record, identity, provenance, thin_curve, utc_now
 from bench.execution.rebuilt_images import draw_rebuilt_images, prepare_decoder
@@ -84,7 +84,7 @@ def execute(
     """Execute runs that share one fit, and write a record of each.
 
     Every error is caught and recorded, except those that end the process (Ctrl-C) and those of the machine: a full or
-    unwritable disk, data that is gone.
+    unwritable disk, data that is gone, no more files or threads.
 
     Args:
         runs: The runs; they differ in test-time options only.
@@ -92,9 +92,10 @@ def execute(
         progress: Called with the progress of the fit.
 
     Raises:
-        StorageError: If a record or another file can't be written, or the data is gone. If only a fitted state can't be
-            kept, it is raised after the runs are recorded.
+        StorageError: If a record or another file can't be written, the data is gone, or no more files or threads can be
+            had. If only a fitted state can't be kept, it is raised after the runs are recorded.
     """
+    require_threads(runs[0].threads)
     torch.set_num_threads(runs[0].threads)
     started = utc_now()
     reset_peak_memory()
@@ -279,5 +280,6 @@ def _timing(run: Run, detector: Detector, batch_size: int) -> float | None:
     try:
         backbone = load_backbone(run.backbone).to(device)
         return milliseconds_per_image(detector, backbone, run.features, device, batch_size, run.categories[0])
-    except (RuntimeError, MemoryError):
+    except (RuntimeError, MemoryError) as error:
+        raise_outage(error, run)
         return None

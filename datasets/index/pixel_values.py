@@ -17,6 +17,7 @@ from datasets.index.problems import Problem
 from datasets.samples.images import mask_values
 from datasets.samples.sample import DatasetIndex, Sample
 from datasets.samples.value_range import peak_of
+from datasets.storage.atomic import raise_machine_fault
 
 
 def range_remarks(index: DatasetIndex, categories: Iterable[str]) -> list[str]:
@@ -144,7 +145,8 @@ def _look_at(root: Path, sample: Sample, threshold: int) -> _Look | None:
     for path in sample.masks:
         try:
             values = mask_values(root, path)
-        except DatasetError:
+        except DatasetError as error:
+            raise_machine_fault(error)
             return None
         marked += int(np.count_nonzero(values > threshold))
         top = int(values.max())

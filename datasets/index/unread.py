@@ -14,6 +14,7 @@ from datasets.errors import DatasetError
 from datasets.samples.findings import EXAMPLES, Problem, Severity, Unread
 from datasets.samples.images import IMAGE_SUFFIXES
 from datasets.samples.sample import Sample
+from datasets.storage.atomic import raise_machine_fault
 
 ORPHAN = "no image has this name"
 """Why a mask is not read. ``verify`` lists these masks one by one."""
@@ -138,6 +139,7 @@ class UnreadFiles:
         try:
             files = [entry for entry, _ in entries_below(directory)]
         except DatasetError as error:
+            raise_machine_fault(error)
             self.add(category, directory, [], str(error), severity="remark")
             return
         if any(map(is_image, files)):

@@ -20,6 +20,7 @@ from PIL import Image, ImageFile
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import split_row
 from datasets.samples.image_file import UnknownScaleError, opened
+from datasets.storage.atomic import raise_machine_fault
 
 RANGES = (8, 10, 12, 14, 16)
 """The ranges, in bits."""
@@ -60,7 +61,8 @@ def peak_of(root: Path, path: str) -> int | None:
     try:
         stat = file.stat()
         return _peak(file, stat.st_size, stat.st_mtime_ns)
-    except (OSError, DatasetError):
+    except (OSError, DatasetError) as error:
+        raise_machine_fault(error)  # the range of the others may be another one
         return None
 
 

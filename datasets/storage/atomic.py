@@ -1,4 +1,8 @@
-"""Atomic writing: a file is written completely or not at all, and the error of a full or read-only disk names it."""
+"""Atomic writing: a file is written completely or not at all, and the error of a full or read-only disk names it.
+
+Faults of the machine are told apart from faults of files and runs: a disk that is full or read-only, and no more files,
+threads or processes.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ from datasets.storage.temporary_files import unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 """Error numbers that mean that a disk accepts no more data, whichever file was being written."""
+_NO_MORE_FILES = {errno.EMFILE, errno.ENFILE}
+_NO_MORE_THREADS = ("can't start new thread", os.strerror(errno.EAGAIN))
+"""Texts by which Python and torch say that the system starts no more threads or processes."""
 _CURE = "Free some space, or make the directory writable, and start again: what is recorded stays."
 
 
@@ -90,8 +97,13 @@ def set_aside(path: Path) -> Path | None:
     return kept
 
 
-def full_disk(error: BaseException, cure: str) -> StorageError | None:
-    """The error of a full or read-only disk among an exception and its causes; None if there is none."""
+def machine_fault(error: BaseException, cure: str = _CURE) -> StorageError | None:
+    """The error of a fault of the machine among an exception and its causes; None if there is none.
+
+    Args:
+        error: The exception.
+        cure: What the user can do if the disk is full or read-only.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, StorageError):
@@ -99,7 +111,41 @@ def full_disk(error: BaseException, cure: str) -> StorageError | None:
         if isinstance(seen, OSError) and seen.errno in _DISK:
             path = Path(seen.filename) if isinstance(seen.filename, str) else None
             return unwritable(path, seen, cure)
+        exhausted = _exhausted(seen)
+        if exhausted is not None:
+            return exhausted
         seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def raise_machine_fault(error: BaseException) -> None:
+    """Raise a ``StorageError`` if a fault of the machine caused an error; do nothing otherwise.
+
+    A file that can't be read for such a reason is not damaged: it must not be made again, set aside or removed.
+    """
+    fault = machine_fault(error)
+    if fault is not None:
+        raise fault from error
+
+
+def _exhausted(error: BaseException) -> StorageError | None:
+    """The error for the user if no more files, threads or processes can be had; None for any other error."""
+    again = "and start again: what is recorded stays."
+    if isinstance(error, OSError):
+        files, threads = error.errno in _NO_MORE_FILES, error.errno == errno.EAGAIN
+    else:  # torch and safetensors raise errors of their own, which contain the system's text
+        files, threads = os.strerror(errno.EMFILE) in str(error), any(text in str(error) for text in _NO_MORE_THREADS)
+    if files:
+        name = error.filename if isinstance(error, OSError) else None
+        return StorageError(
+            f"{name or 'A file'}: can't be opened (too many open files). Raise the limit (`ulimit -n 4096`), or end "
+            f"other programs, {again}"
+        )
+    if threads:
+        return StorageError(
+            "The system starts no more threads or processes. Raise the limit (`ulimit -u`; in a container, its limit "
+            f"of processes), end other programs, or choose fewer JOBS or THREADS, {again}"
+        )
     return None
 
 
@@ -111,6 +157,9 @@ def unwritable(path: Path | None, error: Exception, cure: str = _CURE) -> Storag
         error: The error of the attempt to write it.
         cure: What the user can do.
     """
+    exhausted = _exhausted(error)
+    if exhausted is not None:
+        return exhausted
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
     return StorageError(f"{path or 'A file'}: can't be written ({reason}{_free(path)}). {cure}")
 

@@ -47,7 +47,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: If tensors or description do not match the digest.
     """
     described = _header(path)
-    state: dict[str, Tensor] = load_file(path)
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError:  # safetensors raises it for every file that it can't open
+        path.open("rb").close()
+        raise
     if _DIGEST in described and described.pop(_DIGEST) != _digest(state, described):
         raise CheckpointError(
             f"{path}: damaged: its content does not match the digest in its header. Use another copy."
@@ -61,8 +65,12 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata() or {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except FileNotFoundError:  # as above
+        path.open("rb").close()
+        raise
     described = json.loads(header.get(_HEADER, "{}"))
     if not isinstance(described, dict):
         raise ValueError("its header has no description")

@@ -29,7 +29,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from datasets.errors import StorageError
-from datasets.storage.atomic import written
+from datasets.storage.atomic import machine_fault, raise_machine_fault, written
 from results.ids import canonical_json, short_id
 
 _BLOCK = 4 << 20
@@ -50,7 +50,8 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
-        raise StorageError(f"{path}: can't be locked ({error}). {_CURE}") from error
+        fault = machine_fault(error, _CURE) or StorageError(f"{path}: can't be locked ({error}). {_CURE}")
+        raise fault from error
     try:
         yield
     finally:
@@ -88,12 +89,16 @@ class BankFile:
         """Whether the array exists, is complete, was made under this key, and is undamaged.
 
         A file that exists but is not sound causes a warning; the caller makes it again.
+
+        Raises:
+            StorageError: If the machine opens no more files, or starts no more threads.
         """
         try:
             sealed = json.loads(self.manifest.read_bytes())
             manifest = canonical_json(sealed)
             stat = self.array.stat()
-        except OSError:
+        except OSError as error:
+            raise_machine_fault(error)
             return False  # the file does not exist yet
         except (ValueError, RecursionError) as error:
             fault = f"its manifest is damaged: {error}"
@@ -175,5 +180,6 @@ def _fault(path: Path, _size: int, _mtime_ns: int, manifest: str) -> str:
             return f"damaged: it has the shape {found} instead of {entries.get('shape')}"
         same = array_digest(path, entries) == sealed
     except Exception as error:  # a damaged header makes numpy raise nearly anything
+        raise_machine_fault(error)
         return f"damaged: {error}"
     return "" if same else "damaged: its digest is not the one that it was sealed with"

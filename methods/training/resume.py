@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from datasets.storage.atomic import written
+from datasets.storage.atomic import raise_machine_fault, written
 from methods.blocks.dropout import DropoutSource
 from methods.checkpoints.state_file import content_digest
 from methods.detector import FitReport
@@ -86,6 +86,9 @@ class TrainingState:
 
         Returns:
             The number of steps that are done.
+
+        Raises:
+            StorageError: If the machine opens no more files; the checkpoint stays.
         """
         if path is None or not path.is_file():
             return 0
@@ -94,7 +97,8 @@ class TrainingState:
             self._require_own(state)
         except UnusableError as error:
             return _start_over(path, str(error))
-        except Exception:  # a damaged archive makes torch raise nearly anything; nothing in it was executed
+        except Exception as error:  # a damaged archive makes torch raise nearly anything; nothing in it was executed
+            raise_machine_fault(error)
             return _start_over(path, "it is damaged")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from datasets.storage.atomic import write_bytes
+from datasets.storage.atomic import raise_machine_fault, write_bytes
 from results.errors import RecordError, ResultsError
 from results.records.record import RunRecord, by_date
 from results.records.run_files import (
@@ -134,6 +134,7 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
+        raise_machine_fault(error)
         raise RecordError(f"{file}: can't be read ({error.strerror or error}).") from error
 
 

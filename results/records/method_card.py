@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from datasets.storage.atomic import set_aside, write_bytes
+from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
 from results.errors import RecordError
 from results.records.store import portable
 
@@ -97,6 +97,7 @@ def read_card(path: Path) -> MethodCard:
     try:
         return MethodCard.model_validate_json(path.read_bytes())
     except OSError as error:
+        raise_machine_fault(error)
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
     except ValidationError as error:
         raise RecordError(

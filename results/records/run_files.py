@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from datasets.storage.atomic import set_aside, write_bytes
+from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
 from results.errors import RecordError
 from results.records.record import EditedError, RunRecord, decode_record, encode_record
 
@@ -54,9 +54,13 @@ def without_curves(content: bytes) -> bytes:
 
 
 def record_files(root: Path) -> list[Path]:
-    """All files below a directory that may be records, sorted. Directories may vanish while they are listed."""
+    """All files below a directory that may be records, sorted. Directories may vanish while they are listed.
+
+    Raises:
+        StorageError: If the machine opens no more files; otherwise the store would look empty.
+    """
     found = []
-    for directory, names, files in os.walk(root):
+    for directory, names, files in os.walk(root, onerror=raise_machine_fault):
         names[:] = [name for name in names if not name.startswith(".")]
         found += [Path(directory, file) for file in files if file.startswith("seed") and file.endswith(".json")]
     return sorted(found)
@@ -68,10 +72,12 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         RecordError: If the file can't be read, is cut short, was edited, or does not fit the schema. The message names
             the file.
+        StorageError: If the machine opens no more files: the record may be sound.
     """
     try:
         return record_of(path.read_bytes(), path)
     except OSError as error:
+        raise_machine_fault(error)
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
 
 
@@ -120,6 +126,7 @@ def array_bytes(path: Path, record: RunRecord, kind: str) -> bytes | None:
         except FileNotFoundError:
             continue
         except OSError as error:
+            raise_machine_fault(error)
             raise RecordError(f"{file}: can't be read ({error.strerror or error}). {_REPEATED}") from error
         if known is not None and digest(content) != known:
             raise RecordError(f"{file}: does not match its record: it was changed or cut short. {_REPEATED}")
@@ -251,7 +258,8 @@ def _array_files(path: Path) -> list[tuple[str, Path]]:
 def _holds(file: Path, content: bytes) -> bool:
     try:
         return file.read_bytes() == content
-    except OSError:
+    except OSError as error:
+        raise_machine_fault(error)
         return False
 
 
@@ -260,7 +268,8 @@ def _is_damaged(file: Path, kind: str) -> bool:
         arrays_of(file.read_bytes(), file, kind, lambda name: True)
     except FileNotFoundError:
         return False
-    except (OSError, RecordError):
+    except (OSError, RecordError) as error:
+        raise_machine_fault(error)
         return True
     return False
 

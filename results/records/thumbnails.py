@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.storage.atomic import set_aside, write_bytes
+from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
 from results.ids import short_id
 from results.records.store import Store, pack_bytes, portable, unpack_bytes
 
@@ -75,8 +75,8 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
                     images=unpack_bytes(file["images"], file["ends"]),
                     masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
                 )
-        except Exception:  # noqa: S112 - absent, or damaged: numpy may then raise nearly anything
-            continue
+        except Exception as error:  # absent, or damaged: numpy may then raise nearly anything
+            raise_machine_fault(error)
     return None
 
 

@@ -37,7 +37,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasets.errors import unknown_name
-from datasets.storage.atomic import write_bytes
+from datasets.storage.atomic import raise_machine_fault, write_bytes
 from results.errors import ResultsError
 from results.records.record import Setting
 from results.rows.labels import shown
@@ -204,6 +204,7 @@ def read_study(path: Path) -> Study:
     try:
         study = Study(path.stem, _Content.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))), path)
     except OSError as error:
+        raise_machine_fault(error)
         raise StudyError(f"{path}: can't be read ({error.strerror or error}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a TOML file: {error}.") from error

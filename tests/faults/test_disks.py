@@ -19,7 +19,7 @@ from bench.execution import runner
 from bench.execution.runner import Execution, execute
 from bench.plan.plan import make_plan
 from datasets.errors import StorageError
-from datasets.storage.atomic import full_disk, written
+from datasets.storage.atomic import machine_fault, written
 from datasets.storage.temporary_files import sweep
 from methods.detector import FitContext
 from results.records.store import Store
@@ -55,8 +55,8 @@ def test_a_full_disk_is_found_behind_other_errors():
 
     with pytest.raises(RuntimeError) as caught:
         fail()
-    assert str(full_disk(caught.value, "Cure.")).startswith("/far/away: can't be written (No space left on device")
-    assert full_disk(ValueError("no"), "Cure.") is None
+    assert str(machine_fault(caught.value, "Cure.")).startswith("/far/away: can't be written (No space left on device")
+    assert machine_fault(ValueError("no"), "Cure.") is None
 
 
 @pytest.mark.parametrize("leave", range(0, 40, 4))
