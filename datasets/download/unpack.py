@@ -29,6 +29,13 @@ _CHUNK = 1 << 20
 _MOST_ENTRIES = 2_000_000
 """Largest accepted number of files and directories; the largest dataset has about 200,000."""
 
+_DEEPEST = 50
+"""Largest accepted number of directories in one another. Python can't remove 1,000 of them again."""
+_LARGEST_HEADER = 1 << 20
+"""Largest accepted size in bytes of what a tar archive says of one file, which is read into memory as a whole."""
+_HEADERS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE}
+_HEADERS |= {tarfile.SOLARIS_XHDTYPE}
+
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
 _ENCRYPTED = 0x1  # in the flags of a zip entry
 _DAMAGED = (
@@ -50,6 +57,20 @@ class _Entry:
     name: str
     kind: str
     open: Callable[[], IO[bytes] | None]
+
+
+class _Member(tarfile.TarInfo):
+    """What a tar archive says of one file, refused if it is implausibly long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        """The header of one block. Headers of several blocks (long names, pax) state their size in the first."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _HEADERS and member.size > _LARGEST_HEADER:
+            raise tarfile.TarError(f"the header of a file claims to have {member.size:,} bytes")
+        if member.type == tarfile.GNUTYPE_SPARSE:  # the list of its parts has no limit
+            raise tarfile.TarError("it holds a sparse file, which no image is")
+        return member
 
 
 def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
@@ -135,7 +156,7 @@ def _entries(file: Path) -> Iterator[_Entry]:
                 # The name as it is stored: zipfile would cut it at a zero byte.
                 yield _Entry(info.orig_filename, _zip_kind(info), partial(archive.open, info))
     else:
-        with tarfile.open(file) as tar:
+        with tarfile.open(file, tarinfo=_Member) as tar:
             for member in tar:
                 kind = "file" if member.isfile() else "directory" if member.isdir() else "other"
                 yield _Entry(member.name, kind, partial(tar.extractfile, member))
@@ -164,6 +185,10 @@ def _refuse(file: Path, entry: _Entry) -> None:
     )
     if elsewhere:
         raise DatasetError(f"{file}: refused, because {name!r} would be written outside of the directory.")
+    if len(PurePosixPath(name).parts) > _DEEPEST:
+        raise DatasetError(
+            f"{file}: refused, because '{name[:60]}...' is below more than {_DEEPEST} directories. Fetch it again."
+        )
     if entry.kind == "encrypted":
         raise DatasetError(f"{file}: refused, because '{name}' is encrypted. Unpack it yourself.")
     if entry.kind == "other":

@@ -4,6 +4,7 @@ import os
 import random
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -252,3 +253,37 @@ def _plain_tar() -> bytes:
         member.size = 4
         tar.addfile(member, io.BytesIO(b"1234"))
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_directories_that_python_could_not_remove_again_are_refused(tmp_path, write):
+    make = member if write is write_tar else zip_member
+    file = write(tmp_path / "a", make("/".join(["d"] * 1500) + "/x", b"x"))
+    with pytest.raises(DatasetError, match=r"refused, because 'd/d/.*below more than 50 directories"):
+        unpack(file, tmp_path / "set", 10**6)
+    assert untouched(tmp_path / "set")
+    deep = write(tmp_path / "b", make("/".join(["d"] * 40) + "/x", b"x"))
+    assert len(unpack(deep, tmp_path / "set", 10**6)) == 1
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_SPARSE])
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path, kind):
+    info = tarfile.TarInfo("long")
+    info.type, info.size = kind, 700 << 20
+    archive = gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(8 << 20), 1)
+    (tmp_path / "a.tar.gz").write_bytes(archive)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            DatasetError, match=r"can't be unpacked .(the header of a file claims|it holds a sparse file)"
+        ):
+            unpack(tmp_path / "a.tar.gz", tmp_path / "set", 10**6)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert untouched(tmp_path / "set")
+
+
+def test_a_long_name_is_read(tmp_path):
+    name = f"{'d' * 200}/{'x' * 200}.png"
+    assert unpack(write_tar(tmp_path / "a", member(name, b"x")), tmp_path / "set", 10) == {name: 1}
