@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from typer.testing import CliRunner
 from bench.commands.app import app, main
 from results.records.store import Store
 from tests.support.command_line import arguments, invoke
+from tests.support.forked import Forked
 from tests.support.miniature import write_miniature_cifar10, write_miniature_folder, write_miniature_visa
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,19 +59,16 @@ def test_cifar10_stands_for_its_four_tasks_and_has_no_separate_setting(cache, tm
         assert result_.metrics["P-AUROC"] is None
 
 
-def process_environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
 def test_a_benchmark_killed_between_runs_repeats_nothing_that_was_recorded(folder, cache, tmp_path):
     runs = tmp_path / "runs"
-    command = [sys.executable, "-m", "bench", *arguments(folder, cache, runs, "--seeds", "4")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=process_environment()) as process:
-        deadline = time.monotonic() + 200
-        while len(list(runs.rglob("seed*.json"))) < 2 and time.monotonic() < deadline:
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    given = arguments(folder, cache, runs, "--seeds", "4")
+    process = Forked(given, tmp_path / "output", os.environ | {"OMP_NUM_THREADS": "1"}, ROOT)
+    deadline = time.monotonic() + 200
+    while len(list(runs.rglob("seed*.json"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended before it could be killed: {process.output()}"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
     store = Store(runs)
     kept = {path: path.read_bytes() for path, _ in store.items()}
     assert store.problems == []

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from results.records.run_files import read_record
 from results.records.store import Store
 from tests.support.benchmarks import SMALL
+from tests.support.forked import bench_main
 from tests.support.miniature import write_miniature_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,15 +128,11 @@ def garbage(store: Path, cache: Path) -> list[str]:
     return [str(path) for path in left]
 
 
-def main(args: Sequence[str]) -> None:
-    from bench.commands.app import main as bench_main
-
-    # If the tests run in the background of a shell, they ignore Ctrl-C, and so would this process.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def main() -> None:
+    """The command line, instrumented; it reads ``sys.argv``."""
     instrument()
-    sys.argv = ["bench", *args]
     bench_main()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

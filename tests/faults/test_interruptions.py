@@ -15,14 +15,15 @@ import pytest
 
 from results.records.store import Store
 from tests.faults import small_benchmark as small
+from tests.support.forked import Forked
 
-_started: list[subprocess.Popen[str]] = []
+_started: list[Forked] = []
 
 
-def start(data: Path, work: Path, log: Path, *more: str, store: str = "runs", **changes: int) -> subprocess.Popen[str]:
-    command = small.command(*small.arguments(data, work / store, work / "cache", *more, **changes))
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=small.ROOT, env=small.environment(log), **streams)
+def start(data: Path, work: Path, log: Path, *more: str, store: str = "runs", **changes: int) -> Forked:
+    arguments = small.arguments(data, work / store, work / "cache", *more, **changes)
+    output = work / f"output{len(list(work.glob('output*')))}"
+    process = Forked(arguments, output, small.environment(log), small.ROOT, small.main)
     _started.append(process)
     return process
 
@@ -36,7 +37,7 @@ def _nothing_goes_on():
         process.wait()
 
 
-def wait_for(condition, process: subprocess.Popen[str], seconds: float = 250) -> None:
+def wait_for(condition, process: Forked, seconds: float = 250) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, f"it ended too early: {process.communicate()[0]}"
