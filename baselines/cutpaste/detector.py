@@ -14,7 +14,7 @@ patch-level one sees random 64x64 crops and gives the map: every 32x32 patch at 
 Gaussian over the patches of all positions, and spread over its pixels by a Gaussian
 (``baselines/blocks/receptive_field_upsampling.py``).
 
-Trainable parameters at the paper's size: 2 * 11,506,243 = 23,012,486 (see ``baselines/cutpaste/network.py``).
+Trainable parameters at the paper's size: 2 * 11,506,499 = 23,012,998 (see ``baselines/cutpaste/network.py``).
 State: both networks, and of both Gaussians the mean (D,) and the whitening matrix (D, D), where D = 512.
 
 Presets: ``paper`` is the 3-way variant: 65,536 updates (the paper's 256 epochs are 256 updates each) of 32 images in
@@ -22,13 +22,14 @@ three versions, the paper's batch of 96. ``quick`` keeps all parts at 96 px, wit
 since batches are small), 16 px patches, a narrower encoder, and scars and Gaussian in proportion.
 
 Choices and deviations: embeddings are scaled to length 1, the covariance is Ledoit and Wolf's shrunken one, the head
-has one hidden layer, and the contrast of a pasted patch changes about the patch's own mean (all as Runinho). The
-paper's random translation, whose extent is not given, is left out at the image level; at the patch level the crops
-translate. The aspect ratio of a patch comes from (0.3, 1) or (1, 3.3) with equal probability, uniformly within. The
-paper does not give the width of the map's Gaussian: 10 px is FCDD's rule for fields of 20 px and more. A pixel gets the
-weighted mean of the patches around it, so that the map does not fade at the borders. The patch-level Gaussian is fitted
-to at most ``patch_ceiling`` patches, drawn uniformly over all training images. The last step counts. The variant with
-an ImageNet-pretrained EfficientNet is not offered.
+has one hidden layer, batch normalisation and ReLU are also behind its last layer, and the contrast of a pasted patch
+changes about the patch's own mean (all as Runinho). The paper's random translation, whose extent is not given, is left
+out at the image level; at the patch level the crops translate. The aspect ratio of a patch comes from (0.3, 1) or
+(1, 3.3) with equal probability, uniformly within (Runinho: uniformly in its logarithm). The paper does not give the
+width of the map's Gaussian: 10 px is FCDD's rule for fields of 20 px and more. A pixel gets the weighted mean of the
+patches around it, so that the map does not fade at the borders. The patch-level Gaussian is fitted to at most
+``patch_ceiling`` patches, drawn uniformly over all training images. The last step counts. The variant with an
+ImageNet-pretrained EfficientNet is not offered.
 """
 
 from __future__ import annotations
@@ -161,12 +162,14 @@ class CutPaste(Detector):
         paper="Li, Sohn, Yoon, Pfister: CutPaste. CVPR 2021",
         year=2021,
         url="https://arxiv.org/abs/2104.04015",
-        version=1,
+        version=2,
         presets={
             "quick": Preset(_QUICK, "", "this project: CPU minutes"),
             "paper": Preset({}, "", "the paper's 3-way variant, ResNet-18 from scratch"),
         },
         deviations="There is no official code. The encoder is trained from scratch, as in the paper's main table. "
+        "The head with one hidden layer, embeddings scaled to length 1 and the shrunken covariance follow the "
+        "reimplementation Runinho/pytorch-cutpaste. "
         "There is no random translation at the image level. The width of the map's Gaussian (10 px) and the largest "
         "number of patches that the patch-level density is fitted to are this project's choices. Each pixel of the map "
         "is a weighted mean, so that the map does not fade at the borders.",

@@ -3,15 +3,17 @@
 Numbers of parameters at the published width (64) and three classes:
 
 * encoder: ResNet-18 without its classifier: 11,176,512
-* head: 512-512 with batch normalisation and ReLU (512*512 + 512 + 2*512), 512-128 (512*128 + 128): 329,344
+* head: 512-512 and 512-128, each with batch normalisation and ReLU behind it (512*512 + 512 + 2*512, 512*128 + 128 +
+  2*128): 329,600
 * classes: 128-3 (128*3 + 3): 387
 
-Together 11,506,243.
+Together 11,506,499.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import pairwise
 from typing import cast
 
 import timm
@@ -30,7 +32,8 @@ class CutPasteNetwork(nn.Module):
 
     Args:
         width: Channels of the encoder's first stage; the embedding has eight times as many.
-        head_layers: Hidden layers of the head, each as wide as the embedding.
+        head_layers: Hidden layers of the head, each as wide as the embedding. The last layer is 128 wide; it too has
+            batch normalisation and ReLU behind it (Runinho/pytorch-cutpaste).
         classes: Number of classes.
         normalise: Whether embeddings are scaled to length 1.
     """
@@ -49,10 +52,11 @@ class CutPasteNetwork(nn.Module):
         )
         if width != _STEM:
             self._narrow_stem(width)
+        widths = [self.width] * (head_layers + 1) + [_BOTTLENECK]
         layers: list[nn.Module] = []
-        for _ in range(head_layers):
-            layers += [nn.Linear(self.width, self.width), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True)]
-        self.head = nn.Sequential(*layers, nn.Linear(self.width, _BOTTLENECK))
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
+        self.head = nn.Sequential(*layers)
         self.classes = nn.Linear(_BOTTLENECK, classes)
 
     def _narrow_stem(self, width: int) -> None:

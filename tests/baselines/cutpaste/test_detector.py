@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -81,11 +82,43 @@ def test_chunks_change_nothing_and_a_ceiling_only_the_sample_of_patches(monkeypa
 
 def test_the_networks_have_the_papers_size():
     found = CutPaste(CutPasteConfig(), FeatureLayout(256, (), ()))
-    assert found.trainable_parameters() == 2 * 11_506_243
+    assert found.trainable_parameters() == 2 * 11_506_499
     assert sum(p.numel() for p in found.image_network.encoder.parameters()) == 11_176_512
     assert found.config.grid == 57
     assert CutPasteConfig().batch_size * CutPasteConfig().versions == 96
     assert found.sizes() == "256 px, 57x57 patches of 32 px, embedding 512"
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 2])
+def test_the_loss_is_that_of_a_literal_head(hidden):
+    """Every layer of the head, the 128-wide one too, has batch normalisation and ReLU behind it; NumPy, in float64."""
+    found = detector(head_layers=hidden)
+    network = found.image_network.double().train()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # not the initial 1 and 0, so that scale and shift of every normalisation count
+        for name, parameter in network.head.named_parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            assert parameter.shape[0] in (64, 128), name
+    images = structured_images(5, 32, 0).double() / 255
+    torch.manual_seed(7)
+    loss = found._classify(network, images).item()
+
+    torch.manual_seed(7)
+    versions, classes = found.versions_of(images)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        x = network.encoder((versions - mean.double().view(3, 1, 1)) / std.double().view(3, 1, 1)).numpy()
+    weights = {name: tensor.detach().numpy() for name, tensor in network.named_parameters()}
+    for layer in range(hidden + 1):
+        linear, norm = f"head.{3 * layer}", f"head.{3 * layer + 1}"
+        x = x @ weights[f"{linear}.weight"].T + weights[f"{linear}.bias"]
+        x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
+        x = np.maximum(x * weights[f"{norm}.weight"] + weights[f"{norm}.bias"], 0)
+    assert x.shape == (15, 128)
+    logits = x @ weights["classes.weight"].T + weights["classes.bias"]
+    chosen = logits[np.arange(15), classes.numpy()]
+    expected = np.mean(np.log(np.exp(logits).sum(axis=1)) - chosen)
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_narrow_network_is_a_resnet_18_of_that_width():
