@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from datasets.samples.images import Resize
 from methods.backbones.choice import Normalisation
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class FeatureSpec:
         run_strides: Strides of the taps for which the detector runs ``FeatureLayout.backbone`` itself, without the
             feature bank.
         textures: Whether the detector pastes images of a directory of textures (``FitContext.textures``) in training.
+        resize: The filter by which images are resized, for detectors that follow a released code in this.
     """
 
     image_size: int
@@ -41,6 +43,7 @@ class FeatureSpec:
     normalisation: Normalisation = "backbone"
     run_strides: tuple[int, ...] = ()
     textures: bool = False
+    resize: Resize = "antialiased"
 
     def __post_init__(self) -> None:
         if (self.grid > 0) != (self.resampling == "bilinear_align_corners"):

@@ -184,7 +184,7 @@ class _Scorer:
         for path in paths:
             try:
                 path.encode()  # names that are not valid Unicode can't be written to the results
-                pixels.append(load_image(self.root, path, self.spec.image_size, self.bits))
+                pixels.append(load_image(self.root, path, self.spec.image_size, self.bits, self.spec.resize))
                 readable.append(path)
             except (DatasetError, UnicodeEncodeError) as error:
                 self.skip(path, error)

@@ -2,7 +2,8 @@
 
 Every image becomes RGB uint8, upright (EXIF orientation applied), and is resized by Pillow's antialiased
 bilinear filter on uint8 to exactly ``size x size``: the aspect ratio is not kept and nothing is cropped,
-because a crop may cut defects away. The protocol of UniAD (You et al. 2022) resizes in the same way.
+because a crop may cut defects away. The protocol of UniAD (You et al. 2022) resizes in the same way. Detectors that
+follow a released code may ask for its filter instead (``Resize``).
 
 Masks are binarised at the resolution of the file: any value above a threshold is defect. It is zero by default (VisA
 numbers its regions 1..n, other datasets write 0/1 or 0/255). They are resized afterwards by nearest neighbour.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,14 @@ from datasets.samples.value_range import deep_values, in_eight_bits, integers, i
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images."""
+
+Resize = Literal["antialiased", "bilinear", "nearest"]
+"""How an image is resized.
+
+``antialiased`` is Pillow's bilinear filter, to which all pixels contribute when an image shrinks. ``bilinear``
+interpolates between the four nearest pixels whatever the factor, as OpenCV does by default. ``nearest`` takes pixel
+floor(i * old / new), as torch's interpolation does by default.
+"""
 
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 
@@ -63,7 +72,9 @@ def decode(root: Path, path: str, bits: int | None = None) -> Image.Image:
         return _to_rgb(_upright(image))
 
 
-def load_image(root: Path, path: str, size: int, bits: int | None = None) -> NDArray[np.uint8]:
+def load_image(
+    root: Path, path: str, size: int, bits: int | None = None, resize: Resize = "antialiased"
+) -> NDArray[np.uint8]:
     """Decode and resize one image.
 
     Args:
@@ -71,6 +82,7 @@ def load_image(root: Path, path: str, size: int, bits: int | None = None) -> NDA
         path: As in ``Sample.path``.
         size: Height and width wanted, in pixels.
         bits: As in ``decode``.
+        resize: The filter.
 
     Returns:
         ``(size, size, 3)`` uint8, RGB.
@@ -78,12 +90,43 @@ def load_image(root: Path, path: str, size: int, bits: int | None = None) -> NDA
     Raises:
         DatasetError: As ``decode``.
     """
-    image = decode(root, path, bits).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(image, dtype=np.uint8)
+    image = decode(root, path, bits)
+    if resize == "antialiased":
+        return np.array(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+    pixels = np.asarray(image)
+    if resize == "nearest":
+        # In float32, as torch computes it: where i * old / new is an integer, rounding decides.
+        rows, columns = (
+            (np.arange(size, dtype=np.float32) * np.float32(old / size)).astype(np.int64).clip(max=old - 1)
+            for old in pixels.shape[:2]
+        )
+        return pixels[rows[:, None], columns]
+    if resize == "bilinear":
+        return _interpolated(pixels, size)
+    assert_never(resize)
+
+
+def _interpolated(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) at ``size``, each interpolated between the four nearest ones."""
+    found = pixels.astype(np.float32)
+    for axis in (0, 1):
+        old = pixels.shape[axis]
+        place = ((np.arange(size) + 0.5) * (old / size) - 0.5).clip(0, old - 1)  # the border is repeated
+        low = place.astype(np.int64)
+        share = (place - low).astype(np.float32)[:, None, None]
+        found = np.moveaxis(found, axis, 0)
+        found = found[low] * (1 - share) + found[(low + 1).clip(max=old - 1)] * share
+        found = np.moveaxis(found, 0, axis)
+    return np.asarray(found + 0.5).astype(np.uint8)
 
 
 def load_images(
-    root: Path, samples: Sequence[Sample], size: int, threads: int = 1, bits: int | None = None
+    root: Path,
+    samples: Sequence[Sample],
+    size: int,
+    threads: int = 1,
+    bits: int | None = None,
+    resize: Resize = "antialiased",
 ) -> NDArray[np.uint8]:
     """Decode and resize a batch of images.
 
@@ -93,6 +136,7 @@ def load_images(
         size: Height and width wanted, in pixels.
         threads: Number of images decoded at a time; Pillow lets other threads run while it decodes.
         bits: As in ``decode``. Images of categories with different ranges are loaded by separate calls.
+        resize: The filter.
 
     Returns:
         ``(B, size, size, 3)`` uint8, RGB, in the order of ``samples``.
@@ -103,7 +147,7 @@ def load_images(
     batch = np.empty((len(samples), size, size, 3), dtype=np.uint8)
 
     def load(position: int) -> None:
-        batch[position] = load_image(root, samples[position].path, size, bits)
+        batch[position] = load_image(root, samples[position].path, size, bits, resize)
 
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:

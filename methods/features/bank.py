@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datasets.samples.images import load_images
+from datasets.samples.images import Resize, load_images
 from datasets.samples.sample import DatasetIndex, Split
 from methods.backbones.backbone import AnyBackbone
 from methods.errors import BackboneError
@@ -34,7 +34,12 @@ from methods.features.feature_set import FeatureSet, Unit
 from results.ids import short_id
 
 PASS_BATCH = 16
-RESIZE = "pillow-bilinear-uint8"
+RESIZE: dict[Resize, str] = {
+    "antialiased": "pillow-bilinear-uint8",
+    "bilinear": "bilinear-uint8",
+    "nearest": "nearest-uint8",
+}
+"""Names of the filters in keys."""
 BankProgress = Callable[[int, int, str], None]
 
 
@@ -92,21 +97,21 @@ class FeatureBank:
         split: Split,
         progress: BankProgress | None = None,
     ) -> float:
-        """Compute the missing units, in one pass per category and image size.
+        """Compute the missing units, in one pass per category, image size and filter.
 
         Returns:
             The time that this took in seconds.
         """
         started = time.perf_counter()
         for category in categories:
-            for size in sorted({spec.image_size for spec in specs if spec.images}):
-                self._keep_images(size, category, split)
-            for size, normalisation in sorted({(s.image_size, s.normalisation) for s in specs if s.strides}):
-                same_size = [s for s in specs if s.strides and (s.image_size, s.normalisation) == (size, normalisation)]
-                absent = self._absent(same_size, category, split)
+            for size, resize in sorted({(spec.image_size, spec.resize) for spec in specs if spec.images}):
+                self._keep_images(size, resize, category, split)
+            for shared in sorted({_pass_of(spec) for spec in specs if spec.strides}):
+                same = [spec for spec in specs if spec.strides and _pass_of(spec) == shared]
+                absent = self._absent(same, category, split)
                 if absent:
-                    with locked(self._lock([category, split, size, normalisation, self.identity])):
-                        absent = self._absent(same_size, category, split)  # another process may have computed them
+                    with locked(self._lock([category, split, *shared, self.identity])):
+                        absent = self._absent(same, category, split)  # another process may have computed them
                         if absent:
                             self._pass(absent, category, split, progress)
         return time.perf_counter() - started
@@ -127,7 +132,7 @@ class FeatureBank:
         seconds = 0.0
         for category in categories:
             length = len(self.index.split(split, category))
-            images = self._images(spec.image_size, category, split).load() if spec.images else None
+            images = self._images(spec.image_size, spec.resize, category, split).load() if spec.images else None
             if spec.strides and self._streamed(spec, length):
                 units.append(Unit(category, split, length, None, images))
                 continue
@@ -140,7 +145,8 @@ class FeatureBank:
     def compute_row(self, spec: FeatureSpec, category: str, split: Split, row: int) -> list[Tensor]:
         """One image's taps, each (C, h, w) float32, computed by the backbone without storing them (streaming)."""
         samples = self.index.split(split, category)[row : row + 1]
-        pixels = load_images(self.index.root, samples, spec.image_size, bits=self.index.value_bits(category))
+        bits = self.index.value_bits(category)
+        pixels = load_images(self.index.root, samples, spec.image_size, bits=bits, resize=spec.resize)
         taps = resample(self._run(pixels, spec), spec)
         return [tap[0].to(getattr(torch, self.settings.dtype)).float().cpu() for tap in taps]
 
@@ -149,25 +155,25 @@ class FeatureBank:
         maps: dict[int, Tensor] = self.backbone(batch, spec.normalisation)
         return maps
 
-    def _keep_images(self, size: int, category: str, split: Split) -> None:
+    def _keep_images(self, size: int, resize: Resize, category: str, split: Split) -> None:
         """Decode and resize a category's split once."""
-        file = self._images(size, category, split)
+        file = self._images(size, resize, category, split)
         if file.is_sound():
             return
-        with locked(self._lock(["images", category, split, size, self.index.fingerprint(category, split)])):
+        with locked(self._lock(["images", category, split, size, resize, self.index.fingerprint(category, split)])):
             if file.is_sound():  # another process has made it
                 return
             started = time.perf_counter()
             samples, threads = self.index.split(split, category), torch.get_num_threads()
             bits = self.index.value_bits(category)
-            pixels = load_images(self.index.root, samples, size, threads, bits).transpose(0, 3, 1, 2)
+            pixels = load_images(self.index.root, samples, size, threads, bits, resize).transpose(0, 3, 1, 2)
             with file.writing(pixels.shape, "uint8") as stream:
                 for picture in pixels:
                     stream.write(picture.tobytes())
             file.seal(time.perf_counter() - started)
 
-    def _images(self, size: int, category: str, split: Split) -> BankFile:
-        key = {"images": self.index.fingerprint(category, split), "image_size": size, "resize": RESIZE}
+    def _images(self, size: int, resize: Resize, category: str, split: Split) -> BankFile:
+        key = {"images": self.index.fingerprint(category, split), "image_size": size, "resize": RESIZE[resize]}
         return BankFile(self.settings.directory, key)
 
     def _lock(self, key: list[Any]) -> Path:
@@ -194,7 +200,7 @@ class FeatureBank:
         key = {
             "images": self.index.fingerprint(category, split),
             "image_size": spec.image_size,
-            "resize": RESIZE,
+            "resize": RESIZE[spec.resize],
             "stride": stride,
             "resampling": spec.resampling,
             "grid": spec.grid,
@@ -223,7 +229,8 @@ class FeatureBank:
             }
             for start in range(0, len(samples), PASS_BATCH):
                 chunk = samples[start : start + PASS_BATCH]
-                pixels = load_images(self.index.root, chunk, specs[0].image_size, torch.get_num_threads(), bits)
+                size, resize, threads = specs[0].image_size, specs[0].resize, torch.get_num_threads()
+                pixels = load_images(self.index.root, chunk, size, threads, bits, resize)
                 maps = self._run(pixels, specs[0])
                 taken = set()  # two specs may share a tap
                 for spec in specs:
@@ -246,3 +253,8 @@ class FeatureBank:
                 "Use BANK_DTYPE=float32, or other weights."
             )
         return array
+
+
+def _pass_of(spec: FeatureSpec) -> tuple[int, str, str]:
+    """What the specs of one pass of the backbone share: image size, filter and normalisation."""
+    return spec.image_size, spec.resize, spec.normalisation

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from datasets.errors import DatasetError
@@ -131,6 +133,30 @@ def test_resizing_is_pillows_bilinear_on_uint8(tmp_path):
     name = save(tmp_path, "a.png", COLOURS)
     expected = Image.fromarray(COLOURS).resize((12, 12), Image.Resampling.BILINEAR)
     assert np.array_equal(load_image(tmp_path, name, 12), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(90, 70, 24), (20, 31, 24), (84, 24, 24), (700, 7, 240)])
+def test_other_filters_are_those_of_torch_without_antialiasing(tmp_path, height, width, size):
+    """OpenCV's default filter has the same formula; it rounds intermediate results to 11 bits."""
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    channels = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    nearest = F.interpolate(channels, size=(size, size), mode="nearest")[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(load_image(tmp_path, "a.png", size, resize="nearest"), nearest)
+    bilinear = F.interpolate(channels, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
+    found = load_image(tmp_path, "a.png", size, resize="bilinear").astype(float)
+    assert np.abs(found - bilinear[0].permute(1, 2, 0).numpy()).max() < 0.52
+    (batch,) = load_images(tmp_path, [Sample("nut", "train", "a.png")], size, resize="nearest")
+    assert np.array_equal(batch, nearest)
+
+
+def test_the_nearest_pixel_is_torchs_for_every_side(tmp_path):
+    for old in range(200, 1100, 7):
+        column = torch.arange(old).float().view(1, 1, old, 1) % 256
+        image = Image.fromarray(np.repeat(np.arange(old, dtype=np.int64).astype(np.uint8)[:, None, None], 3, axis=2))
+        image.save(tmp_path / "a.bmp")
+        expected = F.interpolate(column, size=(240, 1), mode="nearest")[0, 0, :, 0].numpy()
+        assert np.array_equal(load_image(tmp_path, "a.bmp", 240, resize="nearest")[:, 0, 0], expected), old
 
 
 def test_an_image_of_the_right_size_is_unchanged(tmp_path):

@@ -48,6 +48,7 @@ def test_everything_that_changes_features_changes_the_key(index, backbone, tmp_p
         (FeatureSpec(32, (8,)), "bolt", {}, {}),
         (FeatureSpec(64, (16,)), "bolt", {}, {}),
         (FeatureSpec(64, (8,), "bilinear_align_corners", 4), "bolt", {}, {}),
+        (FeatureSpec(64, (8,), resize="nearest"), "bolt", {}, {}),
         (tap, "cloth", {}, {}),
         (tap, "bolt", {"dtype": "float32"}, {}),
         (tap, "bolt", {}, {"weights": "0" * 64}),
@@ -57,7 +58,7 @@ def test_everything_that_changes_features_changes_the_key(index, backbone, tmp_p
         settings_ = BankSettings(tmp_path, **settings)
         FeatureBank(index, lambda: backbone, backbone.identity() | identity, settings_).open(spec, [category], "train")
         counts.append(files())
-    assert counts == list(range(1, 10))
+    assert counts == list(range(1, 11))
 
 
 def test_an_interrupted_pass_leaves_nothing_that_counts_as_complete(index, backbone, tmp_path, monkeypatch):
@@ -128,3 +129,17 @@ def test_images_are_kept_once_as_they_are_decoded(index, backbone, tmp_path, mon
     monkeypatch.setattr("methods.features.bank.load_images", None)  # a second bank decodes nothing
     again, _ = bank(index, backbone, tmp_path)
     assert torch.equal(again.open(spec, ["bolt"], "train").batch([0]).images, batch.images[1:])
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "nearest"])
+def test_images_and_features_are_those_of_the_filter_that_the_detector_asks_for(index, backbone, tmp_path, resize):
+    store, _ = bank(index, backbone, tmp_path)
+    (sample,) = index.split("train", "bolt")[:1]
+    plain, other = FeatureSpec(48, (8,), images=True), FeatureSpec(48, (8,), images=True, resize=resize)
+    store.fill([plain, other], ["bolt"], "train")
+    expected = torch.from_numpy(load_images(index.root, (sample,), 48, resize=resize)).permute(0, 3, 1, 2)
+    batch = store.open(other, ["bolt"], "train").batch([0])
+    assert torch.equal(batch.images, expected)
+    assert not torch.equal(batch.images, store.open(plain, ["bolt"], "train").batch([0]).images)
+    torch.testing.assert_close(batch.features[0], backbone(expected)[8].half().float())
+    torch.testing.assert_close(store.compute_row(other, "bolt", "train", 0)[0], batch.features[0][0])
