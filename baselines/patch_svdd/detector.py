@@ -15,8 +15,7 @@ score: maximum.
 451,664 parameters: encoder 360,832 + 41,152, two position classifiers of 24,840 (their last layer's 1,024 weights are
 never trained).
 
-Budget: the official code shows each image 100 times in each of 300 epochs. These are 30,000 passes here, with one pair
-of patches of each kind per image and step.
+Budget: 300 epochs, each of which shows every image 100 times, with one pair of patches of each kind per image and step.
 
 State: networks, mean image, both banks of embeddings.
 
@@ -75,7 +74,8 @@ class PatchSVDDConfig(TrainingConfig):
         svdd_weight: Lambda, weight of the SVDD terms.
         bank_ceiling: Largest number of embeddings of the training images that are kept for each size of patch.
         aggregation: Operation that combines the maps of the two sizes.
-        epochs: Passes over the training images: 300 epochs of 100 repetitions.
+        epochs: Passes over the training images and their repetitions.
+        repetitions: Number of times that an epoch shows every image.
         learning_rate: Learning rate of Adam.
     """
 
@@ -89,7 +89,8 @@ class PatchSVDDConfig(TrainingConfig):
     svdd_weight: float = 1.0
     bank_ceiling: int = 100_000
     aggregation: Literal["product", "sum"] = field(default="product", metadata={"score": True})
-    epochs: int = 30_000
+    epochs: int = 300
+    repetitions: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-4
 
@@ -116,7 +117,7 @@ class PatchSVDD(Detector):
         paper="Yi, Yoon: Patch SVDD. ACCV 2020",
         year=2020,
         url="https://arxiv.org/abs/2006.16067",
-        version=1,
+        version=2,
         presets={
             "quick": Preset(
                 {
@@ -152,8 +153,8 @@ class PatchSVDD(Detector):
             raise ConfigError(f"patch_svdd: the image must hold a patch of {2 * config.patch} px (twice patch).")
         if any(stride < 2 or stride % 2 for stride in (config.stride_small, config.stride_large)):
             raise ConfigError("patch_svdd: stride_small and stride_large must be even and at least 2.")
-        if min(config.pairs, config.embedding, config.divisor, config.bank_ceiling) < 1:
-            raise ConfigError("patch_svdd: pairs, embedding, divisor and bank_ceiling must be at least 1.")
+        if min(config.pairs, config.embedding, config.divisor, config.bank_ceiling, config.repetitions) < 1:
+            raise ConfigError("patch_svdd: pairs, embedding, divisor, bank_ceiling and repetitions must be at least 1.")
         try:
             self.network = PatchSVDDNetworks(config).eval()
         except ValueError as error:

@@ -15,6 +15,7 @@ from bench.plan.runs import Run, splits_of
 from methods.backbones.backbone import load_backbone
 from methods.detector import Batch, Detector, FitContext
 from methods.features.batch import to_batch
+from methods.training.loop import Training
 from results.records.record import MethodEntry, RunRecord
 
 _PROBE_IMAGES = 8
@@ -188,7 +189,7 @@ def _steps(run: Run, train_images: int) -> int:
     config = run.config
     if run.checkpoint or not hasattr(config, "steps"):
         return 0
-    return config.steps or config.epochs * -(-train_images // config.batch_size)
+    return Training.of(config).total_steps(train_images)
 
 
 def _points(run: Run, train_images: int, curves: int) -> int:
@@ -196,7 +197,7 @@ def _points(run: Run, train_images: int, curves: int) -> int:
     steps = _steps(run, train_images)
     if not curves or not steps:
         return 0
-    return -(-steps // (curves * -(-train_images // run.config.batch_size)))
+    return -(-steps // (curves * Training.of(run.config).steps_per_epoch(train_images)))
 
 
 def _fit_seconds(run: Run, config: Any, train: _ProbeImages, device: torch.device) -> float:

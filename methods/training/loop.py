@@ -41,9 +41,11 @@ class Training:
     """Hyper-parameters of the loop.
 
     Attributes:
-        epochs: Passes over the training images; used when ``steps`` is 0.
+        epochs: Passes over the training images and their repetitions; used when ``steps`` is 0.
         steps: Presented batches; 0 counts epochs instead.
         batch_size: Images per step; the last batch of an epoch may be smaller.
+        repetitions: Number of times that an epoch shows every image. The repeated images are shuffled together and then
+            cut into batches, so only the last batch of all repetitions may be smaller.
         learning_rate: Peak learning rate.
         weight_decay: Weight decay of the optimiser: decoupled in AdamW, added to the gradient in Adam and SGD.
         schedule: Schedule of the learning rate; see ``methods.training.schedule``.
@@ -61,6 +63,7 @@ class Training:
     steps: int
     batch_size: int
     learning_rate: float
+    repetitions: int = 1
     weight_decay: float = 0.0
     schedule: ScheduleName = "constant"
     clip: float = 0.0
@@ -88,7 +91,11 @@ class Training:
 
     def total_steps(self, images: int) -> int:
         """Number of steps for a training set of that many images."""
-        return self.steps or self.epochs * math.ceil(images / self.batch_size)
+        return self.steps or self.epochs * self.steps_per_epoch(images)
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Number of batches of an epoch for a training set of that many images."""
+        return math.ceil(self.repetitions * images / self.batch_size)
 
 
 def train_network(
@@ -134,13 +141,13 @@ def train_network(
     total = training.total_steps(len(train))
     if total < 1 or training.batch_size < 1:
         raise FitError(f"There is nothing to train: {total} steps of {training.batch_size} images.")
-    per_epoch = math.ceil(len(train) / training.batch_size)
+    per_epoch, shown_per_epoch = training.steps_per_epoch(len(train)), training.repetitions * len(train)
     optimiser = training.optimise(groups or [p for p in network.parameters() if p.requires_grad])
     peaks = [float(group["lr"]) for group in optimiser.param_groups]
     dropout = dropout or DropoutSource()
     torch.manual_seed(context.seed)
     dropout.reseed(context.seed)
-    report = FitReport(batch_size=min(training.batch_size, len(train)))
+    report = FitReport(batch_size=min(training.batch_size, shown_per_epoch))
     state = TrainingState(network, optimiser, dropout, report, total, context.fit_id, stage)
     checkpoint = context.checkpoint
     if checkpoint is not None and stage:
@@ -150,12 +157,14 @@ def train_network(
     reading = _Reading(report, context, total, per_epoch)
     began = saved = time.monotonic()
     network.train()
-    shown = sum(min(training.batch_size, len(train) - p * training.batch_size) for p in _positions(start, per_epoch))
+    shown = sum(
+        min(training.batch_size, shown_per_epoch - p * training.batch_size) for p in _positions(start, per_epoch)
+    )
     order: list[int] = []
     for step in range(start, total):
         epoch, position = divmod(step, per_epoch)
         if position == 0 or step == start:
-            order = _order(context.seed, epoch, len(train))
+            order = _order(context.seed, epoch, len(train), training.repetitions)
         chunk = order[position * training.batch_size : (position + 1) * training.batch_size]
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = learning_rate(training.schedule, step, total, peak)
@@ -245,10 +254,13 @@ def _positions(steps: int, per_epoch: int) -> list[int]:
     return [step % per_epoch for step in range(steps)]
 
 
-def _order(seed: int, epoch: int, images: int) -> list[int]:
-    """The order of the images in an epoch. It is a function of seed and epoch, so that the sampler has no state."""
+def _order(seed: int, epoch: int, images: int, repetitions: int) -> list[int]:
+    """The order of the images in an epoch, which shows every image ``repetitions`` times.
+
+    It is a function of seed and epoch, so that the sampler has no state.
+    """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % (1 << 63))
-    order: list[int] = torch.randperm(images, generator=generator).tolist()
+    order: list[int] = (torch.randperm(repetitions * images, generator=generator) % images).tolist()
     return order
 
 

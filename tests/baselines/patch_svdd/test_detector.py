@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from baselines.patch_svdd.networks import DIRECTIONS
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
+from methods.training.loop import Training
 from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
@@ -74,6 +76,13 @@ def test_scores_are_spread_as_the_mean_over_covering_patches():
     rest = distribute(scores, 11, 6, 2)[0]
     assert torch.equal(rest[:10, :10], overlapping)
     assert torch.equal(rest[10], rest[9])
+
+
+def test_an_epoch_has_one_short_batch_after_a_hundred_repetitions():
+    """The released loader gets the images of a category a hundred times and cuts them into batches of 64."""
+    assert Training.of(PatchSVDDConfig()).total_steps(209) == 300 * math.ceil(20_900 / 64)
+    report = detector(steps=0, epochs=1, batch_size=64).fit(images(3), FitContext(3, CPU))
+    assert (report.steps, report.presentations_per_image) == (5, 100)
 
 
 def test_maps_multiply_or_add_the_distances_of_both_sizes():

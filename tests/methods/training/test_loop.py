@@ -8,6 +8,7 @@ import torch
 from methods.detector import FitContext
 from methods.training import loop as training
 from methods.training.loop import Training
+from tests.support.features import FakeImages, structured_images
 from tests.support.trainings import CPU, Watcher, equal, train
 
 
@@ -20,6 +21,27 @@ def test_the_report_counts_steps_and_presentations():
     _, by_epochs = train(FitContext(0, CPU), steps=0, epochs=3)
     assert by_epochs.steps == 9
     assert by_epochs.presentations_per_image == 3.0
+
+
+def test_repeated_images_are_shuffled_together_and_then_cut_into_batches():
+    """Five images three times, in batches of 4: three full batches and one of 3, where passes would end with 1."""
+    repeated = Training(2, 0, 4, 0.1, repetitions=3)
+    assert Training(2, 0, 4, 0.1).total_steps(5) == 2 * 2
+    order = training._order(1, 0, 5, 3)
+    assert sorted(order) == sorted(3 * list(range(5)))
+    assert any(len(set(order[pass_ : pass_ + 5])) < 5 for pass_ in (0, 5, 10)), "not one pass after the other"
+    assert order != training._order(1, 1, 5, 3)
+    sizes = []
+
+    def losses_of(batch):
+        sizes.append(len(batch))
+        yield network(batch.pixels.flatten(1).float() / 255).square().mean()
+
+    network = torch.nn.Linear(3 * 8 * 8, 1)
+    images = FakeImages(images=structured_images(5, 8, 0))
+    report = training.train_network(None, network, losses_of, images, FitContext(0, CPU), repeated)
+    assert sizes == [4, 4, 4, 3] * 2
+    assert (report.steps, report.batch_size, report.presentations_per_image) == (8, 4, 6)
 
 
 def test_the_loss_falls():
