@@ -288,7 +288,7 @@ class CutPaste(Detector):
             centre=(config.patch - 1) / 2,
             extent=config.patch,
             sigma=config.sigma,
-            mean=True,
+            scaling="mean",
         )
         return Prediction(maps, scores)
 

@@ -1,11 +1,11 @@
-"""Confetti noise: blurred coloured squares added to images, which FCDD trains on in axis of defects.
+"""Confetti noise: blurred squares that darken images, which FCDD trains on instead of defects.
 
-Liznerski et al. 2021, appendix; sizes and rates as in the official code. Squares are drawn for an image of 240 px.
-There are coloured ones (one colour each) and white ones; a side is any integer between two limits, a rotation any angle
-up to a limit. Every image gets at least one square of each kind. Apart from that, their number is distributed as if
-every pixel independently had a small probability to be a centre. A later square hides an earlier one of its kind; the
-two kinds are added and blurred. At other image sizes the sides and the blur are scaled, and the rate is scaled so that
-the expected number of squares is the same.
+Liznerski et al. 2021, appendix; sign, sizes and rates as in the official code. Squares are drawn for an image of 240
+px. There are coloured ones (each takes another amount from every channel) and black ones; a side is any integer between
+two limits, a rotation any angle up to a limit. Every image gets at least one square of each kind. Apart from that,
+their number is distributed as if every pixel independently had a small probability to be a centre. A later square hides
+an earlier one of its kind; the two kinds are added and blurred. At other image sizes the sides and the blur are scaled,
+and the rate is scaled so that the expected number of squares is the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Confetti:
 
     Attributes:
         coloured_rate: Probability of a pixel to be the centre of a coloured square.
-        white_rate: Probability of a pixel to be the centre of a white square.
+        black_rate: Probability of a pixel to be the centre of a black square.
         sides: Smallest and largest side of a square.
         rotation: Largest rotation in degrees, in both directions.
         blur: Standard deviation of the Gaussian blur.
@@ -38,7 +38,7 @@ class Confetti:
     """
 
     coloured_rate: float
-    white_rate: float
+    black_rate: float
     sides: tuple[int, ...]
     rotation: float
     blur: float
@@ -46,9 +46,9 @@ class Confetti:
 
 
 def add_confetti(images: Tensor, confetti: Confetti, invert_below: float) -> Tensor:
-    """Add confetti noise to images.
+    """Darken images by confetti noise.
 
-    Noise that hardly changes an image (white on white) is subtracted instead if that changes the image more.
+    Noise that hardly changes an image (black on black) brightens it instead if that changes the image more.
 
     Args:
         images: (B, 3, H, H), values from 0 to 255.
@@ -61,17 +61,17 @@ def add_confetti(images: Tensor, confetti: Confetti, invert_below: float) -> Ten
     if len(images) == 0:
         return images
     noise = confetti_noise(images, confetti)
-    added, subtracted = (images + noise).clamp(0, 255), (images - noise).clamp(0, 255)
-    change = (added - images).mean(dim=(1, 2, 3)).abs()
-    inverse = (subtracted - images).mean(dim=(1, 2, 3)).abs()
+    darker, brighter = (images - noise).clamp(0, 255), (images + noise).clamp(0, 255)
+    change = (images - darker).mean(dim=(1, 2, 3))
+    inverse = (brighter - images).mean(dim=(1, 2, 3))
     inverted = (change < invert_below) & (inverse > change)
-    return torch.where(inverted.view(-1, 1, 1, 1), subtracted, added)
+    return torch.where(inverted.view(-1, 1, 1, 1), brighter, darker)
 
 
 def confetti_noise(like: Tensor, confetti: Confetti) -> Tensor:
-    """Blurred coloured and white squares (B, 3, H, H), values from 0 to 510, for images (B, 3, H, H)."""
+    """What blurred coloured and black squares take from images (B, 3, H, H): the same shape, from 0 to 511."""
     noise = _squares(like, confetti, confetti.coloured_rate, coloured=True)
-    noise += _squares(like, confetti, confetti.white_rate, coloured=False)
+    noise += _squares(like, confetti, confetti.black_rate, coloured=False)
     scale = like.shape[-1] / DRAWN_FOR
     # The kernel is odd and small enough for the reflection at the border.
     reach = min(max(round(scale * (confetti.blur_kernel - 1) / 2), 1), like.shape[-1] - 1)
@@ -90,7 +90,7 @@ def _squares(like: Tensor, confetti: Confetti, rate: float, *, coloured: bool) -
         centre = torch.rand(2, amount, 1, 1, device=device) * side - 0.5
         half = torch.randint(low, high + 1, (amount, 1, 1), device=device) * side / DRAWN_FOR / 2
         angle = (torch.rand(amount, 1, 1, device=device) * 2 - 1) * math.radians(confetti.rotation)
-        colour = torch.randint(0, 256, (amount, 3, 1, 1), device=device) if coloured else 255
+        colour = torch.randint(1, 257, (amount, 3, 1, 1), device=device) if coloured else 255
         down, right = axis.view(1, -1, 1) - centre[0], axis.view(1, 1, -1) - centre[1]
         along = (angle.cos() * down + angle.sin() * right).abs() <= half
         across = (angle.cos() * right - angle.sin() * down).abs() <= half

@@ -5,36 +5,42 @@ https://arxiv.org/abs/2007.01760. Follows the official code (liznerski/fcdd) in 
 
 The network is a VGG-11 with batch normalisation, frozen up to its third pooling. The two convolutions after it are
 trained, and a 1x1 convolution reduces them to one channel z, 28x28 cells at 224 px. The score of a cell is
-A = sqrt(z^2 + 1) - 1 (pseudo-Huber). The loss of a normal image is the mean of A over its cells. Half of the images get
-confetti noise (``baselines/fcdd/confetti.py``), and their loss is -log(1 - exp(-mean A)) instead. The map spreads each
-cell over its receptive field (``baselines/blocks/receptive_field_upsampling.py``); the image score is the mean of A.
+A = sqrt(z^2 + 1) - 1 (pseudo-Huber). The loss of a normal image is the mean m of A. Half of the images get confetti
+noise (``baselines/fcdd/confetti.py``), and their loss is -log(1 - exp(-m)) instead. The map spreads each cell over its
+receptive field (``baselines/blocks/receptive_field_upsampling.py``); the image score is the mean of A.
 
 Input: local contrast normalisation (each image minus its mean, divided by its mean absolute value, over all pixels and
 channels), then each channel is scaled to [0, 1] by its least and largest value over the training images. There is no
-ImageNet normalisation. Training images are processed in this order: half of them get confetti; they are cropped or
-resized from 240 to 224 px; their colours are jittered (strongly or weakly, with equal probability); every other one
-gets noise of a tenth of its standard deviation.
+ImageNet normalisation. Training images are processed in this order: half of them get confetti; they are cropped, or
+resized by nearest pixels, from 240 to 224 px; their colours are jittered (strongly or weakly, with equal probability);
+every other one gets noise of a tenth of its standard deviation.
 
 Trainable parameters at the paper's size: 3,542,529 = (9*256*512 + 512) + (9*512*512 + 512) + 2 * 2*512 + (512 + 1).
 State: weights of the trained part; the normalisation's least and largest values, (3,) each.
 
-Presets: ``paper`` is the released MVTec AD configuration. Its 200 epochs show each image ten times, which are 2000
-passes here. ``quick`` has a ResNet-18, whose stage between strides 4 and 8 is trained, at 64 px with a Gaussian in
-proportion and a higher learning rate.
+Presets: ``paper`` and ``official`` have the sizes and the budget of the released MVTec AD configuration, 200 epochs
+that show each image ten times. In ``paper``, m is the mean over the cells, which is the paper's formula, and images are
+read at 224 px by an antialiased filter, as for most methods; training images are enlarged to 240 px. ``official``
+follows the official code in both. For MVTec AD its trainer always has ground truth (all ones for an image with
+confetti) and then takes the mean over the upsampled map (``loss=map``). The Gaussian of the map makes m 3.4 times as
+large, and cells at the border count less. Images are read by nearest pixels at 240 px, from which test images are
+resized to 224 px by nearest pixels too (``resize=nearest``). ``quick`` has the loss and the images of ``paper`` and a
+ResNet-18, whose stage between strides 4 and 8 is trained, at 64 px with a Gaussian in proportion and a higher learning
+rate.
 
 Deviations: the batch statistics of the frozen part are not updated (the official code freezes only its weights and
-updates its running means). Images are loaded at 224 px and enlarged to 240; the official code reads 240. Least and
-largest values are taken over all training images, which are those of all categories in the unified setting; the
-official code has them per category. Confetti are exact rotated squares with a colour each (the official code rotates
-them by resampling and has one colour per size). An image with confetti counts as anomalous also in a batch of only such
-images. The learning rate falls at every step, not once per epoch. Kernels of even size are sampled between pixels. The
-last step counts.
+updates its running means). Least and largest values are taken over all training images, which are those of all
+categories in the unified setting; the official code has them per category. Confetti are exact rotated squares with a
+colour each (the official code rotates them by resampling and has one colour per size). The learning rate falls at every
+step, not once per epoch. Except in ``official``, Gaussians of even size are sampled between pixels. The last step
+counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -69,16 +75,21 @@ class FCDDConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
-        enlargement: Training images are enlarged by this factor, then cropped or resized to the input's size.
+        resize: Filter by which images are read: ``antialiased`` at the input's size, or ``nearest`` at the larger size
+            of training images, from which test images are resized by nearest pixels too.
+        enlargement: Training images are larger by this factor, then cropped or resized to the input's size.
         anomaly_probability: Probability of a training image to get confetti noise.
         coloured_rate: Probability of a pixel of a 240 px image to be the centre of a coloured square.
-        white_rate: Probability of a pixel of a 240 px image to be the centre of a white square.
+        black_rate: Probability of a pixel of a 240 px image to be the centre of a black square.
         confetti_sides: Smallest and largest side of a square, in pixels of a 240 px image.
         confetti_rotation: Largest rotation of a square in degrees, in both directions.
         confetti_blur: Standard deviation of the squares' blur, in pixels of a 240 px image.
         confetti_kernel: Side of the blur's kernel, in pixels of a 240 px image; odd.
         invert_below: Mean change in grey levels below which the noise is inverted.
-        epochs: Passes over the training images: 200 epochs of ten repetitions. Used when ``steps`` is 0.
+        loss: What the loss takes the mean over: the ``cells``, or the upsampled ``map`` (its Gaussian is then part of
+            the training).
+        epochs: Passes over the training images and their repetitions. Used when ``steps`` is 0.
+        repetitions: Number of times that an epoch shows every image.
         learning_rate: Learning rate of SGD.
         momentum: Nesterov momentum of SGD.
         weight_decay: Weight decay of SGD.
@@ -92,31 +103,39 @@ class FCDDConfig(TrainingConfig):
     """
 
     image_size: int = 224
+    resize: Literal["antialiased", "nearest"] = "antialiased"
     enlargement: float = 15 / 14
     anomaly_probability: float = 0.5
     coloured_rate: float = 1.8e-5
-    white_rate: float = 1.2e-5
+    black_rate: float = 1.2e-5
     confetti_sides: tuple[int, ...] = (8, 54)
     confetti_rotation: float = 45.0
     confetti_blur: float = 5.0
     confetti_kernel: int = 25
     invert_below: float = 0.025
-    epochs: int = 2000
+    loss: Literal["cells", "map"] = "cells"
+    epochs: int = 200
+    repetitions: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: ScheduleName = "exponential"
-    receptive_field: int = field(default=62, metadata={"score": True})
-    receptive_centre: float = field(default=3.5, metadata={"score": True})
-    sigma: float = field(default=12.0, metadata={"score": True})
+    receptive_field: int = 62
+    receptive_centre: float = 3.5
+    sigma: float = 12.0
+
+    @property
+    def enlarged(self) -> int:
+        """Side in pixels of a training image before it is cropped or resized."""
+        return round(self.enlargement * self.image_size)
 
     @property
     def confetti(self) -> Confetti:
         """Parameters of the confetti noise."""
         return Confetti(
             self.coloured_rate,
-            self.white_rate,
+            self.black_rate,
             self.confetti_sides,
             self.confetti_rotation,
             self.confetti_blur,
@@ -148,15 +167,22 @@ class FCDD(Detector):
         "ICLR 2021",
         year=2021,
         url="https://arxiv.org/abs/2007.01760",
-        version=1,
+        version=2,
         made_up_defects=True,
         presets={
             "quick": Preset(_QUICK, "resnet18", "this project: CPU minutes"),
-            "paper": Preset({}, "vgg11_bn", "the released configuration for MVTec AD, confetti noise"),
+            "paper": Preset(
+                {}, "vgg11_bn", "the paper's loss; sizes, budget and confetti noise as released for MVTec AD"
+            ),
+            "official": Preset(
+                {"loss": "map", "resize": "nearest"},
+                "vgg11_bn",
+                "the released code for MVTec AD: loss over the upsampled map, images read by nearest pixels",
+            ),
         },
         deviations="The batch statistics of the frozen part are not updated; the input's range is taken over all "
-        "training images, not per category; images are enlarged from 224 to 240 px before cropping; the learning rate "
-        "falls at every step.",
+        "training images, not per category; the learning rate falls at every step. Except in the preset official, "
+        "training images are enlarged from 224 to 240 px before cropping, where the released code reads 240 px.",
     )
     config_type = FCDDConfig
     config: FCDDConfig
@@ -175,7 +201,8 @@ class FCDD(Detector):
     @classmethod
     def features(cls, config: FCDDConfig) -> FeatureSpec:
         """Images; the detector runs the backbone on its augmented and normalised images."""
-        return FeatureSpec(config.image_size, (), images=True, run_strides=(_FROZEN, _TRAINED))
+        side = config.enlarged if config.resize == "nearest" else config.image_size
+        return FeatureSpec(side, (), images=True, run_strides=(_FROZEN, _TRAINED), resize=config.resize)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
         """Find the input's range over the training images, then train to separate them from images with confetti."""
@@ -184,7 +211,9 @@ class FCDD(Detector):
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
             images, anomalous = self.augment(batch.pixels.float())
-            yield one_class_loss(self.cells(images).float(), anomalous)
+            scores = self.cells(images).float()
+            with torch.autocast(scores.device.type, enabled=False):
+                yield one_class_loss(scores if self.config.loss == "cells" else self.upsampled(scores), anomalous)
 
         training = Training.of(self.config, optimiser="sgd", nesterov=True)
         return train_network(self, self.network, losses_of, train, context, training)
@@ -193,19 +222,19 @@ class FCDD(Detector):
         """Augment training images; some of them get confetti.
 
         Args:
-            images: (B, 3, H, H), values from 0 to 255.
+            images: (B, 3, R, R) at the side R at which they are read, values from 0 to 255.
 
         Returns:
-            The images (B, 3, H, H) in [0, 1], not yet normalised, and whether each got confetti, (B,) bool.
+            The images (B, 3, H, H) in [0, 1] at the input's size, not yet normalised, and whether each got confetti,
+            (B,) bool.
         """
-        config, size = self.config, images.shape[-1]
-        large = round(config.enlargement * size)
-        if large != size:
+        config, large = self.config, self.config.enlarged
+        if images.shape[-1] != large:
             images = F.interpolate(images, size=(large, large), mode="bilinear", align_corners=False)
         anomalous = torch.rand(len(images), device=images.device) < config.anomaly_probability
         chosen = anomalous.nonzero()[:, 0]
         images = images.index_copy(0, chosen, add_confetti(images[chosen], config.confetti, config.invert_below))
-        images = _crop_or_resize(images, size) / 255
+        images = _crop_or_resize(images, config.image_size) / 255
         strong = torch.rand(len(images), 1, device=images.device) < 0.5
         images = colour_jitter(images, torch.where(strong, images.new_tensor(_STRONG), images.new_tensor(_WEAK)))
         amount = _NOISE * images.std(dim=(1, 2, 3), keepdim=True)
@@ -225,24 +254,36 @@ class FCDD(Detector):
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """Map: the cells' scores, spread over their receptive fields. Image score: their mean."""
+        scores = self.cells(self._at_input_size(batch.pixels.to(self.least.device)).float() / 255)
+        return Prediction(self.upsampled(scores), scores.mean(dim=(1, 2)))
+
+    def upsampled(self, scores: Tensor) -> Tensor:
+        """Scores of cells (B, h, w), spread over their receptive fields, (B, H, H)."""
         config = self.config
-        scores = self.cells(batch.pixels.to(self.least.device).float() / 255)
-        maps = receptive_field_upsample(
+        return receptive_field_upsample(
             scores,
             config.image_size,
             stride=_TRAINED,
             centre=config.receptive_centre,
             extent=config.receptive_field,
             sigma=config.sigma,
+            scaling="released" if config.loss == "map" else "constant",
         )
-        return Prediction(maps, scores.mean(dim=(1, 2)))
+
+    def _at_input_size(self, images: Tensor) -> Tensor:
+        """Images (B, 3, R, R) as they are read at the input's size, (B, 3, H, H), by nearest pixels."""
+        size, side = self.config.image_size, images.shape[-1]
+        if side == size:
+            return images
+        chosen = _nearest_pixels(side, size, images.device)
+        return images[:, :, chosen[:, None], chosen]
 
     def _find_range(self, train: TrainingSet, device: torch.device) -> None:
         """Find least and largest value of each channel over the training images, after contrast normalisation."""
         least, largest = torch.full((3,), float("inf")), torch.full((3,), float("-inf"))
         for start in range(0, len(train), _READ):
             pixels = train.batch(range(start, min(start + _READ, len(train)))).pixels.to(device)
-            contrast = local_contrast(pixels.float() / 255)
+            contrast = local_contrast(self._at_input_size(pixels).float() / 255)
             least = torch.minimum(least, contrast.amin(dim=(0, 2, 3)).cpu())
             largest = torch.maximum(largest, contrast.amax(dim=(0, 2, 3)).cpu())
         self.least, self.largest = least.to(device), largest.to(device)
@@ -274,12 +315,16 @@ class FCDD(Detector):
         cells = -(-self.config.image_size // _TRAINED)
         return f"{self.config.image_size} px, {cells}x{cells} cells, trained from stride {_FROZEN} to {_TRAINED}"
 
+    def badges(self) -> tuple[str, ...]:
+        """A badge if images are not resized as for the other methods."""
+        return ("images resized by nearest pixels",) if self.config.resize == "nearest" else ()
+
 
 def one_class_loss(scores: Tensor, anomalous: Tensor) -> Tensor:
     """FCDD's loss: the mean score of normal images, -log(1 - exp(-mean score)) of anomalous ones; mean over images.
 
     Args:
-        scores: (B, h, w), 0 or more.
+        scores: Scores of cells (B, h, w) or of pixels (B, H, H), 0 or more.
         anomalous: (B,) bool.
     """
     mean = scores.flatten(1).mean(dim=1)
@@ -296,13 +341,17 @@ def local_contrast(images: Tensor) -> Tensor:
 def _crop_or_resize(images: Tensor, size: int) -> Tensor:
     """Each image (B, 3, L, L) at ``size``: a random crop, or with equal probability the whole by nearest pixels."""
     large, device = images.shape[-1], images.device
-    steps = torch.arange(size, device=device)
-    whole = (2 * steps + 1) * large // (2 * size)
+    steps, whole = torch.arange(size, device=device), _nearest_pixels(large, size, device)
     corner = torch.randint(0, large - size + 1, (len(images), 2), device=device)
     resized = torch.rand(len(images), 1, device=device) < 0.5
     rows, columns = (torch.where(resized, whole, corner[:, axis : axis + 1] + steps) for axis in (0, 1))
     image = torch.arange(len(images), device=device)
     return images.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _nearest_pixels(old: int, new: int, device: torch.device) -> Tensor:
+    """For each of ``new`` pixels, the index of the one of ``old`` pixels that has its centre; Pillow's rule."""
+    return (2 * torch.arange(new, device=device) + 1) * old // (2 * new)
 
 
 def _check(config: FCDDConfig) -> None:
@@ -313,8 +362,10 @@ def _check(config: FCDDConfig) -> None:
         raise ConfigError(f"fcdd: enlargement={config.enlargement} would shrink the images. Choose 1 or more.")
     if not 0 < config.anomaly_probability < 1:
         raise ConfigError(f"fcdd: anomaly_probability={config.anomaly_probability} is not in (0, 1).")
-    if not 0 <= max(config.coloured_rate, config.white_rate) < 1e-3 or config.coloured_rate + config.white_rate <= 0:
-        raise ConfigError("fcdd: coloured_rate and white_rate must be below 0.001, and at least one of them above 0.")
+    if not 0 <= max(config.coloured_rate, config.black_rate) < 1e-3 or config.coloured_rate + config.black_rate <= 0:
+        raise ConfigError("fcdd: coloured_rate and black_rate must be below 0.001, and at least one of them above 0.")
+    if config.repetitions < 1:
+        raise ConfigError("fcdd: repetitions must be at least 1.")
     if len(config.confetti_sides) != 2 or not 1 <= config.confetti_sides[0] <= config.confetti_sides[1]:
         raise ConfigError(f"fcdd: confetti_sides={config.confetti_sides} must be two sizes, the smaller one first.")
     if config.confetti_kernel % 2 == 0:

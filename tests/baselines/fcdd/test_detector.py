@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,11 +18,14 @@ from methods.detector import Batch, FitContext
 from methods.errors import BackboneError, ConfigError
 from methods.feature_spec import FeatureLayout
 from methods.features.batch import layout_of
+from methods.training.loop import Training
 from tests.support.features import FakeImages, random_backbone, structured_images
-from tests.support.literal_upsampling import literal_upsampling
+from tests.support.literal_upsampling import literal_released_upsampling, literal_upsampling
 
 CPU = torch.device("cpu")
 SMALL = FCDDConfig(**{**FCDD.info.presets["quick"].config, "image_size": 32, "steps": 3, "batch_size": 4})
+SIZES = {name: getattr(FCDDConfig(), name) for name in ("image_size", "receptive_field", "receptive_centre", "sigma")}
+"""The published sizes."""
 
 
 def detector(**changes) -> FCDD:
@@ -45,6 +49,38 @@ def test_the_loss_equals_a_literal_version():
         expected += -math.log(1 - math.exp(-mean)) if wrong else mean
     assert one_class_loss(scores, anomalous).item() == pytest.approx(expected / 6)
     assert one_class_loss(scores[:1], anomalous[:1]) != one_class_loss(scores[:1], ~anomalous[:1])
+
+
+def test_the_official_loss_equals_a_literal_version_with_all_ones_as_ground_truth():
+    """The released trainer multiplies the upsampled map with the ground truth and with what the truth leaves."""
+    found = detector(**FCDD.info.presets["official"].config | SIZES)
+    z = torch.randn(3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.175
+    z[0] = 0.175
+    anomalous = torch.tensor([False, True, False])
+    cells = (z.square() + 1).sqrt() - 1
+    expected = []
+    for heat, wrong in zip(literal_released_upsampling(cells).numpy(), anomalous.tolist(), strict=True):
+        truth = np.full((224, 224), float(wrong))
+        normal = (heat * (1 - truth)).mean()
+        expected.append(normal - math.log(1 - math.exp(-(heat * truth).mean())) if truth.any() else normal)
+    assert one_class_loss(found.upsampled(cells), anomalous).item() == pytest.approx(sum(expected) / 3)
+    assert expected[0] == pytest.approx(3.39 * cells[0].mean().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("wrong", "measured"), [(False, 0.052), (True, 2.99)])
+def test_the_official_loss_has_the_values_that_the_released_trainer_gave(wrong, measured):
+    cells = torch.full((1, 28, 28), math.sqrt(0.175**2 + 1) - 1)
+    found = detector(**FCDD.info.presets["official"].config | SIZES)
+    assert one_class_loss(found.upsampled(cells), torch.tensor([wrong])).item() == pytest.approx(measured, abs=0.005)
+
+
+def test_training_with_the_official_loss_depends_on_the_gaussian_and_that_of_the_paper_does_not():
+    def weights(**changes) -> torch.Tensor:
+        return fitted(**changes).network[1].weight
+
+    assert not torch.equal(weights(loss="map"), weights())
+    assert not torch.equal(weights(loss="map"), weights(loss="map", sigma=6.0))
+    assert torch.equal(weights(), weights(sigma=6.0))
 
 
 def test_the_loss_and_its_gradient_are_finite_if_all_scores_are_0():
@@ -119,18 +155,55 @@ def test_augmentation_crops_or_resizes_and_nothing_else_once_noise_and_jitter_ar
     monkeypatch.setattr("baselines.fcdd.detector._NOISE", 0.0)
     monkeypatch.setattr("baselines.fcdd.detector.colour_jitter", lambda images, strengths: images)
     torch.manual_seed(0)
-    images = structured_images(40, 28, 0).float()
-    found, anomalous = detector(image_size=32, anomaly_probability=1e-9).augment(images)
+    images = structured_images(40, 56, 0).float()
+    found, anomalous = detector(image_size=56, anomaly_probability=1e-9).augment(images)
     assert not anomalous.any()
-    large = F.interpolate(images, size=(30, 30), mode="bilinear") / 255
-    pick = torch.tensor([((2 * i + 1) * 30) // 56 for i in range(28)])
+    large = F.interpolate(images, size=(60, 60), mode="bilinear") / 255
+    pick = torch.tensor([((2 * i + 1) * 60) // 112 for i in range(56)])
     resized = 0
     for image, got in zip(large, found, strict=True):
-        crops = [image[:, y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
+        crops = [image[:, y : y + 56, x : x + 56] for y in range(5) for x in range(5)]
         whole = torch.equal(got, image[:, pick][:, :, pick])
         resized += whole
         assert whole or any(torch.equal(got, crop) for crop in crops)
     assert 8 < resized < 32
+    torch.manual_seed(0)
+    read_large = detector(image_size=56, resize="nearest", anomaly_probability=1e-9).augment(255 * large)[0]
+    torch.manual_seed(0)
+    again = detector(image_size=56, anomaly_probability=1e-9).augment(images)[0]
+    torch.testing.assert_close(read_large, again)
+
+
+def test_official_images_are_read_larger_by_nearest_pixels_and_shrunk_by_nearest_pixels():
+    config = FCDDConfig(**FCDD.info.presets["official"].config)
+    spec = FCDD.features(config)
+    assert (spec.image_size, spec.resize) == (240, "nearest")
+    spec = FCDD.features(FCDDConfig())
+    assert (spec.image_size, spec.resize) == (224, "antialiased")
+    found, images = detector(resize="nearest", image_size=56), structured_images(3, 60, 5)
+    shrunk = torch.stack(
+        [
+            torch.from_numpy(np.array(Image.fromarray(image).resize((56, 56), Image.Resampling.NEAREST)))
+            for image in images.permute(0, 2, 3, 1).numpy()
+        ]
+    ).permute(0, 3, 1, 2)
+    torch.testing.assert_close(
+        found.predict(Batch((), None, images)).maps, detector(image_size=56).predict(Batch((), None, shrunk)).maps
+    )
+    found.fit(FakeImages(images=images), FitContext(3, CPU))
+    expected = local_contrast(shrunk.float() / 255)
+    torch.testing.assert_close(found.least, expected.amin(dim=(0, 2, 3)))
+    assert found.badges() == ("images resized by nearest pixels",)
+    assert detector().badges() == ()
+
+
+def test_an_epoch_has_one_short_batch_after_ten_repetitions():
+    """209 images: the released loader gives 131 batches of 16, of which eight are one step."""
+    assert Training.of(FCDDConfig()).total_steps(209) == 200 * math.ceil(math.ceil(2090 / 16) / 8)
+    report = detector(steps=0, epochs=1, batch_size=16).fit(
+        FakeImages(images=structured_images(9, 32, 0)), FitContext(3, CPU)
+    )
+    assert (report.steps, report.presentations_per_image) == (6, 10)
 
 
 def test_only_the_part_after_the_frozen_one_is_trained_and_it_has_the_published_size():
@@ -166,7 +239,8 @@ def test_batches_of_one_kind_are_trained_on():
         ({"image_size": 30}, "not divisible by 8"),
         ({"enlargement": 0.9}, "enlargement"),
         ({"anomaly_probability": 1.0}, "anomaly_probability"),
-        ({"coloured_rate": 0.0, "white_rate": 0.0}, "above 0"),
+        ({"coloured_rate": 0.0, "black_rate": 0.0}, "above 0"),
+        ({"repetitions": 0}, "repetitions"),
         ({"confetti_sides": (20, 10)}, "confetti_sides"),
         ({"confetti_kernel": 24}, "odd"),
         ({"sigma": 0.0}, "sigma"),
@@ -184,5 +258,5 @@ def test_a_layout_without_a_backbone_is_refused():
 
 
 def test_confetti_fields_reach_the_noise():
-    config = dataclasses.replace(FCDDConfig(), white_rate=2e-5, confetti_sides=(3, 5), confetti_blur=2.0)
+    config = dataclasses.replace(FCDDConfig(), black_rate=2e-5, confetti_sides=(3, 5), confetti_blur=2.0)
     assert config.confetti == Confetti(1.8e-5, 2e-5, (3, 5), 45.0, 2.0, 25)
