@@ -6,6 +6,7 @@ On Ctrl-C or SIGTERM the benchmark stops, its workers end, and it prints what is
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,7 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError, printable
+from datasets.index.copies import count_copies, describe_copies
 from datasets.index.pixel_values import mask_problems, range_problems, range_remarks
 from datasets.index.problems import LISTED
 from datasets.index.unread import describe_unread
@@ -97,6 +99,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     store = Store(options.results_dir)
     _print_missing_settings(console, options, plan)
     _print_data(console, options, plan)
+    _print_copies(console, options, plan)
     _print_faults(console, plan)
     _print_pixel_values(console, plan)
     before = stamps(store, plan)
@@ -211,7 +214,21 @@ def _print_data(console: Console, options: ResolvedOptions, plan: list[Run]) -> 
         for line in lines:
             console.print(line, highlight=False, markup=False)
         if len(lines) >= LISTED:
-            console.print(f"`python -m bench verify {options.dataset}` lists all of them.", highlight=False)
+            console.print(f"`{_verify_command(options)}` lists all of them.", highlight=False, markup=False)
+
+
+def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
+    """Print how many images are copies of others, and which command lists them."""
+    for index in {id(run.index): run.index for run in plan}.values():
+        copies = describe_copies(count_copies(index).values())
+        if copies:
+            text = f"Images with equal files: {copies}. `{_verify_command(options)}` lists the pairs."
+            console.print(text, highlight=False, markup=False)
+
+
+def _verify_command(options: ResolvedOptions) -> str:
+    where = ("--data-dir", options.data_dir) if options.root is None else ("--root", options.root)
+    return shlex.join(["python", "-m", "bench", "verify", options.dataset, *map(str, where)])
 
 
 def _print_faults(console: Console, plan: list[Run]) -> None:

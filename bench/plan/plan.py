@@ -15,13 +15,14 @@ from bench.plan.runs import Run, backbone_entry
 from bench.plan.weights_and_textures import textures_id
 from bench.protocol import Protocol, binarisation
 from datasets.errors import unknown_name
+from datasets.index.copies import Copies, count_copies
 from datasets.index.open_dataset import open_dataset
 from datasets.index.registry import find_dataset
 from datasets.samples.sample import DatasetIndex
 from methods.backbones.backbone import load_backbone
 from methods.features.bank import BankSettings
 from results.ids import short_id
-from results.records.record import CountsEntry, DatasetEntry
+from results.records.record import CopiesEntry, CountsEntry, DatasetEntry
 from results.records.store import Store
 
 ONE_CATEGORY_SETTING = "separate"
@@ -58,6 +59,7 @@ def make_plan(options: Options) -> list[Run]:
     settings = [setting for setting in resolved.settings if setting in index.settings]
     if len(index.categories) == 1 and len(settings) > 1:  # the same training twice, with two random seeds
         settings = [ONE_CATEGORY_SETTING]
+    copies = count_copies(index)
     runs: list[Run] = []
     for seed in resolved.seeds:
         for method in running:
@@ -65,7 +67,10 @@ def make_plan(options: Options) -> list[Run]:
                 alone = [(category,) for category in resolved.only or index.categories]
                 groups = [index.categories] if setting == "unified" else alone
                 for categories in groups:
-                    runs += [_make_run(resolved, index, setting, categories, method, v, seed) for v in method.variants]
+                    runs += [
+                        _make_run(resolved, index, copies, setting, categories, method, v, seed)
+                        for v in method.variants
+                    ]
     if resolved.reverse:
         runs.reverse()
     return runs
@@ -74,6 +79,7 @@ def make_plan(options: Options) -> list[Run]:
 def _make_run(
     options: ResolvedOptions,
     index: DatasetIndex,
+    copies: dict[str, Copies],
     setting: str,
     categories: tuple[str, ...],
     configured: ConfiguredMethod,
@@ -120,6 +126,7 @@ def _make_run(
             counts={c: CountsEntry(**index.counts(c)._asdict()) for c in categories},
             set_id=short_id([index.name, list(index.categories)])[:8],
             value_bits={c: bits for c in categories if (bits := index.value_bits(c)) is not None},
+            copies={c: CopiesEntry(**copies[c]._asdict()) for c in categories if c in copies},
         ),
         index=index,
         setting=cast(Literal["unified", "separate"], setting),

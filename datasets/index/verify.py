@@ -1,7 +1,7 @@
 """Verifies a copy of a dataset: returns every problem at once, and never raises an exception.
 
 Errors make results wrong or runs fail: missing or damaged files, counts that differ from the published ones,
-masks that belong to other images. Warnings should be looked at: masks that seem inverted, that no image uses,
+masks that belong to other images, the same image in train and test. Warnings should be looked at: masks that seem inverted, that no image uses,
 or that were compressed with loss, and files that may be images and are not read. Remarks are only said.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.download.obtain import read_manifest
 from datasets.errors import DatasetError
+from datasets.index.copies import copy_problems
 from datasets.index.names import same_name
 from datasets.index.pixel_values import mask_problems, range_problems
 from datasets.index.problems import IndexingError, Problem
@@ -87,6 +88,7 @@ def verify(
         All problems, sorted; empty if there are none.
     """
     problems = count_problems(index, info) + _unread(index) + range_problems(index, index.categories)
+    problems += copy_problems(index)
     problems += mask_problems(index, index.categories, mask_threshold, max(threads, 1))
     check = partial(_check_sample, index, mask_threshold)
     with ThreadPoolExecutor(max(threads, 1)) as pool:

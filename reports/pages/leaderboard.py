@@ -14,7 +14,7 @@ from reports.pages.gallery import gallery_file
 from reports.parts.category_tables import category_tables, pooled_table
 from reports.parts.comparison import ComparisonPart, comparison_part
 from reports.parts.cost_table import cost_table
-from reports.parts.data_table import data_table
+from reports.parts.data_table import data_cautions, data_table
 from reports.parts.learning_curves import LearningPart, learning_part
 from reports.parts.metric_tables import further_table, headline_table, section_key, source_line
 from reports.parts.paper_tables import paper_tables
@@ -40,7 +40,7 @@ class Section:
     gallery: str
     answer: str
     completeness: str
-    mixing: tuple[str, ...]
+    cautions: tuple[str, ...]
     data: TableView | None
     headline: TableView
     differences: bool
@@ -125,7 +125,7 @@ def _section(store: Store, board: Leaderboard) -> Section:
         gallery=gallery_file(key),
         answer=answer(board),
         completeness=completeness(rows),
-        mixing=tuple(mixing(rows)),
+        cautions=(*data_cautions(board), *mixing(rows)),
         data=data_table(board, f"{key}-data"),
         headline=table,
         differences="delta" in groups_of(rows),

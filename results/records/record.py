@@ -39,6 +39,19 @@ class CountsEntry(_Entry):
     masks: int
 
 
+class CopiesEntry(_Entry):
+    """Numbers of images of a category that are copies, byte for byte, of other images of the benchmark."""
+
+    trained: int
+    """Test images that are also training images, of any category."""
+    contradicting: int
+    """Images that are normal here and anomalous elsewhere, or the reverse."""
+    elsewhere: int
+    """Images that are in another category too."""
+    repeated: int
+    """Images that are there twice or more in the same category and split, with the same label."""
+
+
 class DatasetEntry(_Entry):
     """The data of the run. ``fingerprint`` covers train and test files of the run's categories."""
 
@@ -57,6 +70,8 @@ class DatasetEntry(_Entry):
     value_bits: dict[str, int] = {}
     """By category with 16-bit files: the range in bits from which they were scaled. Absent in records that are older
     than this field, whose 16-bit files were scaled from all 16 bits."""
+    copies: dict[str, CopiesEntry] = {}
+    """By category with copies. Absent in records that are older than this field, for which it was not looked."""
 
 
 class MethodEntry(_Entry):

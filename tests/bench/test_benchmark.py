@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from bench.commands.app import app, main
@@ -83,6 +85,8 @@ def test_the_files_that_were_found_are_said_before_the_first_run_recorded_and_sh
     root = write_miniature_folder(tmp_path / "set", per_defect=3)
     (root / "bolt/ground_truth").rename(root / "bolt/masks")
     (root / "cloth/train/good/003.png").rename(root / "cloth/train/good/003.gif")
+    shutil.copyfile(root / "cloth/train/good/000.png", root / "bolt/test/good/001.png")
+    Image.new("L", (64, 64)).save(root / "cloth/ground_truth/scratch/000_mask.png")
     output = invoke(*arguments(root, cache, tmp_path / "runs", "--settings", "separate")).output
     start = output[: output.index("[1/2]")]
     table = [line.split() for line in start.splitlines()]
@@ -90,10 +94,17 @@ def test_the_files_that_were_found_are_said_before_the_first_run_recorded_and_sh
     assert ["cloth", "3", "2", "6", "6"] in table
     assert "bolt/masks: is read as the directory of masks" in start
     assert "cloth/train/good: 1 file is not read (003.gif): .gif is not a suffix that is read." in start
+    said = "1 test image is also a training image, 2 images are in two categories"
+    assert f"Images with equal files: {said}. `python -m bench verify folder --root {root}` lists the pairs." in start
     records = Store(tmp_path / "runs").records()
+    copies = {c: tuple(entry.model_dump().values()) for r in records for c, entry in r.dataset.copies.items()}
+    assert copies == {"bolt": (1, 0, 1, 0), "cloth": (0, 0, 1, 0)}
     counts = {c: tuple(entry.model_dump().values()) for r in records for c, entry in r.dataset.counts.items()}
     assert counts == {"bolt": (4, 2, 6, 6), "cloth": (3, 2, 6, 6)}
-    assert "Images and masks of each category" in (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert "Images and masks of each category" in page
+    assert f"Images of bolt and cloth are copies of others, byte for byte: {said}." in page
+    assert "1 anomalous image of cloth has a black mask. Pixel metrics leave such images out." in page
 
 
 def test_records_hold_nothing_that_json_forbids(folder, cache, tmp_path):

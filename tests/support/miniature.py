@@ -86,10 +86,12 @@ def write_miniature_cifar10(root: Path, per_class: int = 1, test_per_class: int 
     """Write ``cifar-10-batches-py`` as Python 2 pickled it, ``per_class`` images of a class in each batch."""
     directory = root / "cifar-10-batches-py"
     directory.mkdir(parents=True)
-    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+    for batch_number, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]):
         count = test_per_class if name == "test_batch" else per_class
         labels = [label for label in range(10) for _ in range(count)]
-        pictures = [picture_of(f"class {label}", number, 32) for number, label in enumerate(labels)]
+        pictures = [
+            picture_of(f"class {label}", 1000 * batch_number + number, 32) for number, label in enumerate(labels)
+        ]
         data = np.stack(pictures).transpose(0, 3, 1, 2).reshape(len(labels), -1)
         batch = {b"batch_label": name.encode(), b"labels": labels, b"data": data}
         (directory / name).write_bytes(pickled_as_python2(batch))

@@ -1,4 +1,8 @@
-"""Every file below a category is read or listed, and the numbers that are said are those of the files on disk."""
+"""Every file below a category is read or listed, and the numbers that are said are those of the files on disk.
+
+The same holds for copies: the numbers of images with equal files are those of a comparison of every file with every
+other one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from datasets.index.copies import Copies, copy_problems, count_copies
 from datasets.index.mvtec_layout import index_folder
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
@@ -242,6 +247,9 @@ FILES = st.builds(
 )
 
 
+CONTENTS = st.sampled_from((b"", b"a", b"one", b"two", b"three"))
+
+
 @pytest.mark.parametrize("budget", [60, pytest.param(5_000, marks=pytest.mark.long)])
 def test_of_random_trees_every_file_is_read_or_listed_and_the_counts_are_right(budget):
     @settings(
@@ -251,14 +259,15 @@ def test_of_random_trees_every_file_is_read_or_listed_and_the_counts_are_right(b
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(st.sets(FILES, max_size=24))
-    def check(names):
+    @given(st.dictionaries(FILES, CONTENTS, max_size=24))
+    def check(files):
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
-            for name in ("nut/train/good/first.png", "nut/test/good/first.png", *sorted(names)):
-                with contextlib.suppress(FileExistsError, NotADirectoryError):  # a file has the directory's name
+            first = {"nut/train/good/first.png": b"x", "nut/test/good/first.png": b"y"}
+            for name, content in (first | dict(sorted(files.items()))).items():
+                with contextlib.suppress(FileExistsError, IsADirectoryError, NotADirectoryError):  # a file has the directory's name
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
-                    (root / name).touch()
+                    (root / name).write_bytes(content)
             try:
                 index = index_folder(root, "own")
             except IndexingError as error:
@@ -266,6 +275,8 @@ def test_of_random_trees_every_file_is_read_or_listed_and_the_counts_are_right(b
             assert read_or_listed(index) == files_on_disk(root)
             for category in index.categories:
                 assert index.counts(category) == counted_on_disk(root / category, index)
+            assert count_copies(index) == copies_on_disk(root, index.categories)
+            assert_pairs_name_every_copy(index)
             warned = {one.directory for one in index.unread if one.severity == "warning"}
             if warned:
                 assert verify_root(root, FOLDER)
@@ -273,19 +284,61 @@ def test_of_random_trees_every_file_is_read_or_listed_and_the_counts_are_right(b
     check()
 
 
-def counted_on_disk(category: Path, index: DatasetIndex) -> Counts:
+def images_on_disk(category: Path, parent: str, normal: bool) -> list[Path]:
     """What a literal reading of the rules finds: images below normal and other directories, outside of masks."""
+    return [
+        file
+        for file in (category / parent).rglob("*")
+        if file.is_file()
+        and file.suffix in (".png", ".jpg", ".jfif")
+        and not file.name.startswith(".")
+        and len(inner := file.relative_to(category / parent).parts) > 1
+        and (inner[0] in ("good", "ok")) == normal
+        and "masks" not in inner
+    ]
 
-    def images(parent: str, normal: bool) -> int:
-        return sum(
-            file.suffix in (".png", ".jpg", ".jfif")
-            and not file.name.startswith(".")
-            and len(inner := file.relative_to(category / parent).parts) > 1
-            and (inner[0] in ("good", "ok")) == normal
-            and "masks" not in inner
-            for file in (category / parent).rglob("*")
-            if file.is_file()
-        )
 
+def counted_on_disk(category: Path, index: DatasetIndex) -> Counts:
     masks = {mask for sample in index.split("test", category.name) for mask in sample.masks}
-    return Counts(images("train", True), images("test", True), images("test", False), len(masks))
+    kinds = (("train", True), ("test", True), ("test", False))
+    return Counts(*(len(images_on_disk(category, *kind)) for kind in kinds), len(masks))
+
+
+def copies_on_disk(root: Path, categories: tuple[str, ...]) -> dict[str, Copies]:
+    """The numbers of copies, by comparing every file with every other one."""
+    kinds = (("train", True), ("test", True), ("test", False))
+    images = [(c, *kind, file) for c in categories for kind in kinds for file in images_on_disk(root / c, *kind)]
+    found = {}
+    for category in categories:
+        numbers = [0, 0, 0, 0]
+        for own, split, normal, file in images:
+            equal = [o for o in images if o[3] != file and file.read_bytes() == o[3].read_bytes() != b""]
+            if own == category:
+                numbers[0] += split == "test" and any(other[1] == "train" for other in equal)
+                numbers[1] += any(other[2] != normal for other in equal)
+                numbers[2] += any(other[0] != own for other in equal)
+                numbers[3] += any(other[:3] == (own, split, normal) for other in equal)
+        if any(numbers):
+            found[category] = Copies(*numbers)
+    return found
+
+
+def assert_pairs_name_every_copy(index: DatasetIndex) -> None:
+    """Each pair that is said is one of equal files, and each image is paired for everything that it counts in."""
+    places = {sample.path: (sample.category, sample.split, sample.is_anomalous) for sample in index.samples}
+    contents = {path: (index.root / path).read_bytes() for path in places}
+    pairs = set()
+    for problem in copy_problems(index):
+        other = problem.what.removeprefix("is the same file as ").split(", byte for byte: ")[0]
+        assert problem.path != other
+        assert contents[problem.path] == contents[other]
+        for kind, said in enumerate(("in two categories", "in train and test", "one is normal and one anomalous")):
+            assert (said in problem.what) == (places[problem.path][kind] != places[other][kind])
+        pairs |= {(problem.path, other), (other, problem.path)}
+    for path, place in places.items():
+        equal = [other for other in places if other != path and contents[other] == contents[path] != b""]
+        named = [other for other in equal if (path, other) in pairs]
+        for kind in range(3):
+            differs = [other for other in equal if places[other][kind] != place[kind]]
+            assert bool(differs) == any(places[other][kind] != place[kind] for other in named)
+        assert any(places[other] == place for other in equal) == any(places[other] == place for other in named)

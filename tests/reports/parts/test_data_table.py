@@ -1,8 +1,9 @@
-from reports.parts.data_table import data_table
+from reports.parts.data_table import data_cautions, data_table
 from results.leaderboard import leaderboard
 from tests.support.records import make_record
 
 COUNTS = {"bolt": {"train": 8, "normal": 6, "anomalous": 5, "masks": 4}}
+COPIES = {"trained": 3, "contradicting": 0, "elsewhere": 2, "repeated": 0}
 
 
 def test_the_counts_of_all_records_are_one_table():
@@ -17,6 +18,25 @@ def test_the_counts_of_all_records_are_one_table():
         "cloth": ["—"] * 4,
         "pipe": ["—"] * 4,
     }
+    assert data_cautions(leaderboard(records)) == []
+
+
+def test_remarks_are_columns_where_there_are_some():
+    record = make_record(
+        setting="separate", category="bolt", counts=COUNTS, value_bits={"bolt": 12}, copies={"bolt": COPIES}
+    )
+    results = {"bolt": record.results["bolt"].model_copy(update={"unmarked": 2})}
+    board = leaderboard([record.model_copy(update={"results": results})])
+    table = data_table(board, "data")
+    assert table is not None
+    assert [(group.label, group.span) for group in table.groups] == [("Images and masks", 4), ("Remarks", 4)]
+    assert [column.label for column in table.columns[4:]] == ["bits", "unmarked", "in training too", "two categories"]
+    assert [cell.main for cell in table.rows[0].cells] == ["8", "6", "5", "4", "12", "2", "3", "2"]
+    assert data_cautions(board) == [
+        "Images of bolt are copies of others, byte for byte: 3 test images are also training images, 2 images are in "
+        "two categories. The table above has the numbers; `verify` lists the pairs.",
+        "2 anomalous images of bolt have a black mask. Pixel metrics leave such images out.",
+    ]
 
 
 def test_older_records_have_no_table():
