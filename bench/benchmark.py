@@ -33,7 +33,6 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError, printable
-from datasets.index.copies import count_copies, describe_copies
 from datasets.index.pixel_values import mask_problems, range_problems, range_remarks
 from datasets.index.problems import LISTED
 from datasets.index.unread import describe_unread
@@ -42,6 +41,7 @@ from datasets.storage.atomic import write_bytes
 from methods.registry import card_of
 from reports.build import build
 from reports.pages.study import study_file
+from reports.text.sentences import describe_copies
 from results.analyses.gallery_cases import SEED
 from results.records.method_card import keep_card
 from results.records.record import RunRecord
@@ -219,11 +219,10 @@ def _print_data(console: Console, options: ResolvedOptions, plan: list[Run]) -> 
 
 def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
     """Print how many images are copies of others, and which command lists them."""
-    for index in {id(run.index): run.index for run in plan}.values():
-        copies = describe_copies(count_copies(index).values())
-        if copies:
-            text = f"Images with equal files: {copies}. `{_verify_command(options)}` lists the pairs."
-            console.print(text, highlight=False, markup=False)
+    copies = describe_copies({c: entry for run in plan for c, entry in run.dataset.copies.items()}.values())
+    if copies:
+        text = f"Images with equal files: {copies}. `{_verify_command(options)}` lists the pairs."
+        console.print(text, highlight=False, markup=False)
 
 
 def _verify_command(options: ResolvedOptions) -> str:

@@ -1,15 +1,15 @@
 """Finds images of a dataset that are copies of others: in train and test, in two categories, with two labels, or twice.
 
 Two images are copies if their files are equal byte for byte (rows of an array file: if their pixels are). The same
-picture saved again in another format, or with other metadata, is not found. Files of unequal sizes are not read. Those
-of equal size are read for a digest, which is kept within a process: a run computes the same digests for its fingerprints.
+picture saved again in another format, or with other metadata, is not found. Only files of equal size are read, for
+their digests, which are kept within a process: a run computes the same digests for its fingerprints.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, zip_longest
 from typing import NamedTuple
 
@@ -58,18 +58,6 @@ def copy_problems(index: DatasetIndex) -> list[Problem]:
     """
     pairs = {pair for group in _groups(index) for pair in _pairs(group)}
     return sorted(_problem(first, second) for first, second in pairs)
-
-
-def describe_copies(copies: Iterable[Copies]) -> str:
-    """Say the numbers of several categories in one clause; empty if there are no copies."""
-    totals = Copies(*map(sum, zip((0, 0, 0, 0), *copies, strict=True)))
-    said = (
-        (totals.trained, "test image is also a training image", "test images are also training images"),
-        (totals.contradicting, "image is both normal and anomalous", "images are both normal and anomalous"),
-        (totals.elsewhere, "image is in two categories", "images are in two categories"),
-        (totals.repeated, "image is there twice in one split", "images are there twice in one split"),
-    )
-    return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in said if number)
 
 
 class _Place(NamedTuple):

@@ -1,8 +1,9 @@
 """Verifies a copy of a dataset: returns every problem at once, and never raises an exception.
 
 Errors make results wrong or runs fail: missing or damaged files, counts that differ from the published ones,
-masks that belong to other images, the same image in train and test. Warnings should be looked at: masks that seem inverted, that no image uses,
-or that were compressed with loss, and files that may be images and are not read. Remarks are only said.
+masks that belong to other images, the same image in train and test. Warnings should be looked at: masks that seem
+inverted, that no image uses, or that were compressed with loss, and files that may be images and are not read. Remarks
+are only said.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from datasets.index.copies import Copies, describe_copies
 from reports.table_view import CellView, ColumnView, GroupView, RowView, TableView
-from reports.text.sentences import listed
+from reports.text.sentences import describe_copies, listed
 from results.leaderboard import Leaderboard
 from results.records.record import RunRecord
 from results.rows.cell import BLANK
@@ -107,7 +106,7 @@ def _by_category(board: Leaderboard, column: _Column) -> dict[str, int]:
 def data_cautions(board: Leaderboard) -> list[str]:
     """Sentences on data that makes numbers wrong or leaves images out: copies, and defects that no mask marks."""
     records = [record for row in board.rows for record in row.records]
-    copies = {c: Copies(**entry.model_dump()) for record in records for c, entry in record.dataset.copies.items()}
+    copies = {c: entry for record in records for c, entry in record.dataset.copies.items()}
     unmarked = {c: number for c, number in _by_category(board, _UNMARKED).items() if number}
     sentences = []
     if copies:

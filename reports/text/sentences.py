@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from results.analyses.costs import cost_of
 from results.analyses.row_remarks import Shortfall, routing, shortfalls
 from results.leaderboard import Leaderboard
+from results.records.record import CopiesEntry
 from results.rows.cell import Cell, number
 from results.rows.row import SETTINGS, Row
 
@@ -172,6 +173,19 @@ def _change(cell: Cell) -> str:
     if points == "0.0":
         return f"changes by 0.0{spread} points"
     return f"{'loses' if mean < 0 else 'gains'} {points}{spread} points"
+
+
+def describe_copies(copies: Iterable[CopiesEntry]) -> str:
+    """Say how many images of several categories are copies of others; empty if there are none."""
+    entries = list(copies)
+    said = (
+        ("trained", "test image is also a training image", "test images are also training images"),
+        ("contradicting", "image is both normal and anomalous", "images are both normal and anomalous"),
+        ("elsewhere", "image is in two categories", "images are in two categories"),
+        ("repeated", "image is there twice in one split", "images are there twice in one split"),
+    )
+    totals = [(sum(getattr(entry, name) for entry in entries), one, several) for name, one, several in said]
+    return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in totals if number)
 
 
 def listed(names: Sequence[str]) -> str:

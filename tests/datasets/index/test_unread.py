@@ -265,7 +265,8 @@ def test_of_random_trees_every_file_is_read_or_listed_and_the_counts_are_right(b
             root = Path(directory)
             first = {"nut/train/good/first.png": b"x", "nut/test/good/first.png": b"y"}
             for name, content in (first | dict(sorted(files.items()))).items():
-                with contextlib.suppress(FileExistsError, IsADirectoryError, NotADirectoryError):  # a file has the directory's name
+                # A file has the name of a directory.
+                with contextlib.suppress(FileExistsError, IsADirectoryError, NotADirectoryError):
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     (root / name).write_bytes(content)
             try:
