@@ -61,6 +61,17 @@ def test_the_same_image_in_two_categories(root):
     ]
 
 
+def test_every_image_of_several_copies_is_named(tmp_path):
+    root = write_miniature_folder(tmp_path / "own", categories=("bolt", "cloth", "nut", "pipe"))
+    for target in ("cloth/train/good/000.png", "nut/train/good/000.png", "pipe/train/good/000.png"):
+        copy(root, "bolt/train/good/000.png", target)
+    assert counted(root) == dict.fromkeys(("bolt", "cloth", "nut", "pipe"), Copies(0, 0, 1, 0))
+    assert [line.split(", byte for byte: ")[0] for line in said(root)] == [
+        f"error bolt/train/good/000.png: is the same file as {other}/train/good/000.png"
+        for other in ("cloth", "nut", "pipe")
+    ]
+
+
 def test_the_same_image_as_normal_and_as_anomalous(root):
     copy(root, "bolt/test/good/000.png", "bolt/test/scratch/000.png")
     copy(root, "bolt/train/good/000.png", "bolt/test/scratch/001.png")
