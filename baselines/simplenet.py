@@ -15,9 +15,9 @@ last layer has no bias).
 Budget: 40 meta-epochs of 4 passes over the images each, 160 passes. AdamW trains the adaptor, Adam the discriminator.
 
 Deviations: images are resized to 288 without the crop from 329. The last epoch counts. The official code keeps the
-epoch that is best on the test images, normalises every map by itself before the pixel metrics and dilates the
-predictions before its PRO; all of these raise its numbers. Aggregated features are kept in memory if they take at most
-``kept_gib``; otherwise they are computed again in every step, with the same result.
+epoch that is best on the test images and dilates the predictions before its PRO; both raise its numbers. It also scales
+all maps by their common minimum and maximum, which changes no AUROC. Aggregated features are kept in memory if they
+take at most ``kept_gib``; otherwise they are computed again in every step, with the same result.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class SimpleNet(NetworkDetector):
         },
         deviations=(
             "No centre crop. The last epoch counts; the official code keeps the epoch that is best on the test images. "
-            "Maps are not normalised image by image and not dilated before the PRO."
+            "Predictions are not dilated before the PRO."
         ),
     )
     config_type = SimpleNetConfig

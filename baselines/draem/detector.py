@@ -16,7 +16,8 @@ Textures: ``dtd`` takes the images of a directory (TEXTURES_DIR; the paper's is 
 ``procedural`` generates textures from the seed. The row says which were used. Either way DRAEM knows what defects might
 look like, which the other methods do not.
 
-Presets: ``official`` follows the code. ``paper`` follows the text where it differs: weight of the texture up to 1 (b in
+Presets: ``official`` follows the code, which resizes images and textures without antialiasing (``resize=bilinear``).
+``paper`` follows the text where it differs: weight of the texture up to 1 (b in
 [0, 0.9] instead of [0, 0.8]), rotation by up to 45 degrees, a mask threshold drawn for each image, the learning rate
 times 0.1 after 400 and 600 of 700 epochs. The text gives no range of the threshold; (0.3, 0.7) is this project's
 choice. It rotates only some categories and does not say which; here all are rotated. The official code keeps OpenCV's
@@ -67,6 +68,8 @@ class DRAEMConfig(TrainingConfig):
 
     Attributes:
         image_size: Side of the input in pixels.
+        resize: Filter by which images and textures of a directory are resized: ``antialiased``, or ``bilinear`` between
+            the four nearest pixels.
         reconstructive_width: Base width of the reconstructive network.
         discriminative_width: Base width of the discriminative network.
         textures: Source of the textures: ``dtd``, a directory of images, or ``procedural``.
@@ -81,6 +84,7 @@ class DRAEMConfig(TrainingConfig):
     """
 
     image_size: int = 256
+    resize: Literal["antialiased", "bilinear"] = field(default="antialiased", metadata={"added": True})
     reconstructive_width: int = 128
     discriminative_width: int = 64
     textures: Literal["dtd", "procedural"] = "dtd"
@@ -148,13 +152,14 @@ class DRAEM(Detector):
             "paper": Preset({}, "", "the paper's text"),
             "official": Preset(
                 {
+                    "resize": "bilinear",
                     "rotation_degrees": 90.0,
                     "original_weight": (0.0, 0.8),
                     "noise_threshold": (0.5, 0.5),
                     "schedule": "two_steps",
                 },
                 "",
-                "the released code",
+                "the released code, images resized without antialiasing",
             ),
         },
         deviations=(
@@ -190,7 +195,8 @@ class DRAEM(Detector):
     @classmethod
     def features(cls, config: DRAEMConfig) -> FeatureSpec:
         """Images, and a directory of textures unless they are generated."""
-        return FeatureSpec(config.image_size, (), images=True, textures=config.textures == "dtd")
+        textures = config.textures == "dtd"
+        return FeatureSpec(config.image_size, (), images=True, textures=textures, resize=config.resize)
 
     def fit(self, train: TrainingSet, context: FitContext) -> FitReport:
         """Train both networks together on images with and without made-up defects."""
@@ -198,7 +204,7 @@ class DRAEM(Detector):
         if context.untrained:
             source: TextureSource = ProceduralTextures(1, self.config.image_size, 0)
         elif self.config.textures == "dtd":
-            source = DirectoryTextures(context.textures, self.config.image_size)
+            source = DirectoryTextures(context.textures, self.config.image_size, self.config.resize)
         else:
             source = ProceduralTextures(self.config.procedural_count, self.config.image_size, context.seed)
         self.texture_count = len(source)
@@ -281,6 +287,7 @@ class DRAEM(Detector):
         return f"{config.image_size} px, base widths {config.reconstructive_width} and {config.discriminative_width}"
 
     def badges(self) -> tuple[str, ...]:
-        """A badge with the number and the source of the textures."""
+        """Badges with the number and the source of the textures, and about images without antialiasing."""
         kind = "procedural" if self.config.textures == "procedural" else "from a directory"
-        return (f"textures: {self.texture_count:,} {kind}",)
+        resized = ("images resized without antialiasing",) if self.config.resize == "bilinear" else ()
+        return (f"textures: {self.texture_count:,} {kind}", *resized)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as V
 from torch import Tensor
 
-from datasets.samples.images import IMAGE_SUFFIXES, load_image
+from datasets.samples.images import IMAGE_SUFFIXES, Resize, load_image
 from methods.errors import FitError
 
 _KEPT_BYTES = 2 << 30
@@ -64,12 +64,13 @@ class DirectoryTextures:
     Args:
         directory: The directory, or None if none was given.
         size: Side in pixels that the images are resized to.
+        resize: The filter by which they are resized.
 
     Raises:
         FitError: If the directory does not exist or holds no image.
     """
 
-    def __init__(self, directory: Path | None, size: int) -> None:
+    def __init__(self, directory: Path | None, size: int, resize: Resize = "antialiased") -> None:
         if directory is None or not directory.is_dir():
             raise FitError(f"There is no directory of textures ({directory}). Set TEXTURES_DIR=...")
         found = [file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
@@ -79,7 +80,7 @@ class DirectoryTextures:
 
         @lru_cache(maxsize=max(1, _KEPT_BYTES // (3 * size * size)))
         def read(index: int) -> Tensor:
-            pixels = load_image(directory, self._paths[index], size)
+            pixels = load_image(directory, self._paths[index], size, resize=resize)
             return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
         self._read = read

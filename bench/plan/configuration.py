@@ -103,11 +103,16 @@ def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[s
 
 
 def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The configuration as JSON values: fields that change the fit, and fields that change scores at test time only."""
+    """The configuration as JSON values: fields that change the fit, and fields that change scores at test time only.
+
+    A field with ``metadata={"added": True}`` is left out if it has its default value.
+    """
     fit: dict[str, Any] = {}
     score: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if field.metadata.get("added") and value == field.default:
+            continue
         target = score if field.metadata.get("score") else fit
         target[field.name] = list(value) if isinstance(value, tuple) else value
     return fit, score

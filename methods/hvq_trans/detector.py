@@ -23,7 +23,9 @@ Deviations: the backbone stays in eval mode. The released code leaves its batch 
 which acts as hidden feature noise and needs the backbone in the loop. Batch 32 follows from the released log (two
 processes of 16). Predicted routing and shared codebooks are this project's additions. With fewer than 5 ``levels`` the
 lowest are left out, and the remaining decoder layers use the lowest level that is quantised; this is also this
-project's definition.
+project's definition. Codebooks of different categories never mix here. On two processes, as in its published log, the
+released quantiser mixes them: it sums the one-hot counts and the chosen vectors over the processes, whose images may be
+of different categories. On one process it does not.
 """
 
 from __future__ import annotations
@@ -92,8 +94,9 @@ class HVQTrans(Detector):
         class_aware=True,
         deviations=(
             "The backbone stays in eval mode; the released code leaves its batch norm and drop-connect in training "
-            "mode. The batch size of 32 follows from the released log. Predicted routing, shared codebooks and fewer "
-            "levels are additions."
+            "mode. The batch size of 32 follows from the released log. Codebooks of different categories never mix; on "
+            "two processes, as in that log, the released quantiser sums its counts over both and mixes them. Predicted "
+            "routing, shared codebooks and fewer levels are additions."
         ),
         score_variants=({"routing": "given"}, {"routing": "predicted"}),
     )
@@ -277,8 +280,10 @@ class HVQTrans(Detector):
         )
 
     def badges(self) -> tuple[str, ...]:
-        """Remarks if the category is predicted, and if the codebooks have collapsed."""
+        """Remarks if categories have codebooks of their own, if they are predicted, and if codebooks have collapsed."""
         remarks = []
+        if self.config.levels and self.config.codebooks == "per_category" and len(self.categories) > 1:
+            remarks.append("codebooks of categories never mix")
         if self.config.routing == "predicted" and not self.config.class_agnostic:
             remarks.append("category predicted from the features")
         used = [book.in_use for book in self.network.modules() if isinstance(book, Codebook)]

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
 from baselines.draem.detector import DRAEM, DRAEMConfig
-from baselines.draem.textures import ProceduralTextures
+from baselines.draem.textures import DirectoryTextures, ProceduralTextures
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout
@@ -91,3 +93,18 @@ def test_a_badge_names_the_textures_also_after_loading():
 def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
+
+
+def test_official_images_and_textures_are_resized_without_antialiasing(tmp_path):
+    """The released code resizes both by OpenCV's default filter."""
+    official, paper = (DRAEMConfig(**DRAEM.info.presets[name].config) for name in ("official", "paper"))
+    assert DRAEM.features(official).resize == "bilinear"
+    assert DRAEM.features(paper).resize == "antialiased"
+    made = DRAEM(dataclasses.replace(SMALL, resize="bilinear"), LAYOUT)
+    assert made.badges()[1:] == ("images resized without antialiasing",)
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 150, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    channels = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    expected = F.interpolate(channels, size=(64, 64), mode="bilinear")[0]
+    assert (DirectoryTextures(tmp_path, 64, "bilinear")[0] - expected).abs().max() < 0.52
+    assert (DirectoryTextures(tmp_path, 64)[0] - expected).abs().max() > 20

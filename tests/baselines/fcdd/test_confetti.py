@@ -58,7 +58,7 @@ def test_confetti_keep_their_share_of_the_image_at_other_sizes():
 
 
 def test_squares_darken_grey_as_the_released_noise_does():
-    """The released code changes grey 192 by -8.65 on average. It loses parts of the squares when it rotates them."""
+    """The released code changed grey 192 by -8.65 on average. The error of such a mean over 400 images is 0.3."""
     torch.manual_seed(0)
     grey = torch.full((400, 3, 60, 60), 192.0)
     change = (add_confetti(grey, LOOK, 0.025) - grey).mean(dim=(1, 2, 3))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from baselines.patchcore.detector import PatchCore
 from bench.plan.configuration import configure, parse_overrides, split_config
 from datasets.errors import UnknownNameError
 from methods.errors import ConfigError
+from methods.registry import known_detectors
 from methods.uniad.detector import UniAD
 
 
@@ -76,3 +79,15 @@ def test_score_fields_are_apart_from_fit_fields():
     assert set(score) == {"reweighting", "smoothing"}
     assert "coreset_fraction" in fit
     assert fit["strides"] == [8, 16]
+
+
+def test_a_field_that_was_added_later_is_left_out_at_its_default():
+    """The ids and rows of records that are older than the field stay as they are."""
+    draem = known_detectors()["draem"]
+    config, _ = configure(draem, "quick", {})
+    assert config.resize == "antialiased"
+    assert "resize" not in split_config(config)[0]
+    official, _ = configure(draem, "official", {})
+    assert split_config(official)[0]["resize"] == "bilinear"
+    fields = {name for name in dataclasses.asdict(config) if name not in split_config(config)[0]}
+    assert fields == {"resize", "score_window"}
