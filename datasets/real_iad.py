@@ -15,7 +15,6 @@ No known source states counts per object; the totals over all objects are checke
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +23,7 @@ from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DatasetInfo, register
 from datasets.index.unread import sorted_entries, unlisted
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
+from datasets.storage.ordinary_files import read_json
 
 PAGE = "https://huggingface.co/datasets/Real-IAD/Real-IAD"
 LISTS = "realiad_jsons"
@@ -98,8 +98,8 @@ def _lists(*parents: Path) -> list[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{file}: can't be read ({error}). {_AGAIN}") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(split), list) for split in ("train", "test")):
         raise DatasetError(f"{file}: has no lists 'train' and 'test'. {_AGAIN}")

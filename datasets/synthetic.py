@@ -25,6 +25,7 @@ from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Split
 from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.ordinary_files import read_json
 from datasets.synthetic_parts.catalogue import LOOKS
 from datasets.synthetic_parts.sample_image import sample_image
 
@@ -129,9 +130,9 @@ def generate(
 def stored_recipe(root: Path) -> Recipe | None:
     """The recipe of the set in ``root``; None without a readable manifest of this generator."""
     try:
-        stored = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        stored = read_json(root / MANIFEST)
         recipe = Recipe(**{**stored, "categories": tuple(stored["categories"])})
-    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise_machine_fault(error)
         return None
     return recipe if recipe.generator == Recipe.generator else None

@@ -40,6 +40,7 @@ from pydantic import Field, TypeAdapter
 from datasets.errors import StorageError
 from datasets.storage import processes
 from datasets.storage.atomic import raise_machine_fault, unwritable
+from datasets.storage.ordinary_files import read_bytes
 from datasets.storage.temporary_files import server_time, sweep, unfinished
 
 BEAT_SECONDS = 15.0
@@ -213,7 +214,7 @@ class Claims:
         if not numbers:
             return 0, None
         try:
-            return max(numbers), _HOLDER.validate_json(self._file(fit_id, max(numbers)).read_bytes())
+            return max(numbers), _HOLDER.validate_json(read_bytes(self._file(fit_id, max(numbers))))
         except FileNotFoundError:  # given up at this moment
             return 0, None
         except (OSError, ValueError) as error:  # empty or cut short, because its writer was killed; or no holder at all

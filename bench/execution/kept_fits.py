@@ -20,6 +20,7 @@ from bench.execution.diagnostics import MetricsByCategory
 from datasets.errors import StorageError
 from datasets.samples.fingerprint import file_digest
 from datasets.storage.atomic import raise_machine_fault, written
+from datasets.storage.ordinary_files import read_json
 from methods.checkpoints.checkpoint import save_detector
 from methods.checkpoints.state_file import read_description, read_state
 from methods.detector import Detector, FitReport
@@ -102,11 +103,11 @@ def restore(file: Path, detector: Detector, device: torch.device, fit_id: str) -
     if not file.with_suffix(".json").exists():
         return None
     try:
-        description = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        description = read_json(file.with_suffix(".json"))
         owners = (_fit_of(read_description(file)), _fit_of(description))
         if "" in owners:
             raise ValueError("it does not say which run it is of; an earlier version wrote it")
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         _warn(file, error)
         return None
     for owner in owners:

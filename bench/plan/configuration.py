@@ -15,6 +15,11 @@ from datasets.errors import unknown_name
 from methods.detector import Detector, Preset
 from methods.errors import ConfigError
 
+_LARGEST = 2**31 - 1
+"""Largest whole number of a field: counts and sizes above it don't fit into the libraries that get them."""
+_SHOWN = 80
+"""Number of characters of a text that a message shows."""
+
 
 def find_preset(cls: type[Detector], name: str) -> Preset:
     """The detector's preset of this name.
@@ -43,7 +48,7 @@ def parse_overrides(assignments: list[str], methods: list[str]) -> dict[str, dic
         target, equals, value = assignment.partition("=")
         method, dot, field = target.strip().partition(".")
         if not equals or not dot or not field:
-            raise ConfigError(f"--set {assignment}: expected method.field=value, e.g. uniad.neighbour_size=5.")
+            raise ConfigError(f"--set {_short(assignment)}: expected method.field=value, e.g. uniad.neighbour_size=5.")
         if method not in methods:
             raise unknown_name("method in --set (of those that run)", method, methods)
         overrides.setdefault(method, {})[field] = value.strip()
@@ -97,9 +102,22 @@ def typed_overrides(cls: type[Detector], overrides: Mapping[str, str]) -> dict[s
             raise unknown_name(f"field of {cls.info.name}", name, fields)
         typed[name] = _from_text(text, hints[name], f"{cls.info.name}.{name}")
         numbers = typed[name] if isinstance(typed[name], tuple) else (typed[name],)
-        if any(isinstance(n, int | float) and not (math.isfinite(n) and n >= 0) for n in numbers) or not numbers:
-            raise ConfigError(f"{cls.info.name}.{name}={text}: expected finite numbers of at least 0.")
+        if not numbers or not all(map(_is_sound, numbers)):
+            raise ConfigError(
+                f"{cls.info.name}.{name}={_short(text)}: expected finite numbers of at least 0; whole numbers are at "
+                f"most {_LARGEST}."
+            )
     return typed
+
+
+def _is_sound(value: Any) -> bool:
+    if isinstance(value, int):
+        return 0 <= value <= _LARGEST
+    return not isinstance(value, float) or (math.isfinite(value) and value >= 0)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def split_config(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -137,4 +155,4 @@ def _from_text(text: str, hint: Any, name: str) -> Any:
     except ValidationError as error:
         if origin is Literal:
             raise unknown_name(f"value of {name}", text, typing.get_args(hint)) from error
-        raise ConfigError(f"{name}={text}: expected {expected}.") from error
+        raise ConfigError(f"{name}={_short(text)}: expected {expected}.") from error

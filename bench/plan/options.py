@@ -25,6 +25,11 @@ _SEEDS = re.compile(r"(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?")
 _MOST_COUNTED = 20
 """The largest number that means a number of seeds. Larger ones are usually the seed itself."""
 _LARGEST_MAP = 16384
+_LARGEST_VALUE = 65535
+"""The largest value of a mask, which has 16 bits."""
+_MOST = 1024
+"""The largest number of jobs or threads."""
+_MOST_EPOCHS = 1_000_000
 _MOST_GIB = 1_000_000
 _MOST_SEEDS = 1000
 """The largest number of seeds of a range."""
@@ -138,7 +143,7 @@ Root = Annotated[Path | None, typer.Option(help="Directory of this dataset, if i
 ResultsDir = Annotated[Path, typer.Option(help="Where records are written and read.")]
 ReferenceDir = Annotated[Path, typer.Option(help="Committed records that are only read.")]
 Site = Annotated[Path, typer.Option(help="Where the page is rendered.")]
-MaskThreshold = Annotated[int, typer.Option(min=0, help="Values of a mask above this are defect.")]
+MaskThreshold = Annotated[int, typer.Option(min=0, max=_LARGEST_VALUE, help="Values of a mask above this are defect.")]
 DATA, RUNS, REFERENCE, SITE = Path("data"), Path("results/runs"), Path("results/reference"), Path("reports/site")
 _Assignments = Annotated[tuple[str, ...], typer.Option("--set", help="method.field=value; may be repeated.")]
 _CheckpointCategories = Annotated[
@@ -199,14 +204,19 @@ class Options:
     jobs: Annotated[
         int,
         typer.Option(
-            min=0, help="Runs at the same time; 0: one per GPU, else one, or one per core (at most 4) for preset quick."
+            min=0,
+            max=_MOST,
+            help="Runs at the same time; 0: one per GPU, else one, or one per core (at most 4) for preset quick.",
         ),
     ] = 0
     cluster: Annotated[
         str, typer.Option(help="Address of a Dask scheduler whose workers execute the runs; see docs/cluster.md.")
     ] = ""
     threads: Annotated[
-        int, typer.Option(min=0, help="Threads of each run; 0: the cores divided among the jobs, one on a cluster.")
+        int,
+        typer.Option(
+            min=0, max=_MOST, help="Threads of each run; 0: the cores divided among the jobs, one on a cluster."
+        ),
     ] = 0
     data_dir: DataDir = DATA
     root: Root = None
@@ -243,7 +253,12 @@ class Options:
     mask_threshold: MaskThreshold = 0
     site: Site = SITE
     curves: Annotated[
-        int, typer.Option(min=0, help="Epochs between two points of the learning curves (a diagnostic); 0: no curves.")
+        int,
+        typer.Option(
+            min=0,
+            max=_MOST_EPOCHS,
+            help="Epochs between two points of the learning curves (a diagnostic); 0: no curves.",
+        ),
     ] = 0
     looks: Annotated[
         bool, typer.Option(help="Make pictures of what reconstruction methods rebuild, for the gallery (seed 0).")

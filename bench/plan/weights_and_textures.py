@@ -73,5 +73,5 @@ def textures_id(directory: Path) -> str:
 
 def _images(directory: Path) -> list[Path]:
     """The image files, without those in hidden directories, where an interrupted unpacking may have left some."""
-    files = (file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = (file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts))

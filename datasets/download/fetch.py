@@ -32,7 +32,8 @@ _REDIRECTS = 5
 _REDIRECTED = {301, 302, 303, 307, 308}
 _BUSY = {408, 425, 429}
 _SERVER_FAULTS = 500  # and above
-_CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-\d+|\*)/(?P<total>\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>[0-9]{1,18})-[0-9]{1,18}|\*)/(?P<total>[0-9]{1,18}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class _InterruptedError(Exception):
@@ -227,4 +228,4 @@ def _content_range(response: requests.Response) -> tuple[int, int]:
 
 def _content_length(response: requests.Response) -> int:
     length = response.headers.get("content-length", "")
-    return int(length) if length.isdecimal() else 0
+    return int(length) if _LENGTH.fullmatch(length) else 0

@@ -17,6 +17,7 @@ from datasets.download.fetch import fetch_file
 from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
 from datasets.storage.atomic import write_bytes
+from datasets.storage.ordinary_files import read_json
 
 MANIFEST = "uniboard-manifest.json"
 
@@ -82,13 +83,13 @@ def read_manifest(root: Path, archive: Archive | None = None) -> dict[str, int] 
         archive: If given, only the manifest of this archive counts.
     """
     try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_json(root / MANIFEST)
         files = {str(path): int(size) for path, size in manifest["files"].items()}
         if archive is None:
             return files
         algorithm, expected = archive.checksum or ("archive", archive.file)
         return files if manifest[algorithm] == expected else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DatasetError
+from datasets.samples.image_file import MOST_BYTES
+from datasets.storage.ordinary_files import require_ordinary
 
 _ROW = re.compile(r"(?P<file>.+\.npy)#(?P<row>\d+)")
 
@@ -56,6 +58,7 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
     """
     file = root / path
     try:
+        require_ordinary(file)
         stat = file.stat()
         array = _mapped(file, stat.st_size, stat.st_mtime_ns)
     except Exception as error:  # a damaged header makes numpy raise nearly anything, tokenize.TokenError among it
@@ -66,5 +69,10 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
         raise DatasetError(
             f"{file}: row {row} is requested, but the array has the shape {array.shape}. "
             "Delete it and build or fetch it again."
+        )
+    if array.nbytes // len(array) > MOST_BYTES:
+        raise DatasetError(
+            f"{file}: refused, because its rows have the shape {array.shape[1:]}: at most {MOST_BYTES >> 20} MiB are "
+            "read. If they are really that large, cut them into tiles."
         )
     return array[row]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import split_row
+from datasets.storage.ordinary_files import require_ordinary
 
 _CHUNK = 1 << 20
 
@@ -29,6 +30,7 @@ def file_digest(path: Path) -> bytes:
         DatasetError: If the file can't be read. The message names it.
     """
     try:
+        require_ordinary(path)
         stat = path.stat()
         return _file_digest(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:

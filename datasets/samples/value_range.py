@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 
 from datasets.errors import DatasetError
 from datasets.samples.array_rows import split_row
-from datasets.samples.image_file import UnknownScaleError, opened
+from datasets.samples.image_file import UnknownScaleError, opened, raw_mode
 from datasets.storage.atomic import raise_machine_fault
 
 RANGES = (8, 10, 12, 14, 16)
@@ -27,6 +27,7 @@ RANGES = (8, 10, 12, 14, 16)
 
 _DEEP_SUFFIXES = {".pgm", ".png", ".ppm", ".tif", ".tiff"}
 _COLOUR = "16"  # part of Pillow's raw mode of colour images of 16 bits a channel, such as RGB;16B
+_ROWS = 256
 _SECOND_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -80,7 +81,7 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     """
     if image.mode.startswith("I"):  # I;16 and its byte orders, or I where the format has no 16-bit type
         return not (image.format == "PPM" and image.tile[0][0] != "raw")  # PGM says it, and Pillow scales by it
-    return image.mode in {"RGB", "RGBA"} and _COLOUR in _raw_mode(image)
+    return image.mode in {"RGB", "RGBA"} and _COLOUR in raw_mode(image)
 
 
 def deep_values(file: Path, image: ImageFile.ImageFile) -> NDArray[Any]:
@@ -102,8 +103,11 @@ def deep_values(file: Path, image: ImageFile.ImageFile) -> NDArray[Any]:
     if not image.mode.startswith("I"):
         with opened(file) as other:
             other.tile = [tile._replace(args=_other_order(tile.args)) for tile in other.tile]
-            low = np.asarray(other).astype(np.uint16)
-        return np.asarray(image).astype(np.uint16) << 8 | low
+            low = np.asarray(other)
+        values = np.asarray(image).astype(np.uint16)
+        values <<= 8
+        values |= low
+        return values
     return integers(image)
 
 
@@ -122,13 +126,11 @@ def integers(image: Image.Image) -> NDArray[Any]:
 def in_eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
     """Scale integers so that the largest value of a range becomes 255; larger values become 255 too."""
     white = (1 << bits) - 1
-    clipped = np.minimum(values, white).astype(np.uint32)
-    return ((clipped * 255 + white // 2) // white).astype(np.uint8)
-
-
-def _raw_mode(image: ImageFile.ImageFile) -> str:
-    arguments = image.tile[0][3] if image.tile else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+    levels = ((np.arange(1 << RANGES[-1]).clip(max=white) * 255 + white // 2) // white).astype(np.uint8)
+    scaled = np.empty(values.shape, dtype=np.uint8)
+    for start in range(0, len(values), _ROWS):  # numpy makes an index of 8 bytes of every value
+        scaled[start : start + _ROWS] = levels[values[start : start + _ROWS]]
+    return scaled
 
 
 def _other_order(arguments: Any) -> Any:

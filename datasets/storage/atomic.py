@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.errors import StorageError
+from datasets.storage.ordinary_files import read_bytes
 from datasets.storage.temporary_files import unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
@@ -82,10 +83,10 @@ def set_aside(path: Path) -> Path | None:
         StorageError: If it can't be renamed.
     """
     try:
-        digits = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        digits = hashlib.sha256(read_bytes(path)).hexdigest()[:8]
     except FileNotFoundError:
         return None
-    except OSError:  # a directory, or not readable for this user
+    except OSError:  # a directory, a pipe, or not readable for this user
         digits = uuid.uuid4().hex[:8]
     kept = path.with_name(f"{path.name}.{digits}.unreadable")
     try:

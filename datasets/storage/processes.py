@@ -48,7 +48,7 @@ def _answers(process: int) -> bool:
         return _is_open(process)
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has so large a number
         return False
     except PermissionError:
         pass

@@ -211,7 +211,7 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
         config = _config_of(cls, header["config"], file)
         layout = FeatureLayout(**{key: _deep_tuple(value) for key, value in header["layout"].items()})
         backbone = RecordedBackbone(**header["backbone"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{file}: its header does not say which detector it holds ({error}); it holds "
             f"{listed(sorted(load_safetensors(file, CheckpointError)))}. Of safetensors files, only those that this "

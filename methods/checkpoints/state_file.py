@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from datasets.storage.atomic import written
+from datasets.storage.ordinary_files import parse_json
 from methods.errors import CheckpointError
 
 _HEADER = "uniboard"
@@ -71,7 +72,7 @@ def _header(path: Path) -> dict[str, Any]:
     except FileNotFoundError:  # as above
         path.open("rb").close()
         raise
-    described = json.loads(header.get(_HEADER, "{}"))
+    described = parse_json(header.get(_HEADER, "{}"))
     if not isinstance(described, dict):
         raise ValueError("its header has no description")
     return described

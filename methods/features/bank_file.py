@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from datasets.errors import StorageError
 from datasets.storage.atomic import machine_fault, raise_machine_fault, written
+from datasets.storage.ordinary_files import read_json, require_ordinary
 from results.ids import canonical_json, short_id
 
 _BLOCK = 4 << 20
@@ -94,8 +95,9 @@ class BankFile:
             StorageError: If the machine opens no more files, or starts no more threads.
         """
         try:
-            sealed = json.loads(self.manifest.read_bytes())
+            sealed = read_json(self.manifest)
             manifest = canonical_json(sealed)
+            require_ordinary(self.array)
             stat = self.array.stat()
         except OSError as error:
             raise_machine_fault(error)
@@ -115,7 +117,7 @@ class BankFile:
 
     def seconds(self) -> float:
         """Duration of the pass that made the array, in seconds."""
-        return float(json.loads(self.manifest.read_bytes())["seconds"])
+        return float(read_json(self.manifest)["seconds"])
 
     @contextmanager
     def writing(self, shape: tuple[int, ...], dtype: str) -> Iterator[BinaryIO]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from datasets.storage.atomic import raise_machine_fault, write_bytes
+from datasets.storage.ordinary_files import read_bytes
 from results.errors import RecordError, ResultsError
 from results.records.record import RunRecord, by_date
 from results.records.run_files import (
@@ -23,6 +24,7 @@ from results.records.run_files import (
     write_run,
 )
 from results.records.store import Store
+from results.records.thumbnails import pictures_of
 
 Keep = Literal["ask", "mine", "theirs", "newest"]
 KEEPS: tuple[Keep, ...] = ("ask", "mine", "theirs", "newest")
@@ -38,8 +40,8 @@ class Merged:
         replaced: Records of this store that were replaced by theirs.
         kept: Records of this store that stayed although theirs differ.
         conflicts: Runs with two different outcomes. Both records stay as they are, because no choice was given.
-        unreadable: (file, reason) of their records that can't be read, or whose arrays can't; they are not copied, and
-            this store's records stay.
+        unreadable: (file, reason) of their records and pictures that can't be read, or whose arrays can't; they are not
+            copied, and this store's records stay.
         dated: A sentence for each conflict that the dates decided.
     """
 
@@ -82,16 +84,24 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
             _take(read_record(path), path, store, keep, done)
         except RecordError as error:  # what this store has stays
             done.unreadable.append((path.relative_to(other).as_posix(), str(error)))
-    _take_pictures(other, store)
+    _take_pictures(other, store, done)
     return done
 
 
-def _take_pictures(other: Path, store: Store) -> None:
+def _take_pictures(other: Path, store: Store, done: Merged) -> None:
     """Copy the pictures of test images that this store lacks: the maps of all runs are shown with them."""
     for path in sorted(other.glob("**/pictures/*.npz")):
         target = store.root.joinpath(*path.parts[-3:])
-        if not target.exists():
-            write_bytes(target, path.read_bytes())
+        if target.exists():
+            continue
+        try:
+            content = _content(path)
+            pictures_of(content)
+        except Exception as error:  # damaged, or something else: numpy may then raise nearly anything
+            raise_machine_fault(error)
+            done.unreadable.append((path.relative_to(other).as_posix(), f"not the pictures of a category ({error})"))
+        else:
+            write_bytes(target, content)
 
 
 def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged) -> None:
@@ -132,7 +142,7 @@ def _readable(path: Path) -> RunRecord | None:
 
 def _content(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except OSError as error:
         raise_machine_fault(error)
         raise RecordError(f"{file}: can't be read ({error.strerror or error}).") from error
@@ -167,7 +177,7 @@ def copy_run(
         content = array_bytes(source, record, kind)
         file = source.with_suffix(f".{kind}.npz")
         if content is not None and (maps or kind != "maps"):
-            arrays_of(content, file, kind, lambda name: True)
+            arrays_of(content, file, kind, record)
             contents[kind] = content if curves or kind == "maps" else without_curves(content)
         elif content is None and kind == "scores" and record.status == "ok" and has_scores(target):
             raise RecordError(f"{file}: is missing, and the record that would be replaced has its scores.")

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
+from datasets.storage.ordinary_files import read_bytes
 from results.errors import RecordError
 from results.records.store import portable
 
@@ -95,7 +96,7 @@ def read_card(path: Path) -> MethodCard:
         RecordError: If the file can't be read or is no card. The message names the file.
     """
     try:
-        return MethodCard.model_validate_json(path.read_bytes())
+        return MethodCard.model_validate_json(read_bytes(path))
     except OSError as error:
         raise_machine_fault(error)
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error

@@ -16,7 +16,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from results.ids import short_id
 from results.records.weights import WEIGHTS, TrainedOn, WeightsKind
@@ -24,6 +24,8 @@ from results.records.weights import WEIGHTS, TrainedOn, WeightsKind
 Setting = Literal["unified", "separate"]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 """A metric: every metric is a fraction between 0 and 1."""
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+"""A count, size or step. Larger numbers can't be computed with."""
 
 
 class _Entry(BaseModel):
@@ -33,10 +35,10 @@ class _Entry(BaseModel):
 class CountsEntry(_Entry):
     """What was found of a category: training, normal and anomalous test images, and files of masks."""
 
-    train: int
-    normal: int
-    anomalous: int
-    masks: int
+    train: Whole
+    normal: Whole
+    anomalous: Whole
+    masks: Whole
 
 
 class CopiesEntry(_Entry):
@@ -67,7 +69,7 @@ class DatasetEntry(_Entry):
     """Short id of ``set_categories``: results of different sets never share a table or an average."""
     counts: dict[str, CountsEntry] = {}
     """By category of the run. Empty in records that are older than this field."""
-    value_bits: dict[str, int] = {}
+    value_bits: dict[str, Whole] = {}
     """By category with 16-bit files: the range in bits from which they were scaled. Absent in records that are older
     than this field, whose 16-bit files were scaled from all 16 bits."""
     copies: dict[str, CopiesEntry] = {}
@@ -80,7 +82,7 @@ class MethodEntry(_Entry):
     name: str
     title: str
     family: str
-    version: int
+    version: Whole
     preset: str
     overrides: dict[str, Any] = {}
     """The values that the user changed with ``--set``, e.g. ``{"neighbour_size": 5}``."""
@@ -123,10 +125,10 @@ class BackboneEntry(_Entry):
 class BudgetEntry(_Entry):
     """The amount of training. ``steps`` is 0 for memory-bank and Gaussian methods: they take no optimiser steps."""
 
-    train_images: int
-    steps: int
+    train_images: Whole
+    steps: Whole
     presentations_per_image: FiniteFloat
-    batch_size: int = 0
+    batch_size: Whole = 0
 
 
 class CategoryResult(_Entry):
@@ -134,12 +136,12 @@ class CategoryResult(_Entry):
 
     metrics: dict[str, Share | None]
     reasons: dict[str, str] = {}
-    test_normal: int
-    test_anomalous: int
-    regions: int = 0
-    regions_lost: int = 0
+    test_normal: Whole
+    test_anomalous: Whole
+    regions: Whole = 0
+    regions_lost: Whole = 0
     """Connected defect regions that vanished when masks were resized to the protocol's map size."""
-    unmarked: int = 0
+    unmarked: Whole = 0
     """Defective images with a black mask, which pixel metrics leave out. Absent in records that are older than this
     field, whose pixel metrics count all pixels of such images as normal."""
     routing_accuracy: Share | None = None
@@ -152,7 +154,7 @@ class LearningPoint(_Entry):
     ``loss`` is the mean training loss since the previous point; ``results`` are test metrics by category.
     """
 
-    step: int
+    step: Whole
     epoch: FiniteFloat
     loss: FiniteFloat
     results: dict[str, dict[str, Share | None]]
@@ -168,12 +170,12 @@ class CostEntry(_Entry):
     ms_per_image_batch_1: FiniteFloat | None = None
     ms_per_image_batch_16: FiniteFloat | None = None
     """From decoded image to anomaly map, backbone included, measured alone."""
-    parameters: int
+    parameters: Whole
     """Trainable parameters of the detector (backbone not counted)."""
-    state_bytes: int
+    state_bytes: Whole
     """Bytes of the fitted state (weights, Gaussians, memory bank), backbone not counted."""
-    peak_rss_bytes: int
-    jobs: int = 1
+    peak_rss_bytes: Whole
+    jobs: Whole = 1
     """Number of runs at the same time on the machine; timings with more than one are flagged and not plotted."""
 
 
@@ -184,7 +186,7 @@ class ProvenanceEntry(_Entry):
     git_dirty: bool
     versions: dict[str, str]
     device: str
-    threads: int
+    threads: Whole
     started_utc: str
     finished_utc: str
     command: str
@@ -209,7 +211,7 @@ class RunRecord(_Entry):
     setting: Setting
     categories: tuple[str, ...]
     """Categories trained on, sorted: one in the separate setting."""
-    seed: int
+    seed: Whole
     method: MethodEntry
     backbone: BackboneEntry
     protocol: dict[str, Any]
@@ -221,7 +223,7 @@ class RunRecord(_Entry):
     untrained: dict[str, dict[str, Share | None]] = {}
     """I-AUROC and P-AUROC by category of the same detector before its first optimiser step. Empty where nothing is
     trained by gradient, where a checkpoint was loaded, and in records that are older than this field."""
-    loss_curve: tuple[tuple[int, FiniteFloat], ...] = ()
+    loss_curve: tuple[tuple[Whole, FiniteFloat], ...] = ()
     """(optimiser step, training loss), thinned to at most 200 points."""
     learning_curve: tuple[LearningPoint, ...] = ()
     """Test metrics during the training, where they were requested. Tables use the last step only."""
@@ -231,6 +233,14 @@ class RunRecord(_Entry):
     """SHA-256 of the array files next to the record, ``scores`` and ``maps``. Records that are older than this
     field have none; their arrays are taken as they are."""
     provenance: ProvenanceEntry = Field(repr=False)
+
+    @field_validator("protocol")
+    @classmethod
+    def _has_a_limit(cls, protocol: dict[str, Any]) -> dict[str, Any]:
+        limit = protocol.get("pro_limit", 1)
+        if not isinstance(limit, int | float) or not 0 < limit <= 1:
+            raise ValueError("its pro_limit is no false-positive rate")
+        return protocol
 
     @property
     def row_id(self) -> str:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
+from datasets.storage.ordinary_files import read_bytes, require_small
 from results.errors import RecordError
 from results.records.record import EditedError, RunRecord, decode_record, encode_record
 
@@ -38,6 +39,8 @@ _COLUMNS = {"paths": "U", "categories": "U", "labels": "b", "own": "f", "common"
 _REPEATED = "Start the benchmark again: its run is repeated."
 _KEPT = "Its run will be repeated; this file is kept under another name."
 _DIGITS = 12
+_MOST_BYTES, _MOST_BYTES_OF_AN_IMAGE = 16 << 20, 64 << 10
+"""Largest size of the unpacked arrays: for all curves together, and for each test image. A map has 8 KiB."""
 
 
 def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
@@ -75,7 +78,7 @@ def read_record(path: Path) -> RunRecord:
         StorageError: If the machine opens no more files: the record may be sound.
     """
     try:
-        return record_of(path.read_bytes(), path)
+        return record_of(read_bytes(path), path)
     except OSError as error:
         raise_machine_fault(error)
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
@@ -122,7 +125,7 @@ def array_bytes(path: Path, record: RunRecord, kind: str) -> bytes | None:
     files = [_array_file(path, kind)] if known is None else [_array_file(path, kind, known), _array_file(path, kind)]
     for file in files:
         try:
-            content = file.read_bytes()
+            content = read_bytes(file)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -136,20 +139,25 @@ def array_bytes(path: Path, record: RunRecord, kind: str) -> bytes | None:
     return None
 
 
-def arrays_of(content: bytes, file: Path, kind: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
+def arrays_of(
+    content: bytes, file: Path, kind: str, record: RunRecord, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, NDArray]:
     """The arrays of a file, checked.
 
     Args:
         content: Bytes of the file.
         file: The file, for messages.
         kind: One of ``ARRAYS``.
+        record: The record that the file belongs to. Its number of test images limits what the file may unpack to.
         wanted: Tells which arrays to read by their names; those that are always needed are read anyway.
 
     Raises:
         RecordError: If the content is damaged, or an array is missing or has a wrong type or shape.
     """
     needed = set(_COLUMNS if kind == "scores" else ())
+    images = sum(result.test_normal + result.test_anomalous for result in record.results.values())
     try:
+        require_small(io.BytesIO(content), _MOST_BYTES + images * _MOST_BYTES_OF_AN_IMAGE)
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             names = set(archive.files)
             found = {name: archive[name] for name in archive.files if wanted(name) or name in needed}
@@ -181,7 +189,7 @@ def array_problem(path: Path, record: RunRecord) -> tuple[Path, str] | None:
         try:
             content = array_bytes(path, record, kind)
             if content is not None:
-                arrays_of(content, _array_file(path, kind), kind, lambda name: True)
+                arrays_of(content, _array_file(path, kind), kind, record)
         except RecordError as error:
             return _array_file(path, kind), str(error)
     return None
@@ -207,7 +215,7 @@ def write_run(path: Path, record: RunRecord, arrays: Mapping[str, bytes], encode
         if not _holds(file, content):
             if occupied:
                 file = _array_file(path, kind, digest(content))
-            elif _is_damaged(file, kind):
+            elif _is_damaged(file, kind, record):
                 _set_aside(file)
             if not _holds(file, content):
                 write_bytes(file, content)
@@ -219,7 +227,7 @@ def write_run(path: Path, record: RunRecord, arrays: Mapping[str, bytes], encode
     write_bytes(path, encoded)
     for kind, file in _array_files(path):
         if file != written.get(kind):
-            if _is_damaged(file, kind):
+            if _is_damaged(file, kind, record):
                 _set_aside(file)
             else:
                 file.unlink(missing_ok=True)
@@ -257,15 +265,15 @@ def _array_files(path: Path) -> list[tuple[str, Path]]:
 
 def _holds(file: Path, content: bytes) -> bool:
     try:
-        return file.read_bytes() == content
+        return read_bytes(file) == content
     except OSError as error:
         raise_machine_fault(error)
         return False
 
 
-def _is_damaged(file: Path, kind: str) -> bool:
+def _is_damaged(file: Path, kind: str, record: RunRecord) -> bool:
     try:
-        arrays_of(file.read_bytes(), file, kind, lambda name: True)
+        arrays_of(read_bytes(file), file, kind, record)
     except FileNotFoundError:
         return False
     except (OSError, RecordError) as error:

@@ -230,7 +230,7 @@ class Store:
                 try:
                     content = array_bytes(path, record, kind)
                     if content is not None:
-                        return arrays_of(content, file, kind, wanted)
+                        return arrays_of(content, file, kind, record, wanted)
                 except RecordError as error:
                     if (problem := (file, str(error))) not in self.problems:
                         self.problems.append(problem)

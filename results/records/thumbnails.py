@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
+from datasets.storage.ordinary_files import read_bytes, require_small
 from results.ids import short_id
 from results.records.store import Store, pack_bytes, portable, unpack_bytes
 
 PICTURE_SIDE = 192
 """Largest side of a stored test image in pixels. The image is square, as detectors see it."""
 MASK_SIDE = 128
+_MOST_BYTES, _MOST_TIMES = 16 << 20, 100
+"""Largest size of an unpacked file: at least this many bytes, and this many times the size of the file."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,33 @@ def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
     """The pictures of one category, or None if there are none that can be read: a gallery can do without them."""
     for root in (store.root, *store.also):
         try:
-            with np.load(root / _file_of(dataset, category), allow_pickle=False) as file:
-                return Pictures(
-                    fingerprint=str(file["fingerprint"]),
-                    paths=tuple(map(str, file["paths"])),
-                    defects=tuple(map(str, file["defects"])),
-                    images=unpack_bytes(file["images"], file["ends"]),
-                    masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
-                )
+            return pictures_of(read_bytes(root / _file_of(dataset, category)))
         except Exception as error:  # absent, or damaged: numpy may then raise nearly anything
             raise_machine_fault(error)
     return None
+
+
+def pictures_of(content: bytes) -> Pictures:
+    """The pictures in the content of a file.
+
+    Raises:
+        Exception: Of nearly any type, if the content is damaged or holds something else.
+    """
+    require_small(io.BytesIO(content), _MOST_BYTES + _MOST_TIMES * len(content))
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        pictures = Pictures(
+            fingerprint=str(file["fingerprint"]),
+            paths=tuple(map(str, file["paths"])),
+            defects=tuple(map(str, file["defects"])),
+            images=unpack_bytes(file["images"], file["ends"]),
+            masks=np.unpackbits(file["masks"], axis=-1).astype(bool),
+        )
+    count = len(pictures.paths)
+    if not (
+        len(pictures.defects) == len(pictures.images) == count and pictures.masks.shape == (count, *[MASK_SIDE] * 2)
+    ):
+        raise ValueError("it does not hold a picture, a mask and a defect type of each image")
+    return pictures
 
 
 def _file_of(dataset: str, category: str) -> str:

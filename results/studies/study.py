@@ -38,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasets.errors import unknown_name
 from datasets.storage.atomic import raise_machine_fault, write_bytes
+from datasets.storage.ordinary_files import read_bytes
 from results.errors import ResultsError
 from results.records.record import Setting
 from results.rows.labels import shown
@@ -202,14 +203,14 @@ def read_study(path: Path) -> Study:
             base.
     """
     try:
-        study = Study(path.stem, _Content.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))), path)
+        study = Study(path.stem, _Content.model_validate(tomllib.loads(read_bytes(path).decode())), path)
     except OSError as error:
         raise_machine_fault(error)
         raise StudyError(f"{path}: can't be read ({error.strerror or error}).") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not a TOML file: {error}.") from error
     except ValidationError as error:
         raise StudyError(f"{path}: {_first_problem(error)}") from error
+    except (ValueError, RecursionError) as error:  # no TOML or no UTF-8, a huge number, or nested too deeply
+        raise StudyError(f"{path}: not a TOML file: {error}.") from error
     known = {name for name, value in study.content.base.items() if not isinstance(value, dict)}
     known |= {name for value in study.content.base.values() if isinstance(value, dict) for name in value}
     for field in study.fields:
