@@ -3,21 +3,32 @@
 Bergmann, Fauser, Sattlegger, Steger: "Uninformed Students: Student-Teacher Anomaly Detection with Discriminative Latent
 Embeddings", CVPR 2020, https://arxiv.org/abs/1911.02357. There is no official code.
 
-There is a teacher for each receptive field of 17, 33 and 65 pixels. From random crops it learns a descriptor that a
-linear decoder turns into a frozen ResNet-18's feature of the crop (the average of its last stage), while the components
-of the descriptor are kept uncorrelated. Then three students learn the teacher's descriptor of every pixel, normalised
-by mean and standard deviation over the training images. The score of a pixel is the squared error of the students' mean
-plus the variance among students, each standardised, averaged over the receptive fields. Image score: maximum.
+There is a teacher for each receptive field of 17, 33 and 65 pixels. From random crops, flipped and rotated, it learns a
+descriptor that a linear decoder turns into a frozen ResNet-18's feature of the crop (the average of its last stage),
+while the components of the descriptor are kept uncorrelated. Then three students learn the teacher's descriptor of
+every pixel of flipped images, normalised by mean and standard deviation over the training images. The score of a pixel
+is the squared error of the students' mean plus the variance among students, each standardised, averaged over the
+receptive fields. Image score: maximum.
 
 Parameters at the paper's widths, each network: 2,996,480 (17 px), 1,616,000 (33 px), 2,320,640 (65 px); with a teacher
 and three students of each, and decoders to 512, 27,930,624.
 
 State: all networks, and the statistics of teachers, errors and variances.
 
-Deviations: the paper trains its teacher on ImageNet crops, with a metric-learning term; here, as in the best-known
-reimplementation, it is trained on the normal training images, without that term. Errors and variances are standardised
-over the training images, not over a validation set. Images are mirrored at the border. ``crop`` trains the students
-on a random part of every image (the paper: all of it).
+Training follows the best-known reimplementation (denguir/student-teacher-anomaly-detection): learning rates, batches,
+epochs, flips with probability 1/2 in both directions, and rotations by up to 180 degrees, which take the nearest pixel
+and leave the corners of a crop black. The students of a receptive field see the same images in a step; there each one
+is trained by itself.
+
+Deviations: the paper trains its teacher on ImageNet crops, with a metric-learning term; here, as in the
+reimplementation, it is trained on the normal training images, without that term. As in the paper and unlike the
+reimplementation, students learn the descriptors and not the decoded features, the correlations are those of components
+and not of images, there is no dropout, and no leaky ReLU follows the last layers. Errors and variances are standardised
+over the training images, not over a validation set. Images are mirrored at the border (there: zeros). A descriptor
+belongs to the middle of the part of the patch that the network sees. The reimplementation takes the middle of the
+nominal patch, so its maps of 33 and 65 px lie 1 and 3 px further down and to the right. ``crop`` trains the students on
+a random part of every image (the paper: all of it). The learning rates of ``quick`` are higher, because it takes few
+steps.
 """
 
 from __future__ import annotations
@@ -29,6 +40,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from baselines.uninformed_students.augmentation import random_crops, random_flips, random_rotations
 from baselines.uninformed_students.networks import RECEPTIVE_FIELDS, PatchDescriptor, compactness
 from methods.backbones.backbone import Backbone
 from methods.detector import (
@@ -70,7 +82,8 @@ class UninformedStudentsConfig(TrainingConfig):
         epochs: Passes over the training images for the students.
         steps: Optimiser steps of the students; 0 counts epochs.
         batch_size: Images per step of the students.
-        learning_rate: Learning rate of Adam, for teachers and students.
+        teacher_learning_rate: Learning rate of Adam for the teachers.
+        learning_rate: Learning rate of Adam for the students.
         weight_decay: Weight decay of Adam.
     """
 
@@ -84,10 +97,11 @@ class UninformedStudentsConfig(TrainingConfig):
     teacher_epochs: int = 1000
     teacher_steps: int = 0
     teacher_batch_size: int = 64
+    teacher_learning_rate: float = 2e-4
     crop: int = 0
     epochs: int = 15
     batch_size: int = 1
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     weight_decay: float = 1e-5
 
 
@@ -141,7 +155,7 @@ class UninformedStudents(NetworkDetector):
         paper="Bergmann, Fauser, Sattlegger, Steger: Uninformed Students. CVPR 2020",
         year=2020,
         url="https://arxiv.org/abs/1911.02357",
-        version=1,
+        version=2,
         presets={
             "quick": Preset(
                 {
@@ -152,6 +166,7 @@ class UninformedStudents(NetworkDetector):
                     "teacher_stride": 16,
                     "teacher_steps": 250,
                     "teacher_batch_size": 16,
+                    "teacher_learning_rate": 2e-3,
                     "crop": 24,
                     "steps": 250,
                     "batch_size": 2,
@@ -165,7 +180,11 @@ class UninformedStudents(NetworkDetector):
         },
         deviations=(
             "The teacher is trained on the normal training images without the metric-learning term (the paper: on "
-            "ImageNet, with it). Scores are standardised over the training images, not over a validation set."
+            "ImageNet, with it). Scores are standardised over the training images, not over a validation set. "
+            "Learning rates, flips and rotations are those of the reimplementation "
+            "denguir/student-teacher-anomaly-detection; quick has higher learning rates. Images are mirrored at the "
+            "border (there: zeros), and maps are centred on what a network sees of its patch, so those of 33 and 65 "
+            "px lie 1 and 3 px beside the reimplementation's."
         ),
     )
     config_type = UninformedStudentsConfig
@@ -208,18 +227,16 @@ class UninformedStudents(NetworkDetector):
         """Train the teachers, measure their descriptors, train the students, and measure their errors and variances."""
         config = self.config
         self.network.to(context.device)
-        backbone = self._backbone.to(context.device)
+        self._backbone.to(context.device)
         teachers = nn.ModuleList(nn.ModuleList([scale.teacher, scale.decoder]) for scale in self._scales)
         students = nn.ModuleList(scale.students for scale in self._scales)
 
         def teacher_losses(batch: Batch) -> Iterator[Tensor]:
-            images = backbone.normalise(batch.pixels)
-            losses = [self._teacher_loss(scale, images) for scale in self._scales]
+            losses = [self._teacher_loss(scale, batch.pixels) for scale in self._scales]
             yield torch.stack(losses).sum()
 
         def student_losses(batch: Batch) -> Iterator[Tensor]:
-            images = backbone.normalise(batch.pixels)
-            losses = [self._student_loss(scale, images) for scale in self._scales]
+            losses = [self._student_loss(scale, batch.pixels) for scale in self._scales]
             yield torch.stack(losses).sum()
 
         training = Training.of(config, optimiser="adam")
@@ -228,6 +245,7 @@ class UninformedStudents(NetworkDetector):
             epochs=config.teacher_epochs,
             steps=config.teacher_steps,
             batch_size=config.teacher_batch_size,
+            learning_rate=config.teacher_learning_rate,
         )
         unobserved = replace(context, observer=None)  # while the teachers train, there are no maps to observe
         teachers_report = train_network(self, teachers, teacher_losses, train, unobserved, first, stage="teachers")
@@ -241,20 +259,25 @@ class UninformedStudents(NetworkDetector):
         self._measure_students(train, context)
         return students_report.after(teachers_report)
 
-    def _teacher_loss(self, scale: Scale, images: Tensor) -> Tensor:
-        """Squared distance of decoded descriptors to the backbone's average, plus the weighted correlations."""
-        crops = _random_crops(images, scale.teacher.field)
+    def _teacher_loss(self, scale: Scale, pixels: Tensor) -> Tensor:
+        """Squared distance of decoded descriptors to the backbone's average, plus the weighted correlations.
+
+        One crop of each image (B, 3, H, W) is taken, flipped and rotated; the corners that a rotation leaves empty are
+        black.
+        """
+        crops = random_rotations(random_flips(random_crops(pixels, scale.teacher.field)))
+        crops = self._backbone.normalise(crops)
         with torch.no_grad():
             target = self._backbone.maps(crops)[self.config.teacher_stride].mean(dim=(2, 3))
         descriptors = scale.teacher(crops).float()
         distance = (scale.decoder(descriptors) - target).square().sum(dim=1).mean()
         return distance + self.config.compactness * compactness(descriptors)
 
-    def _student_loss(self, scale: Scale, images: Tensor) -> Tensor:
-        """Mean squared distance of each student to the teacher, summed over students."""
-        padded = scale.teacher.padded(images)
+    def _student_loss(self, scale: Scale, pixels: Tensor) -> Tensor:
+        """Mean squared distance of each student to the teacher on flipped images (B, 3, H, W), summed over students."""
+        padded = scale.teacher.padded(self._backbone.normalise(random_flips(pixels)))
         if self.config.crop:
-            padded = _random_crops(padded, self.config.crop + scale.teacher.seen - 1)
+            padded = random_crops(padded, self.config.crop + scale.teacher.seen - 1)
         with torch.no_grad():
             target = scale.teacher_descriptors(padded)
         losses = [(student.dense(padded) - target).square().sum(dim=1).mean() for student in scale.descriptors]
@@ -318,11 +341,3 @@ class UninformedStudents(NetworkDetector):
         config = self.config
         fields = "+".join(map(str, config.receptive_fields))
         return f"{config.image_size} px, patches of {fields} px, {config.students} students, {config.descriptor} wide"
-
-
-def _random_crops(images: Tensor, size: int) -> Tensor:
-    """One random (size, size) part of each image (B, 3, H, W)."""
-    B, _, H, W = images.shape
-    top = torch.randint(H - size + 1, (B,)).tolist()
-    left = torch.randint(W - size + 1, (B,)).tolist()
-    return torch.stack([image[:, y : y + size, x : x + size] for image, y, x in zip(images, top, left, strict=True)])

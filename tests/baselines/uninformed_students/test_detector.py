@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from baselines.uninformed_students.networks import PatchDescriptor
 from methods.detector import Batch, FitContext
 from methods.errors import ConfigError
 from methods.features.batch import layout_of
+from tests.baselines.uninformed_students.test_augmentation import literal_rotation
 from tests.support.features import FakeImages, random_backbone, structured_images
 
 CPU = torch.device("cpu")
@@ -43,6 +45,101 @@ def test_the_papers_sizes():
     config = UninformedStudentsConfig()
     layout = layout_of(UninformedStudents.features(config), random_backbone(32))
     assert UninformedStudents(config, layout).trainable_parameters() == 27_930_624
+
+
+def literal_crop(
+    image: np.ndarray, side: int, top: int, left: int, across: bool, down: bool, angle: float
+) -> np.ndarray:
+    """A crop (3, side, side) of an image of pixel values, mirrored left to right or top to bottom, and rotated."""
+    crop = image[:, top : top + side, left : left + side]
+    crop = crop[:, :, ::-1] if across else crop
+    crop = crop[:, ::-1] if down else crop
+    return literal_rotation(crop, angle)
+
+
+def test_the_teachers_loss_is_that_of_literal_crops():
+    """Crops are flipped and rotated as pixel values; distance and correlations in NumPy, in float64."""
+    made, scale = detector(compactness=0.7), detector().network[1]
+    pixels = images(5).whole.pixels
+    torch.manual_seed(3)
+    loss = made._teacher_loss(scale, pixels).item()
+
+    torch.manual_seed(3)
+    tops, lefts = torch.randint(40 - 33 + 1, (5,)).tolist(), torch.randint(40 - 33 + 1, (5,)).tolist()
+    across, down = (torch.rand(5) < 0.5).tolist(), (torch.rand(5) < 0.5).tolist()
+    angles = ((2 * torch.rand(5) - 1) * math.pi).tolist()
+    assert {*across, *down} == {True, False}
+    crops = [
+        literal_crop(image, 33, *drawn)
+        for image, *drawn in zip(pixels.numpy(), tops, lefts, across, down, angles, strict=True)
+    ]
+    seen = random_backbone().normalise(torch.from_numpy(np.stack(crops)))
+    with torch.no_grad():
+        wanted = random_backbone().maps(seen)[16].double().numpy().mean(axis=(2, 3))
+        described = scale.teacher(seen).double().numpy()
+        weight, bias = scale.decoder.weight.double().numpy(), scale.decoder.bias.double().numpy()
+    decoded = described @ weight.T + bias
+    correlations = np.corrcoef(described.T)
+    compact = sum(correlations[i, j] ** 2 for i in range(6) for j in range(i + 1, 6))
+    assert loss == pytest.approx(((decoded - wanted) ** 2).sum() / 5 + 0.7 * compact, rel=1e-4)
+
+
+@pytest.mark.parametrize(("field", "side", "crop"), [(17, 18, 0), (33, 34, 6)])
+def test_the_students_loss_is_that_of_literal_patches_of_flipped_images(field, side, crop):
+    """A patch around every pixel of the image, or of a part of it; each is described by itself."""
+    made = detector(receptive_fields=(field,), image_size=side, crop=crop)
+    scale = made.network[0]
+    torch.manual_seed(2)
+    scale.mean.normal_()
+    scale.std.uniform_(0.5, 2.0)
+    pixels = structured_images(2, side, 5)
+    torch.manual_seed(4)
+    loss = made._student_loss(scale, pixels).item()
+
+    torch.manual_seed(4)
+    across, down = (torch.rand(2) < 0.5).tolist(), (torch.rand(2) < 0.5).tolist()
+    assert {*across, *down} == {True, False}
+    tops, lefts = (torch.randint(side - crop + 1, (2,)).tolist() if crop else [0, 0] for _ in range(2))
+    before = (scale.teacher.seen - 1) // 2
+    patches = []
+    drawn = zip(random_backbone().normalise(pixels).numpy(), across, down, tops, lefts, strict=True)
+    for image, mirror, turn, top, left in drawn:
+        flipped = image[:, :: -1 if turn else 1, :: -1 if mirror else 1]
+        padded = np.pad(flipped, ((0, 0), (before, field), (before, field)), mode="reflect")
+        places = [(top + y, left + x) for y in range(crop or side) for x in range(crop or side)]
+        patches += [padded[:, y : y + field, x : x + field] for y, x in places]
+    with torch.no_grad():
+        stacked = torch.from_numpy(np.stack(patches))
+        wanted = (scale.teacher(stacked) - scale.mean) / scale.std
+        expected = sum(
+            (student(stacked) - wanted).double().square().sum(dim=1).mean().item() for student in scale.students
+        )
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_teachers_and_students_have_their_own_learning_rates():
+    """The first step of Adam moves a parameter by the learning rate."""
+    paper = UninformedStudentsConfig()
+    assert (paper.teacher_learning_rate, paper.learning_rate, paper.weight_decay) == (2e-4, 1e-4, 1e-5)
+    made = detector(teacher_steps=1, steps=1, teacher_learning_rate=3e-3, learning_rate=1e-3)
+    before = {name: tensor.clone() for name, tensor in made.network.named_parameters()}
+    made.fit(images(6), FitContext(0, CPU))
+    for name, tensor in made.network.named_parameters():
+        moved = (tensor - before[name]).abs().max().item()
+        assert moved == pytest.approx(1e-3 if "students" in name else 3e-3, rel=1e-2), name
+
+
+def test_maps_of_the_nominal_padding_lie_beside_the_centred_ones():
+    """The reimplementation pads by the nominal patch: 33 px sees 32 of it, 65 px sees 60."""
+    shifts = {}
+    for field in (17, 33, 65):
+        torch.manual_seed(0)
+        network, image = PatchDescriptor(field, 32, 5), torch.rand(1, 3, 80, 80)
+        nominal = torch.nn.functional.pad(image, [(field - 1) // 2] * 4)
+        theirs, ours = network.dense(nominal)[0, 0], network.dense(network.padded(image))[0, 0]
+        (shift,) = (n for n in range(6) if torch.allclose(theirs[n + 38 : n + 42, n + 38 : n + 42], ours[38:42, 38:42]))
+        shifts[field] = shift
+    assert shifts == {17: 0, 33: 1, 65: 3}
 
 
 def test_error_and_variance_among_the_students_pixel_by_pixel():
