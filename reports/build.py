@@ -5,6 +5,8 @@ The same store gives the same bytes. Pages open from ``file://`` and load nothin
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -99,8 +101,9 @@ def _pages(content: Content) -> dict[str, Page]:
 def _environment(pages: Mapping[str, Page], *, single: bool) -> Environment:
     """The environment that templates are rendered in.
 
-    Templates can use ``pages``, ``link``, ``single`` (whether all pages are in one file), and ``frame``: the template
-    that a page extends, which makes it a whole document or a part of the single file.
+    Templates can use ``pages``, ``link``, ``single`` (whether all pages are in one file), ``share`` (the CSS class that
+    sets ``--share`` to a number from 0 to 1), and ``frame``: the template that a page extends, which makes it a whole
+    document or a part of the single file.
     """
     environment = Environment(
         loader=FileSystemLoader(HOME / "templates"),
@@ -122,10 +125,43 @@ def _environment(pages: Mapping[str, Page], *, single: bool) -> Environment:
         "link": link,
         "single": single,
         "frame": "part.html.j2" if single else "frame.html.j2",
-        "style": Markup(_static("report.css")),  # noqa: S704 - a file of this package
-        "script": Markup("\n".join(map(_static, SCRIPTS))),  # noqa: S704 - files of this package
+        "share": _share,
+        "policy": _policy(_style(), _script()),
+        "style": Markup(_style()),  # noqa: S704 - a file of this package
+        "script": Markup(_script()),  # noqa: S704 - files of this package
     }
     return environment
+
+
+def _style() -> str:
+    """The style sheet, as it stands between the tags: its file, and a class for every share in hundredths."""
+    shares = (f".{_share(n / 100)}{{--share:{n / 100}}}" for n in range(101))
+    return "\n".join(("", _static("report.css"), *shares, ""))
+
+
+def _script() -> str:
+    """The script, as it stands between the tags."""
+    return "\n".join(("", *map(_static, SCRIPTS), ""))
+
+
+def _share(share: float) -> str:
+    """The CSS class that sets ``--share``, in hundredths. It takes the place of a ``style`` attribute."""
+    return f"share-{round(100 * share)}"
+
+
+def _policy(style: str, script: str) -> str:
+    """The Content-Security-Policy of a page: this style sheet, this script and images in the page; nothing else.
+
+    A record that smuggled HTML into a page could therefore neither execute a script nor load or send anything.
+    """
+
+    def source(text: str) -> str:
+        return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+    return (
+        f"default-src 'none'; img-src data:; style-src {source(style)}; script-src {source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def _static(name: str) -> str:

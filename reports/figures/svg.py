@@ -1,6 +1,7 @@
 """Turns a figure into an inline SVG element. The same figure gives the same bytes.
 
-Colours follow the theme of the page through CSS variables.
+Colours follow the theme of the page through CSS variables. Styles are attributes such as ``stroke``, because the page's
+Content-Security-Policy forbids the attribute ``style``.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def svg_element(figure: Figure, key: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    head = f'<svg role="img" style="width: {width}px; aspect-ratio: {width} / {height}"'
+    head = f'<svg role="img" width="{width}" height="{height}"'
+    text = re.sub(r' style="([^"]*)"', _as_attributes, text)
     return re.sub(r'^<svg[^>]*?( viewBox="[^"]*")[^>]*>', rf"{head}\1>", text, count=1)
 
 
@@ -102,6 +104,12 @@ def _hoisted(group: re.Match[str]) -> str:
         return group[0]
     marks = re.sub(r' style="[^"]*"', "", re.sub(r"\s*<use ", "<use ", group[2]))
     return f'<g{group[1]} style="{styles.pop()}">{marks}</g>'
+
+
+def _as_attributes(style: re.Match[str]) -> str:
+    """The declarations of a ``style`` attribute, each as an attribute of its own. SVG has one for each of them."""
+    pairs = (declaration.split(":", 1) for declaration in style[1].split(";") if declaration.strip())
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, value in pairs)
 
 
 def _short_ids(text: str, key: str) -> str:

@@ -78,7 +78,7 @@ class GalleryPage:
     categories: tuple[CategoryGallery, ...]
     settings: tuple[Setting, ...]
     scale: str
-    ticks: tuple[tuple[str, str], ...]
+    ticks: tuple[tuple[float, str], ...]
     rules: tuple[tuple[str, str], ...]
     rebuilt: bool
 
@@ -115,8 +115,7 @@ def _gallery(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
         settings=tuple(setting for setting in SETTINGS if setting in shown),
         scale=_data_uri("png", _png(np.linspace(0, 1, 256)[None].repeat(8, 0))),
         ticks=tuple(
-            (f"{100 * level:.1f}", _percent(share))
-            for share, level in zip(_TICKS, _level(np.array(_TICKS)), strict=True)
+            (float(level), _percent(share)) for share, level in zip(_TICKS, _level(np.array(_TICKS)), strict=True)
         ),
         rules=tuple(KINDS.items()),
         rebuilt=any(rebuilt for c in categories for _, _, rebuilt in c.methods),

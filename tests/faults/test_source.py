@@ -23,7 +23,7 @@ READER = "datasets/cifar10.py"
 """Reads the pickles of CIFAR-10 with an Unpickler that imports and calls nothing named in a file; tested elsewhere."""
 MESSAGES = {("bench/dispatch/dask_cluster.py", "pickle.loads")}
 """Unpickles, on a Dask worker, the work that the user's own process sent: Dask itself transports pickles."""
-MARKUP = {"reports/build.py": {"_static('report.css')", "'\\n'.join(map(_static, SCRIPTS))"}}
+MARKUP = {"reports/build.py": {"_style()", "_script()"}}
 """Files of this package that go into a page as they are."""
 FIGURES = {
     "figure", "section.dumbbells", "section.seeds", "section.curves", "section.cost_figure", "section.losses"

@@ -41,13 +41,19 @@ def browser():
         browser.close()
 
 
+def watch(page, problems):
+    """Collect a page's errors, violations of its Content-Security-Policy included, and requests to a network."""
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+
+
 @pytest.fixture
 def page(browser, url):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    watch(page, problems)
     page.goto(url)
     yield page
     context.close()
@@ -206,15 +212,58 @@ def test_every_kind_of_page_fits_and_raises_no_error(browser, tmp_path_factory, 
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    watch(page, problems)
     for path in sorted(site.glob("*.html")):
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
         assert page.locator("main b", has_text="x").count() == 0, path.name  # names are text, never tags
     context.close()
     assert problems == []
+
+
+SMUGGLED = """async () => {
+    const blocked = new Set();
+    const all = new Promise((resolve) => document.addEventListener("securitypolicyviolation", (event) => {
+        blocked.add(event.effectiveDirective);
+        if (blocked.size === 5) resolve();
+    }));
+    const add = (name, attributes) => document.body.append(Object.assign(document.createElement(name), attributes));
+    add("script", { textContent: "document.title = 'executed'" });
+    add("style", { textContent: "h1 { display: none }" });
+    add("img", { src: "http://127.0.0.1:9/leak" });
+    document.body.insertAdjacentHTML("beforeend", "<i id=event onclick='document.title = 1'>x</i>");
+    document.getElementById("event").click();
+    fetch("http://127.0.0.1:9/leak").catch(() => null);
+    await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 5000))]);
+    return [...blocked].sort();
+}"""
+
+
+def test_a_page_executes_and_loads_nothing_that_was_smuggled_into_it(browser, url):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url)
+    title = page.title()
+    assert page.evaluate(SMUGGLED) == ["connect-src", "img-src", "script-src-attr", "script-src-elem", "style-src-elem"]
+    assert page.title() == title
+    assert page.locator("h1").is_visible()
+    context.close()
+
+
+def test_shades_and_lines_are_drawn_in_the_colours_of_the_theme(browser, url):
+    """The shade of a number and the colour of a line come from classes and attributes: styles in tags are blocked."""
+    for scheme, blue in {"light": "0, 114, 178", "dark": "86, 180, 233"}.items():
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(url)
+        cell = page.locator("td.shade:not(.share-0)").first
+        share = int(cell.get_attribute("class").split("share-")[1].split()[0]) / 100
+        found = cell.evaluate("cell => getComputedStyle(cell).backgroundColor")
+        assert found.startswith(f"rgba({blue}, ")
+        assert float(found.rstrip(")").split(", ")[3]) == pytest.approx(0.22 * share, abs=0.01)
+        line = page.locator("figure svg [stroke='var(--unified)']").first
+        assert line.evaluate("line => getComputedStyle(line).stroke") == f"rgb({blue})"
+        context.close()
 
 
 def test_readable_without_javascript(browser, url):

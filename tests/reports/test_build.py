@@ -43,7 +43,7 @@ def test_nothing_is_loaded_from_elsewhere(html):
     assert remote == []
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
-    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", html)
+    assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=(?!"data:)""", html)
 
 
 def test_ids_are_unique_and_references_resolve(html):

@@ -1,7 +1,10 @@
 """Every kind of page is valid HTML: no parse error, ids once, references that lead somewhere."""
 
+import base64
+import hashlib
 import re
 from collections import Counter
+from html.parser import HTMLParser
 
 import html5lib
 import pytest
@@ -59,6 +62,45 @@ def test_ids_are_unique_and_references_lead_somewhere(pages):
             *re.findall(r"url\(#([^)]+)\)", text),
         }
         assert wanted - set(ids) - {"top"} == set(), name
+
+
+class Elements(HTMLParser):
+    """All elements of a page, as (tag, attributes), and the texts of its style sheets and scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.texts = [], {"style": [], "script": []}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.cdata_elem:
+            self.texts[self.cdata_elem].append(data)
+
+
+def hash_source(text):
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def test_every_page_allows_its_own_style_sheet_script_and_inline_images_and_nothing_else(pages):
+    for name, text in pages.items():
+        page = Elements(text)
+        (style,), (script,) = page.texts["style"], page.texts["script"]
+        tags = [tag for tag, _ in page.found]
+        (policy,) = [more["content"] for tag, more in page.found if more.get("http-equiv") == "Content-Security-Policy"]
+        assert policy == (
+            f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
+            "base-uri 'none'; form-action 'none'"
+        ), name
+        assert tags[:4] == ["html", "head", "meta", "meta"], "the policy stands before all that it governs"
+        assert tags.count("style") == tags.count("script") == 1, name
+        for tag, attributes in page.found:
+            forbidden = {one for one in attributes if one == "style" or one.startswith("on")}
+            assert not forbidden, f"{name}: the policy would block {forbidden} of <{tag}>"
+            if tag in ("img", "image", "link"):
+                assert attributes.get("src", attributes.get("href")).startswith("data:"), name
 
 
 def test_one_main_part_per_page(pages):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support.html_tables import table_ending
 from tests.support.records import CATEGORIES
 
@@ -9,4 +11,4 @@ from tests.support.records import CATEGORIES
 def test_category_table_and_heat(html):
     rows = table_ending(html, "-I-AUROC")
     assert [row[0].strip() for row in rows[2:]] == [*CATEGORIES, "mean of 3"]
-    assert "--heat:" in html
+    assert re.search(r'<td class="[^"]*\bshade share-\d+"', html)
