@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import re
 from collections import Counter
@@ -24,6 +25,8 @@ from bench.score.outputs import CommonScale, map_archive, overlay
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
 from datasets.samples.value_range import bits_in_use
+from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.temporary_files import LONGEST_NAME
 from methods.backbones.backbone import AnyBackbone, load_backbone
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories, save_detector
 from methods.detector import Batch, Detector, Prediction
@@ -68,7 +71,10 @@ def score_directory(scoring: Scoring, console: Console) -> int:
                 f"Warning: {checkpoint.detector_class.info.title} does not use categories: --category has no effect.",
             )
     paths = find_images(scoring.images, scoring.out)
-    suffixes = Counter(Path(file).suffix.lower() for file in _files(scoring.images, scoring.out))
+    unlisted: list[str] = []
+    suffixes = Counter(Path(file).suffix.lower() for file in _files(scoring.images, scoring.out, unlisted))
+    for reason in unlisted:
+        _say(console, f"Not read: {reason}.")
     for suffix, count in sorted(suffixes.items()):
         if suffix not in IMAGE_SUFFIXES:
             what = f"with the suffix {suffix}" if suffix else "without a suffix"
@@ -127,10 +133,22 @@ def find_images(root: Path, out: Path) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def _files(root: Path, out: Path) -> Iterator[str]:
-    """All files under a directory, relative to it, without hidden ones and those under ``out``."""
+def _files(root: Path, out: Path, unlisted: list[str] | None = None) -> Iterator[str]:
+    """All files under a directory, relative to it, without hidden ones and those under ``out``.
+
+    Args:
+        root: The directory.
+        out: Directory of the results.
+        unlisted: Gets the directories that can't be listed, each with the reason.
+    """
+
+    def note(error: OSError) -> None:
+        raise_machine_fault(error)
+        if unlisted is not None:
+            unlisted.append(f"{error.filename}: can't be listed ({error.strerror})")
+
     own = {out.resolve(), (out / OVERLAYS).resolve()}
-    for directory, below, names in os.walk(root):
+    for directory, below, names in os.walk(root, onerror=note):
         place = Path(directory)
         below[:] = [name for name in below if not name.startswith(".") and (place / name).resolve() not in own]
         yield from ((place / name).relative_to(root).as_posix() for name in names if not name.startswith("."))
@@ -197,7 +215,8 @@ class _Scorer:
         return readable, self.detector.predict(replace(batch, categories=names)), chosen
 
     def skip(self, path: str, error: Exception) -> None:
-        """Note why an image is not scored."""
+        """Note why an image is not scored. A fault of the machine is none of the image."""
+        raise_machine_fault(error)
         reason = "its name is not valid Unicode; rename it" if isinstance(error, UnicodeEncodeError) else str(error)
         self.problems[path.encode(errors="backslashreplace").decode()] = reason
 
@@ -260,10 +279,25 @@ def _write_overlays(
             except DatasetError as error:  # the image was readable in the first pass
                 scorer.skip(one.path, error)
                 continue
-            file = out / OVERLAYS / f"{one.path}.png"
+            file = out / OVERLAYS / overlay_name(one.path)
+            if file.name != f"{PurePosixPath(one.path).name}.png":
+                _say(console, f"The name of {one.path} is too long for that of an overlay: it is {file.name}.")
             file.parent.mkdir(parents=True, exist_ok=True)
             picture.save(file)
     _say(console, f"Colours of the overlays: {low:.4g} (dark) to {high:.4g} (bright; 99.9 % quantile of all maps).")
+
+
+def overlay_name(path: str) -> str:
+    """The path of an image's overlay below its directory: that of the image with ``.png`` behind it.
+
+    A name that would be too long for a file system is cut, and gets eight digits that no other image's has.
+    """
+    place = PurePosixPath(path)
+    if len(os.fsencode(f"{place.name}.png")) <= LONGEST_NAME:
+        return f"{path}.png"
+    ending = f".{hashlib.sha256(path.encode()).hexdigest()[:8]}.png"
+    cut = os.fsencode(place.name)[: LONGEST_NAME - len(ending)].decode(errors="ignore")
+    return str(place.with_name(f"{cut}{ending}"))
 
 
 def _maps(archive: np.lib.npyio.NpzFile, scored: Sequence[_Scored]) -> Iterator[tuple[_Scored, NDArray[np.float32]]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from datasets.storage.processes import born, is_running, place
 
 ABANDONED_SECONDS = 86_400.0
-_LONGEST = 255
+LONGEST_NAME = 255
 """Largest length of a file name in bytes, on every usual file system."""
 _NAME = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-(?P<process>\d+)-(?P<born>\d*)-)?[0-9a-f]{8,32}\.tmp", re.DOTALL)
 
@@ -29,7 +29,7 @@ def unfinished(path: Path) -> Path:
     """A unique temporary name for a file that this process writes and will rename to ``path``."""
     process = os.getpid()
     ending = f".{_tag()}-{process}-{born(process) or ''}-{uuid.uuid4().hex[:8]}.tmp"
-    name = os.fsdecode(os.fsencode(path.name)[: _LONGEST - 1 - len(ending)])
+    name = os.fsdecode(os.fsencode(path.name)[: LONGEST_NAME - 1 - len(ending)])
     return path.with_name(f".{name}{ending}")
 
 

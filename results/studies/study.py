@@ -26,6 +26,7 @@ Each study is one TOML file. Studies in ``results/studies`` are found by name, a
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ from results.rows.labels import shown
 KEPT = "studies"
 """Directory of a store for the studies that were run and are not part of this project."""
 SHIPPED = Path(__file__).resolve().parent
+_MOST_LEVELS = 1000
+"""Largest number of combinations of all grids of a study. Each is at least one training."""
 Value = bool | int | float | str
 
 
@@ -199,8 +202,8 @@ def read_study(path: Path) -> Study:
     """Read a study's file.
 
     Raises:
-        StudyError: If the file is missing or not TOML, an entry is missing, or a grid varies a field that is not in the
-            base.
+        StudyError: If the file is missing or not TOML, an entry is missing, a grid varies a field that is not in the
+            base, or the grids have more than 1,000 combinations.
     """
     try:
         study = Study(path.stem, _Content.model_validate(tomllib.loads(read_bytes(path).decode())), path)
@@ -218,6 +221,12 @@ def read_study(path: Path) -> Study:
             raise StudyError(f"{path}: the grid varies {field}, whose value [base] does not give: add it there.")
     if not study.fields:
         raise StudyError(f"{path}: no [[grid]] varies anything.")
+    count = sum(math.prod(len(axis.levels) for axis in grid) for grid in study.grids)
+    if count > _MOST_LEVELS:
+        raise StudyError(
+            f"{path}: its grids have {count:,} combinations, each of them a training; at most {_MOST_LEVELS:,} are "
+            "run. Write several grids of fewer axes."
+        )
     return study
 
 

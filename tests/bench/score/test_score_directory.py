@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from bench.errors import EXIT_FAILED_RUNS
-from bench.score.score_directory import category_of, find_images
+from bench.score.score_directory import category_of, find_images, overlay_name
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import BackboneChoice
 from methods.checkpoints.checkpoint import open_checkpoint
@@ -111,6 +112,56 @@ def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):
     assert "Not read: 1 file with the suffix .txt." in result.output
     assert "2 images scored, 1 not" in result.output
     assert list(maps(tmp_path / "out")) == ["a.png", "c.png"]
+
+
+def test_pipes_devices_and_links_to_nothing_are_named_and_not_waited_for(tmp_path):
+    images = write_images(tmp_path / "images", "a.png")
+    os.mkfifo(images / "b.png")
+    os.mkfifo(images / "c.tif")
+    (images / "d.png").symlink_to("/dev/zero")
+    (images / "e.png").symlink_to(tmp_path / "nowhere")
+    (images / "f.png").symlink_to(images / "a.png")
+    os.mkfifo(images / "notes.txt")
+    checkpoint = small_uniad(tmp_path / "u.safetensors")
+    result = score("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out", expected=EXIT_FAILED_RUNS)
+    for name in ("b.png", "c.tif", "d.png"):
+        assert f"Not scored: {name}: {images / name}: can't be read (not an ordinary file" in result.output
+    assert "Not scored: e.png: " in result.output
+    assert "Not read: 1 file with the suffix .txt." in result.output
+    assert list(maps(tmp_path / "out")) == ["a.png", "f.png"]
+
+
+def test_the_overlays_of_images_with_the_longest_names_get_shorter_ones(tmp_path):
+    long = [f"{'x' * 250}{number}.png" for number in (1, 2)]
+    wide = f"{'长' * 83}.png"  # 253 bytes
+    images = write_images(tmp_path / "images", "a.png", *(f"deep/{name}" for name in (*long, wide)))
+    checkpoint = small_uniad(tmp_path / "u.safetensors")
+    result = score("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out")
+    names = [overlay_name(f"deep/{name}") for name in (*long, wide)]
+    written = {file.relative_to(tmp_path / "out" / "overlays").as_posix() for file in tmp_path.glob("out/**/*.png")}
+    assert written == {"a.png.png", *names}
+    assert len(set(names)) == 3
+    assert all(len(os.fsencode(Path(name).name)) <= 255 for name in names)
+    for name in names:
+        assert f"too long for that of an overlay: it is {Path(name).name}." in result.output
+    assert len(rows(tmp_path / "out")) == len(maps(tmp_path / "out")) == 4
+    assert overlay_name(f"{'x' * 247}.png") == f"{'x' * 247}.png.png"
+
+
+def test_a_directory_that_can_not_be_listed_is_named(tmp_path, monkeypatch):
+    images = write_images(tmp_path / "images", "a.png", "locked/b.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = score(
+        "--checkpoint", small_uniad(tmp_path / "u.safetensors"), "--images", images, "--out", tmp_path / "out"
+    )
+    assert f"Not read: {images / 'locked'}: can't be listed (Permission denied)." in result.output
 
 
 def test_the_category_is_the_given_one_then_the_directory_then_the_predicted_one(tmp_path):

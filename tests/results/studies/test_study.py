@@ -74,6 +74,17 @@ def test_errors_name_the_file_and_the_mistake(tmp_path, old, new, message):
         read_study(write(tmp_path, TEXT.replace(old, new)))
 
 
+def test_grids_with_more_combinations_than_anybody_trains_are_refused(tmp_path):
+    levels = "\n".join(f"x{axis} = {list(range(12))}" for axis in range(8))
+    base = "\n".join(f"x{axis} = 0" for axis in range(8))
+    head = TEXT[: TEXT.index("[base]")]
+    with pytest.raises(StudyError, match=r"mine\.toml: its grids have 429,981,696 combinations.*at most 1,000"):
+        read_study(write(tmp_path, f"{head}[base]\n{base}\n[[grid]]\n{levels}\n"))
+    two = "\n".join(levels.splitlines()[:2])
+    study = read_study(write(tmp_path, f"{head}[base]\n{base}\n[[grid]]\n{two}\n"))
+    assert len(study.levels("quick")) == 144
+
+
 def test_names_get_did_you_mean_and_paths_are_read(tmp_path):
     with pytest.raises(UnknownNameError, match="Did you mean uniad-query"):
         find_study("uniad-querry")
