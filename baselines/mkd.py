@@ -14,14 +14,16 @@ The source's features for training come from the feature bank; for the map the s
 The cloner has 343,984 parameters at the paper's widths: 343,728 in thirteen 3x3 convolutions without bias, 256 in eight
 batch normalisations of 16 channels.
 
-Presets: ``paper``; ``paper-resnet18`` compares with a ResNet-18's stages of strides 4, 8 and 16, for use without a VGG.
-The cloner's layer after each pool of such a stride has the stage's channels, and all three layers count in the score.
+Presets: ``paper``, whose maps are plain gradients; ``official``, the released configuration for MVTec AD, whose maps
+are those of guided backpropagation: the cloner's ReLUs let only positive gradients through, the source's are left as
+they are. ``paper-resnet18`` compares with a ResNet-18's stages of strides 4, 8 and 16, for use without a VGG. The
+cloner's layer after each pool of such a stride has the stage's channels, and all three layers count in the score.
 
 Deviations: the official code clips the map of each image at its 99th percentile and stretches it to [0, 1], applies a
 3x3 morphological opening to the thresholded maps, and leaves normal images out of its pixel metric. None of this is
-done here, so the numbers are not comparable. SmoothGrad averages plain gradients of copies with noise of standard
-deviation ``noise``; the official one averages stretched maps, with hardly any noise. The official code takes the epoch
-to test from a configuration of each category; here the last of 601 counts.
+done here, in ``official`` neither, so the numbers are not comparable. SmoothGrad averages plain gradients of copies
+with noise of standard deviation ``noise``; the official one averages stretched maps, with hardly any noise. The
+official code takes the epoch to test from a configuration of each category; here the last of 601 counts.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class MKDConfig(TrainingConfig):
             datasets.
         scored: Number of the deepest layers that count in the score.
         localisation: ``gradient``; ``smooth_gradient``, its mean over noisy copies of the image (SmoothGrad); or
-            ``guided``, which lets only positive gradients through the cloner's ReLUs.
+            ``guided``, which lets only positive gradients through the cloner's ReLUs (the official code's choice).
         copies: Number of noisy copies for ``smooth_gradient``.
         noise: Standard deviation of the noise on these copies, for pixels in [0, 1].
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
@@ -108,12 +110,16 @@ class MKD(NetworkDetector):
                 "resnet18",
                 "this project: CPU minutes",
             ),
-            "paper": Preset({}, "vgg16", "the paper and the official code for MVTec AD"),
+            "paper": Preset({}, "vgg16", "the paper for MVTec AD; maps are plain gradients"),
+            "official": Preset(
+                {"localisation": "guided"}, "vgg16", "the official code for MVTec AD; maps by guided backpropagation"
+            ),
             "paper-resnet18": Preset(_RESNET, "resnet18", "the paper's training with a ResNet-18 as the source"),
         },
         deviations=(
-            "Maps are the plain smoothed gradient. For the official pixel metric each map is stretched to [0, 1] and "
-            "the thresholded maps are opened; neither is done here. The last epoch counts."
+            "Maps are smoothed gradients: plain ones, in official those of guided backpropagation. For the official "
+            "pixel metric each map is stretched to [0, 1], the thresholded maps are opened and normal images are "
+            "left out; none of this is done here. The last epoch counts."
         ),
     )
     config_type = MKDConfig

@@ -132,6 +132,51 @@ def test_guided_relus_let_positive_gradients_through_only():
     assert gradient.tolist() == [0.0, -1.0, 5.0]
 
 
+def literal_guided_gradient(fitted: MKD, pixels: torch.Tensor) -> torch.Tensor:
+    """Gradient of the scores with respect to pixels (B, 3, H, H), sent back layer by layer through the cloner.
+
+    At each of the cloner's ReLUs, negative gradients are set to 0; the source has plain gradients.
+    """
+    kept = fitted.config.scored
+    steps, compared, x = [], [], pixels.detach()
+    for index, level in enumerate(fitted.network.levels):
+        for layer in level:
+            before = x.requires_grad_()
+            after = torch.relu(before) if type(layer).__name__ == "Rectifier" else layer(before)
+            steps.append((layer, before, after))
+            x = after.detach()
+        if index in fitted.network.compared:
+            compared.append((len(steps) - 1, x.requires_grad_()))
+    looked_at = pixels.detach().requires_grad_()
+    maps = fitted.layout.backbone.maps(looked_at)
+    source = [maps[stride] for stride in sorted(fitted.config.strides)]
+    score = fitted._losses([x for _, x in compared[-kept:]], source[-kept:]).sum()
+    *gradients, through_source = torch.autograd.grad(score, [*(x for _, x in compared[-kept:]), looked_at])
+    arriving = {place: gradient for (place, _), gradient in zip(compared[-kept:], gradients, strict=True)}
+    gradient = torch.zeros_like(steps[-1][2])
+    for place in reversed(range(len(steps))):
+        layer, before, after = steps[place]
+        gradient = gradient + arriving.get(place, 0.0)
+        if type(layer).__name__ == "Rectifier":
+            gradient = torch.where((before > 0) & (gradient > 0), gradient, 0.0)
+        else:
+            (gradient,) = torch.autograd.grad(after, before, gradient)
+    return gradient + through_source
+
+
+@pytest.mark.parametrize("scored", [1, 3])
+def test_the_official_map_is_that_of_literal_guided_backpropagation(scored):
+    official = MKD.info.presets["official"]
+    assert (official.config, official.backbone) == ({"localisation": "guided"}, "vgg16")
+    fitted = detector(scored=scored, **official.config)
+    images = batch(fitted.config, 2)
+    gradient = literal_guided_gradient(fitted, images.pixels / 255.0)
+    maps = fitted.predict(images).maps
+    torch.testing.assert_close(maps, gradient.abs().sum(dim=1), rtol=1e-3, atol=1e-3 * float(maps.max()))
+    plain = detector(scored=scored).predict(images).maps
+    assert (maps - plain).abs().max() > 0.1 * maps.max()
+
+
 def test_training_lowers_the_loss_and_leaves_the_source_alone():
     fitted = detector(steps=30)
     before = [p.clone() for p in random_backbone().parameters()]
