@@ -28,6 +28,7 @@ from bench.execution.provenance import git_state
 from bench.execution.runner import Execution
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.options import Options
+from bench.plan.other_sets import as_record_of, copy_record, recorded_in_other_sets
 from bench.plan.plan import make_plan, missing_runs
 from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
@@ -85,7 +86,7 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
     page = build(store, first.site)
     for path, reason in store.problems:
         console.print(f"Left out of the page: {path}: {reason}", highlight=False, markup=False)
-    print_headline(console, store, {run.dataset.set_id for _, plan in plans.values() for run in plan})
+    print_headline(console, store, [run for _, plan in plans.values() for run in plan])
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
     console.print(f"Page: {page.resolve()}", highlight=False)
@@ -104,12 +105,19 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     _print_pixel_values(console, plan)
     before = stamps(store, plan)
     records = store.records()
+    shared = {} if options.force else recorded_in_other_sets(plan, store, records, options.curves)
+    for run in plan:
+        if run.score_id in shared:
+            records.append(as_record_of(run, shared[run.score_id]))
+            if not options.dry_run:
+                copy_record(shared[run.score_id], run, store)
     todo = missing_runs(plan, store, force=options.force, retry_failed=options.retry_failed, curves=options.curves)
+    todo = [run for run in todo if run.score_id not in shared]
     if options.only_kept:
         todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
     for path, reason in store.problems:
         console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
-    _print_counts(console, plan, todo, records)
+    _print_counts(console, plan, todo, records, len(shared))
     _print_mask_problems(console, todo)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
     if options.dry_run:
@@ -166,8 +174,8 @@ def _print_records_elsewhere(console: Console, store: Store, runs: list[Run]) ->
         )
 
 
-def _print_counts(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord]) -> None:
-    """Print how many runs there are, how many are recorded, and how many are left."""
+def _print_counts(console: Console, plan: list[Run], todo: list[Run], records: list[RunRecord], shared: int) -> None:
+    """Print how many runs there are, are recorded, and are left; ``shared`` ones are recorded in another set."""
     waiting = {run.score_id for run in todo}
     recorded = {record.score_id: record.status for record in records}
     done = [run for run in plan if run.score_id in recorded and run.score_id not in waiting]
@@ -175,6 +183,11 @@ def _print_counts(console: Console, plan: list[Run], todo: list[Run], records: l
     text = f"{len(plan)} runs, {len(done)} recorded already, {len(todo)} to do."
     if earlier_failures:
         text += f" {earlier_failures} of the recorded ones failed: repeat them with --retry-failed."
+    if shared:
+        text += (
+            f" {shared} of the recorded ones are separate detectors that are also a part of another set of categories: "
+            "their records are copied."
+        )
     console.print(text, highlight=False)
 
 

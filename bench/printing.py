@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from results.records.store import Store
+from results.records.store import Placed, Store
 from results.rows.cell import BLANK
 from results.rows.labels import table_key
-from results.tables.headline import GROUPS, HeadlineRow, groups_of, headline
+from results.tables.headline import GROUPS, Group, HeadlineRow, groups_of, headline
 
 if TYPE_CHECKING:
     from datasets.index.registry import DatasetInfo
@@ -23,7 +23,7 @@ _NAMED = 4
 """Cells that a line on blank cells names at most."""
 
 
-def print_headline(console: Console, store: Store, set_ids: Collection[str] | None = None) -> None:
+def print_headline(console: Console, store: Store, runs: Collection[Placed] | None = None) -> None:
     """Print the headline table of each dataset in the store: unified | separate | delta.
 
     Each column of the headline is a table of its own: narrow tables fit into 80 columns, a pipe and a log.
@@ -31,13 +31,14 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
     Args:
         console: Where to print.
         store: The records.
-        set_ids: Ids of the sets of categories to print; all if not given.
+        runs: Print the tables of the data of these runs only; all tables if not given.
     """
     found = headline(store)
-    tables: dict[tuple[str, str], list[HeadlineRow]] = {}
+    tables: dict[tuple[str, ...], list[HeadlineRow]] = {}
     for line in found.rows:
-        if set_ids is None or line.row.dataset.set_id in set_ids:
-            tables.setdefault(table_key(line.row), []).append(line)
+        tables.setdefault(table_key(line.row), []).append(line)
+    if runs is not None:
+        tables = _tables_of(runs, tables)
     for lines in tables.values():
         dataset = lines[0].row.dataset
         groups = GROUPS if lines[0].row.comparable else groups_of([line.row for line in lines])
@@ -53,14 +54,27 @@ def print_headline(console: Console, store: Store, set_ids: Collection[str] | No
                 cells = [line.cells[column.name, group].text(signed=group == "delta") for group in groups]
                 table.add_row(escape(f"{line.method} ({line.row.method.preset})"), *cells, str(line.facts["runs"]))
             console.print(table)
-            _print_reasons(console, lines, column.name)
+            _print_reasons(console, lines, column.name, dict.fromkeys((*groups, GROUPS[-1])))
 
 
-def _print_reasons(console: Console, lines: Sequence[HeadlineRow], column: str) -> None:
+def _tables_of(
+    runs: Collection[Placed], tables: Mapping[tuple[str, ...], list[HeadlineRow]]
+) -> dict[tuple[str, ...], list[HeadlineRow]]:
+    """The tables of the data of some runs; of data that no record names, those that have the runs' older records."""
+    keys = {(run.dataset.name, run.dataset.set_id, run.dataset.data_id) for run in runs}
+    ids = {run.score_id for run in runs if (run.dataset.name, run.dataset.set_id, run.dataset.data_id) not in tables}
+    return {
+        key: lines
+        for key, lines in tables.items()
+        if key in keys or any(record.score_id in ids for line in lines for record in line.row.records)
+    }
+
+
+def _print_reasons(console: Console, lines: Sequence[HeadlineRow], column: str, groups: Iterable[Group]) -> None:
     """Print why cells of a column are blank, a line for each reason."""
     places: dict[str, list[str]] = {}
     for line in lines:
-        for group in GROUPS:
+        for group in groups:
             cell = line.cells[column, group]
             if cell.mean is None and cell.reason:
                 places.setdefault(cell.reason, []).append(f"{line.method} {group}")

@@ -23,8 +23,8 @@ def export(
 ) -> list[Path]:
     """Copy the current, finished records of a store with the cards of their methods.
 
-    Not copied: failed runs, stale versions, records of data that has changed since, maps, the curves of levels of
-    ablation studies, and the options of the commands that only say where data, caches and results are stored.
+    Not copied: failed runs, stale versions, maps, the curves of levels of ablation studies, and the options of the
+    commands that only say where data, caches and results are stored.
 
     Args:
         store: The store to copy from.

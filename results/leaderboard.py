@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+from results.records.data_states import DataState, related, states
 from results.records.record import RunRecord, by_date
 from results.records.store import Store, newest_versions
-from results.rows.labels import labels, table_key
+from results.rows.labels import RowKey, labels, table_key
 from results.rows.row import SETTINGS, Row
 from results.studies.ablation import Ablation, ablations
 from results.studies.study import Study, known_studies
@@ -21,7 +22,7 @@ from results.studies.study import Study, known_studies
 class Leaderboard:
     """The rows that tables and pages are made from.
 
-    Rows are ordered by dataset and set of categories, and within a table by unified I-AUROC: best first, blanks
+    Rows are ordered by dataset, set of categories and data, and within a table by unified I-AUROC: best first, blanks
     last. (With one category, by the I-AUROC of the setting that has run.)
 
     Attributes:
@@ -46,18 +47,18 @@ class Leaderboard:
         return self._labels[(*table_key(row), row.row_id)]
 
     @cached_property
-    def _labels(self) -> dict[tuple[str, str, str], str]:
+    def _labels(self) -> dict[RowKey, str]:
         return labels(self.rows)
 
     def tables(self) -> list[Leaderboard]:
-        """A leaderboard for each dataset and set of categories that has rows."""
+        """A leaderboard for each dataset, set of categories and state of the data that has rows."""
         return [self._of_table(key, tuple(rows)) for key, rows in groupby(self.rows, key=table_key)]
 
-    def _of_table(self, key: tuple[str, str], rows: tuple[Row, ...]) -> Leaderboard:
+    def _of_table(self, key: tuple[str, str, str], rows: tuple[Row, ...]) -> Leaderboard:
         return Leaderboard(
             rows,
             tuple(row for row in self.levels if table_key(row) == key),
-            tuple(item for item in self.left_out if (item[0].dataset.name, item[0].dataset.set_id) == key),
+            tuple(item for item in self.left_out if (item[0].dataset.name, item[0].dataset.set_id) == key[:2]),
             tuple(one for one in self.ablations if table_key(one.example) == key),
         )
 
@@ -98,31 +99,27 @@ def leaderboard_of(store: Store) -> Leaderboard:
 def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[RunRecord, str]]]:
     """Rows of the current records, and (record, reason) of those that are left out.
 
-    Left out are records of an older ``version`` of their method, records of other data than most records of the same
-    categories (files were added, or changed; of equally many, those of the newest record count), and repeated runs, of
-    which the newest counts. A date in the future counts as the oldest, so that one wrong date replaces nothing.
+    All runs of a row are of the same data: a row exists for each state of the data on which any of its runs was made.
+    A separate run is also a part of the rows of other states, and of other sets of categories, in which its category
+    has the same files, for seeds that these rows have (see ``results.records.data_states``).
+
+    Left out are records of an older ``version`` of their method, and repeated runs, of which the newest counts. A date
+    in the future counts as the oldest, so that one wrong date replaces nothing.
 
     Returns:
-        (rows, sorted by dataset, set of categories, method, preset and row id; the records left out).
+        (rows, sorted by dataset, set of categories, data, method, preset and row id; the records left out).
     """
     everything = sorted(records, key=by_date)
     versions = newest_versions(everything)
-    data = _data_by_number(everything)
+    homes, known = states(everything)
     current: dict[tuple[Any, ...], RunRecord] = {}
     left_out: list[tuple[RunRecord, str]] = []
     for record in everything:
         newest = versions[record.method.name]
         if record.method.version < newest:
             left_out.append((record, f"version {record.method.version} of the method, the newest is {newest}"))
-        elif record.dataset.fingerprint != (counted := next(reversed(numbers := data[_data_key(record)]))):
-            mine = record.dataset.fingerprint
-            reason = (
-                f"the data differ: {numbers[mine]} records are of data {mine[:12]}, {numbers[counted]} of data "
-                f"{counted[:12]}; that of more records counts, of equally many that of the newest"
-            )
-            left_out.append((record, reason))
         else:
-            key = (*_row_key(record), record.setting, record.categories, record.seed)
+            key = (*_row_key(record), homes[id(record)], record.setting, record.categories, record.seed)
             if key in current:
                 older = current[key]
                 reason = (
@@ -132,35 +129,80 @@ def current_rows(records: Iterable[RunRecord]) -> tuple[list[Row], list[tuple[Ru
                 )
                 left_out.append((older, reason))
             current[key] = record
-    groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], dict[str, list[RunRecord]]] = defaultdict(lambda: defaultdict(list))
     for record in current.values():
-        groups[_row_key(record)].append(record)
-    rows = [Row(members[0].dataset, key[-1], tuple(sorted(members, key=_run_order))) for key, members in groups.items()]
-    rows.sort(key=lambda row: (row.dataset.name, row.dataset.set_id, row.method.name, row.method.preset, row.row_id))
+        groups[_row_key(record)][homes[id(record)]].append(record)
+    separate = _separate_runs(current.values())
+    rows = []
+    for (name, set_id, row_id), by_state in groups.items():
+        for data_id, members in by_state.items():
+            state = known[name, set_id, data_id]
+            runs = sorted([*members, *_shared_runs(members, state, separate)], key=_run_order)
+            others = [
+                record
+                for other, those in by_state.items()
+                if other != data_id and related(state.dataset, known[name, set_id, other].dataset)
+                for record in those
+            ]
+            rows.append(Row(state.dataset, row_id, tuple(runs), data_id, tuple(sorted(others, key=_run_order))))
+    rows = _with_distinct_titles(rows)
+    rows.sort(key=lambda row: (*table_key(row), row.method.name, row.method.preset, row.row_id))
     left_out.sort(key=lambda item: (_row_key(item[0]), _run_order(item[0]), item[0].score_id))
     return rows, left_out
 
 
-def _data_by_number(records: Iterable[RunRecord]) -> dict[tuple[Any, ...], dict[str, int]]:
-    """Number of records of each fingerprint by data key, the one that counts last; ``records`` are sorted by date."""
-    found: dict[tuple[Any, ...], dict[str, int]] = defaultdict(dict)
-    for record in records:
-        numbers = found[_data_key(record)]
-        numbers[record.dataset.fingerprint] = numbers.pop(record.dataset.fingerprint, 0) + 1  # the newest one last
-    return {key: dict(sorted(numbers.items(), key=lambda item: item[1])) for key, numbers in found.items()}
+_Training = tuple[str, str, str, str, int]
+"""What identifies a separate training: dataset, row id, category, fingerprint of the category, and seed."""
 
 
-def _rank(row: Row) -> tuple[tuple[str, str], float, str, str]:
+def _training(record: RunRecord) -> _Training:
+    return record.dataset.name, record.row_id, record.categories[0], record.dataset.fingerprint, record.seed
+
+
+def _separate_runs(records: Iterable[RunRecord]) -> dict[_Training, RunRecord]:
+    """The separate run of each training in any set of categories: a finished one if there is any, the newest."""
+    mine = [record for record in records if record.setting == "separate"]
+    return {_training(r): r for r in sorted(mine, key=lambda r: (r.status == "ok", *by_date(r)))}
+
+
+def _shared_runs(
+    members: Sequence[RunRecord], state: DataState, separate: Mapping[_Training, RunRecord]
+) -> list[RunRecord]:
+    """Separate runs that were made on another state or set, and are valid for the categories that a row lacks."""
+    have = {(record.categories[0], record.seed) for record in members if record.setting == "separate"}
+    first = members[0]
+    found = (
+        separate.get((first.dataset.name, first.row_id, category, version, seed))
+        for category, version in state.versions.items()
+        for seed in sorted({record.seed for record in members})
+        if (category, seed) not in have
+    )
+    return [record for record in found if record is not None]
+
+
+def _with_distinct_titles(rows: Sequence[Row]) -> list[Row]:
+    """The rows; where tables of different data would have the same title, it names the data."""
+    data: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        data[(*table_key(row)[:2], row.dataset.title)].add(row.data_id)
+
+    def titled(row: Row) -> Row:
+        title = row.dataset.title
+        if len(data[(*table_key(row)[:2], title)]) == 1:
+            return row
+        entry = row.dataset.model_copy(update={"title": f"{title} (data {row.data_id[:8]})"})
+        return replace(row, dataset=entry)
+
+    return [titled(row) for row in rows]
+
+
+def _rank(row: Row) -> tuple[tuple[str, ...], float, str, str]:
     mean = row.first_cell("I-AUROC").mean
     return table_key(row), 1.0 if mean is None else -mean, row.method.title, row.row_id
 
 
 def _row_key(record: RunRecord) -> tuple[str, str, str]:
     return record.dataset.name, record.dataset.set_id, record.row_id
-
-
-def _data_key(record: RunRecord) -> tuple[str, str, str, tuple[str, ...]]:
-    return record.dataset.name, record.dataset.set_id, record.setting, record.categories
 
 
 def _run_order(record: RunRecord) -> tuple[int, tuple[str, ...], int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from bench.dispatch.claims import Claims, Holder
 from bench.execution.runner import Execution, RunProgress, execute, give_up
+from bench.plan.other_sets import copy_from_other_set
 from bench.plan.runs import Run
 from datasets.errors import UniBoardError
 from datasets.storage.temporary_files import is_abandoned
@@ -97,6 +98,13 @@ def do_job(job: Job, progress: RunProgress = lambda done, total, what: None) -> 
     with claim:
         store = Store(execution.results_dir)
         found = {run.score_id: record for run in group if (record := _recorded_since(job.before, store, run))}
+        if not execution.force:  # while this process waited, another one may have run a benchmark of other categories
+            copied = {
+                run.score_id: copy_from_other_set(run, store, execution.curves)
+                for run in group
+                if run.score_id not in found
+            }
+            found |= {score_id: record for score_id, record in copied.items() if record is not None}
         rest = tuple(run for run in group if run.score_id not in found)
         for run in rest:
             _remove_leftovers(store, run)

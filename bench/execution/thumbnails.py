@@ -39,8 +39,9 @@ def keep_pictures(runs: Iterable[Run], store: Store) -> None:
             done.add(category)
             try:
                 threshold = run.protocol.mask_threshold
-                fingerprint = run.index.fingerprint(category, "test") + (f"-{threshold}" if threshold else "")
-                known = read_pictures(store, run.dataset.name, category)
+                test = run.index.fingerprint(category, "test")
+                fingerprint = test + (f"-{threshold}" if threshold else "")
+                known = read_pictures(store, run.dataset.name, category, test)
                 if known is None or known.fingerprint != fingerprint:
                     pictures = _pictures(run.index, category, fingerprint, threshold)
                     write_pictures(store, run.dataset.name, category, pictures)

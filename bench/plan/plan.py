@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -14,7 +15,7 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, backbone_entry
 from bench.plan.weights_and_textures import textures_id
 from bench.protocol import Protocol, binarisation
-from datasets.errors import unknown_name
+from datasets.errors import DatasetError, unknown_name
 from datasets.index.copies import Copies, count_copies
 from datasets.index.open_dataset import open_dataset
 from datasets.index.registry import find_dataset
@@ -22,7 +23,7 @@ from datasets.samples.sample import DatasetIndex
 from methods.backbones.backbone import load_backbone
 from methods.features.bank import BankSettings
 from results.ids import short_id
-from results.records.record import CopiesEntry, CountsEntry, DatasetEntry
+from results.records.record import CopiesEntry, CountsEntry, DataEntry, DatasetEntry
 from results.records.store import Store
 
 ONE_CATEGORY_SETTING = "separate"
@@ -127,6 +128,7 @@ def _make_run(
             set_id=short_id([index.name, list(index.categories)])[:8],
             value_bits={c: bits for c in categories if (bits := index.value_bits(c)) is not None},
             copies={c: CopiesEntry(**copies[c]._asdict()) for c in categories if c in copies},
+            data=_data(index),
         ),
         index=index,
         setting=cast(Literal["unified", "separate"], setting),
@@ -148,6 +150,17 @@ def _make_run(
         checkpoint=checkpoint,
         textures=textures,
     )
+
+
+def _data(index: DatasetIndex) -> dict[str, DataEntry]:
+    """The digests of all categories; without a category that can't be read, whose own runs report it."""
+    found = {}
+    for category in index.categories:
+        with contextlib.suppress(DatasetError):
+            found[category] = DataEntry(
+                train=index.fingerprint(category, "train"), test=index.fingerprint(category, "test")
+            )
+    return found
 
 
 def _title(options: ResolvedOptions, title: str, index: DatasetIndex) -> str:

@@ -100,7 +100,8 @@ def _gallery(store: Store, board: Leaderboard, key: str) -> GalleryPage | None:
     dataset = board.rows[0].dataset
     categories = []
     for number, category in enumerate(dataset.set_categories):
-        pictures = read_pictures(store, dataset.name, category)
+        test = dataset.data[category].test if category in dataset.data else ""
+        pictures = read_pictures(store, dataset.name, category, test)
         seen = witnesses(store, board.rows, category) if pictures else []
         if pictures and seen and seen[0].paths == pictures.paths:
             categories.append(_category(category, f"c{number}", pictures, seen, board))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from reports.parts.paper_tables import paper_tables
 from reports.parts.provenance import Failure, LeftOut, Provenance, failures, left_out, protocols, provenance
 from reports.table_view import TableView
 from reports.text.protocol import one_line
-from reports.text.sentences import answer, completeness, mixing
+from reports.text.sentences import answer, completeness, mixing, other_data
 from results.leaderboard import Leaderboard
 from results.records.store import Store
 from results.reported.numbers import all_reported, matches
@@ -31,7 +32,7 @@ from results.tables.headline import groups_of
 
 @dataclass(frozen=True)
 class Section:
-    """The data of one section: a dataset with one set of categories."""
+    """The data of one section: a dataset with one set of categories and one state of their files."""
 
     key: str
     title: str
@@ -86,10 +87,10 @@ def pages(content: Content) -> list[Page]:
 def _shown(store: Store, board: Leaderboard) -> LeaderboardPage:
     problems = tuple(_relative(store, path, reason) for path, reason in store.problems)
     tables = sorted(board.tables(), key=_newest, reverse=True)  # the newest run comes first; the sort is stable
-    current = [record for row in board.all_rows for record in row.records]
+    current = list({record.score_id: record for row in board.all_rows for record in row.records}.values())
     used = protocols(board)
     return LeaderboardPage(
-        sections=tuple(_section(store, table) for table in tables),
+        sections=tuple(_section(store, table, tables) for table in tables),
         runs=len(current),
         failed=sum(record.status == "failed" for record in current),
         complete_rows=sum(row.complete for row in board.rows),
@@ -109,7 +110,7 @@ def _newest(board: Leaderboard) -> str:
     return max(record.provenance.finished_utc for row in board.rows for record in row.records)
 
 
-def _section(store: Store, board: Leaderboard) -> Section:
+def _section(store: Store, board: Leaderboard, boards: Sequence[Leaderboard]) -> Section:
     rows = board.rows
     dataset = rows[0].dataset
     key = section_key(rows[0])
@@ -125,7 +126,7 @@ def _section(store: Store, board: Leaderboard) -> Section:
         gallery=gallery_file(key),
         answer=answer(board),
         completeness=completeness(rows),
-        cautions=(*data_cautions(board), *mixing(rows)),
+        cautions=(*other_data(board, boards), *data_cautions(board), *mixing(rows)),
         data=data_table(board, f"{key}-data"),
         headline=table,
         differences="delta" in groups_of(rows),

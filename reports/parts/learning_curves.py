@@ -49,7 +49,7 @@ def learning_part(board: Leaderboard, key: str) -> LearningPart | None:
     if not shown:
         return None
     named, common = labels_among(shown)
-    names = {row_id: label for (_, _, row_id), label in named.items()}
+    names = {row_id: label for (*_, row_id), label in named.items()}
     shown = in_order(shown, names)
     curves = {setting: [c for row in shown if (c := learning_curves(row, setting))] for setting in SETTINGS}
     return LearningPart(

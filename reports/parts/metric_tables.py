@@ -34,7 +34,8 @@ def method_file(name: str) -> str:
 
 def section_key(row: Row) -> str:
     """Id of the leaderboard section that has the row."""
-    return "-".join(table_key(row))
+    name, set_id, data_id = table_key(row)
+    return f"{name}-{set_id}-{data_id[:8]}"
 
 
 def row_key(row: Row) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from results.analyses.costs import cost_of
 from results.analyses.row_remarks import Shortfall, routing, shortfalls
 from results.leaderboard import Leaderboard
+from results.records.data_states import changes, related
 from results.records.record import CopiesEntry
 from results.rows.cell import Cell, number
+from results.rows.labels import table_key
 from results.rows.row import SETTINGS, Row
 
 _NAMED = 6
@@ -74,6 +76,32 @@ def completeness(rows: Sequence[Row]) -> str:
         f"{complete} of {len(rows)} rows are complete. A row with missing runs shows its number of "
         "finished runs (such as 35/36) instead of a mean: no mean is taken over a part of the runs."
     )
+
+
+def other_data(board: Leaderboard, boards: Sequence[Leaderboard]) -> list[str]:
+    """Sentences about tables of the same categories with other data.
+
+    Args:
+        board: The leaderboard of one table.
+        boards: Those of all tables.
+    """
+    mine, sentences = board.rows[0], []
+    for other in boards:
+        its = other.rows[0]
+        if table_key(its)[:2] != table_key(mine)[:2] or its.data_id == mine.data_id:
+            continue
+        found, title = changes(mine.dataset, its.dataset), its.dataset.title
+        if found is None:
+            sentences.append(f"“{title}” has its own table: its records may be of other data.")
+        elif not related(mine.dataset, its.dataset):
+            sentences.append(f"“{title}” has its own table: its categories have the same names and other files.")
+        else:
+            names = [str(change) for change in found]
+            more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+            sentences.append(f"“{title}” has its own table: the data differ in {listed(names[:_NAMED] + more)}.")
+    if sentences:
+        sentences.append("Runs of different data are never averaged or compared.")
+    return sentences
 
 
 def mixing(rows: Sequence[Row]) -> list[str]:

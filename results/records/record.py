@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,16 @@ class CopiesEntry(_Entry):
     """Images that are there twice or more in the same category and split, with the same label."""
 
 
+class DataEntry(_Entry):
+    """The content of a category: SHA-256 of its training files, and of its test files with their labels and masks.
+
+    Names of files within the dataset are a part of it; the place of the dataset is not.
+    """
+
+    train: str
+    test: str
+
+
 class DatasetEntry(_Entry):
     """The data of the run. ``fingerprint`` covers train and test files of the run's categories."""
 
@@ -74,6 +85,26 @@ class DatasetEntry(_Entry):
     than this field, whose 16-bit files were scaled from all 16 bits."""
     copies: dict[str, CopiesEntry] = {}
     """By category with copies. Absent in records that are older than this field, for which it was not looked."""
+    data: dict[str, DataEntry] = {}
+    """By category of the set, those of other runs included. Empty in records that are older than this field."""
+
+    @property
+    def data_id(self) -> str:
+        """Id of the data of all categories of the set; empty in records that do not hold it.
+
+        It is the ``fingerprint`` of unified runs on this set, also in older records.
+        """
+        whole = [c for c in self.set_categories if c in self.data]
+        return _fingerprint(self.data, whole) if len(whole) == len(self.set_categories) else ""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The ``fingerprint`` of separate runs, by category."""
+        return {category: _fingerprint(self.data, [category]) for category in self.data}
+
+
+def _fingerprint(data: Mapping[str, DataEntry], categories: Iterable[str]) -> str:
+    return short_id([[category, data[category].train, data[category].test] for category in categories])
 
 
 class MethodEntry(_Entry):
@@ -259,8 +290,14 @@ class RunRecord(_Entry):
         )
 
     def comparable(self) -> dict[str, Any]:
-        """The record without cost, provenance and digests: equal for equal runs on the same machine and threads."""
-        return self.model_dump(mode="json", exclude={"cost", "arrays", "provenance"})
+        """The record without cost, provenance and digests: equal for equal runs on the same machine and threads.
+
+        What was found in the data is left out too: older records lack it, and the ids cover the data.
+        """
+        dataset = {"counts": True, "copies": True, "data": True}
+        return self.model_dump(
+            mode="json", exclude={"cost": True, "arrays": True, "provenance": True, "dataset": dataset}
+        )
 
 
 def by_date(record: RunRecord) -> tuple[bool, str, str]:

@@ -1,12 +1,16 @@
 """Small pictures of the test images, stored once per category, so that a gallery can be drawn from the store alone.
 
-They are stored in ``<root>/<dataset>/pictures/<category>.npz``.
+They are stored in ``<root>/<dataset>/pictures/<category>-<first 12 digits of the digest of its test files>.npz``, so
+that two datasets with the same names of categories have pictures of their own. Earlier versions wrote
+``<category>.npz``.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +23,7 @@ from results.records.store import Store, pack_bytes, portable, unpack_bytes
 PICTURE_SIDE = 192
 """Largest side of a stored test image in pixels. The image is square, as detectors see it."""
 MASK_SIDE = 128
+_DIGITS = 12
 _MOST_BYTES, _MOST_TIMES = 16 << 20, 100
 """Largest size of an unpacked file: at least this many bytes, and this many times the size of the file."""
 
@@ -60,19 +65,30 @@ def write_pictures(store: Store, dataset: str, category: str, pictures: Pictures
         ends=ends,
         masks=np.packbits(pictures.masks, axis=-1),
     )
-    file = store.root / _file_of(dataset, category)
-    if file.exists() and read_pictures(Store(store.root), dataset, category) is None:
+    file = store.root / _file_of(dataset, category, pictures.fingerprint)
+    if file.exists() and _read(file) is None:
         set_aside(file)
     write_bytes(file, buffer.getvalue())
 
 
-def read_pictures(store: Store, dataset: str, category: str) -> Pictures | None:
-    """The pictures of one category, or None if there are none that can be read: a gallery can do without them."""
+def read_pictures(store: Store, dataset: str, category: str, test: str = "") -> Pictures | None:
+    """The pictures of one category, or None if there are none that can be read: a gallery can do without them.
+
+    Args:
+        store: The store.
+        dataset: Name of the dataset.
+        category: The category.
+        test: Digest of the category's test files. If it is empty, because older records lack it, the pictures may be
+            those of any data.
+    """
     for root in (store.root, *store.also):
-        try:
-            return pictures_of(read_bytes(root / _file_of(dataset, category)))
-        except Exception as error:  # absent, or damaged: numpy may then raise nearly anything
-            raise_machine_fault(error)
+        earlier = root / _file_of(dataset, category)
+        name = root / _file_of(dataset, category, test)
+        files = [name, earlier] if test else [earlier, *sorted(earlier.parent.glob(f"{escape(earlier.stem)}-*.npz"))]
+        for file in files:
+            found = _read(file)
+            if found is not None and found.fingerprint.startswith(test):
+                return found
     return None
 
 
@@ -99,8 +115,17 @@ def pictures_of(content: bytes) -> Pictures:
     return pictures
 
 
-def _file_of(dataset: str, category: str) -> str:
+def _read(file: Path) -> Pictures | None:
+    try:
+        return pictures_of(read_bytes(file))
+    except Exception as error:  # absent, or damaged: numpy may then raise nearly anything
+        raise_machine_fault(error)
+        return None
+
+
+def _file_of(dataset: str, category: str, fingerprint: str = "") -> str:
     name = portable(category)
     if name != category:  # two names may become the same file name
         name = f"{name}-{short_id(category)}"
-    return f"{portable(dataset)}/pictures/{name}.npz"
+    version = f"-{portable(fingerprint[:_DIGITS])}" if fingerprint else ""
+    return f"{portable(dataset)}/pictures/{name}{version}.npz"

@@ -7,14 +7,17 @@ from typing import Any
 
 from results.rows.row import Row
 
-
-def table_key(row: Row) -> tuple[str, str]:
-    """Rows with the same key may share a table: same dataset, same set of categories."""
-    return row.dataset.name, row.dataset.set_id
+RowKey = tuple[str, str, str, str]
+"""Key of the table of a row, and the row's id."""
 
 
-def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
-    """The label of each row by (dataset, set id, row id): its title and what distinguishes it in its table.
+def table_key(row: Row) -> tuple[str, str, str]:
+    """Rows with the same key may share a table: same dataset, same set of categories, same data."""
+    return row.dataset.name, row.dataset.set_id, row.data_id
+
+
+def labels(rows: Iterable[Row]) -> dict[RowKey, str]:
+    """The label of each row by (dataset, set id, data id, row id): its title and what distinguishes it in its table.
 
     Overrides are always named. Where several rows of one method and preset remain, all values in which they
     differ are named too: values of config, backbone, weights or protocol.
@@ -23,14 +26,14 @@ def labels(rows: Iterable[Row]) -> dict[tuple[str, str, str], str]:
     return {(*table_key(row), row.row_id): _label(row.method.title, _remarks(row, everything)) for row in everything}
 
 
-def labels_among(rows: Sequence[Row]) -> tuple[dict[tuple[str, str, str], str], tuple[str, ...]]:
+def labels_among(rows: Sequence[Row]) -> tuple[dict[RowKey, str], tuple[str, ...]]:
     """Short labels for rows that are shown side by side: what they all have in common is left out.
 
     Args:
         rows: Rows of one table.
 
     Returns:
-        The labels by (dataset, set id, row id), and the remarks that were left out, e.g. ``steps=1000``.
+        The labels by (dataset, set id, data id, row id), and the remarks that were left out, e.g. ``steps=1000``.
     """
     remarks = {row.row_id: _remarks(row, rows) for row in rows}
     shared: dict[str, None] = {}

@@ -12,12 +12,15 @@ from functools import cached_property
 from typing import Any
 
 from results.metrics.pixel import FPR_LIMIT
+from results.records.data_states import changes
 from results.records.record import BackboneEntry, DatasetEntry, MethodEntry, RunRecord, Setting
 from results.rows.cell import Cell, difference, summarise
 
 SETTINGS: tuple[Setting, ...] = ("unified", "separate")
 ONE_CATEGORY = "one category: unified and separate are the same training, so there is nothing to compare"
 """Why there is no difference of the settings on a dataset of one category."""
+_NAMED = 3
+"""Changed categories that a reason names at most."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,18 @@ class Row:
     """One row of a leaderboard.
 
     Attributes:
-        dataset: The dataset and its set of categories.
+        dataset: The dataset, its set of categories and their data.
         row_id: Hash of method, config, backbone weights and protocol.
-        records: All of the row's records (failed ones too), one per (setting, categories, seed).
+        records: All of the row's records (failed ones too), one per (setting, categories, seed), all of the same data.
+        data_id: Id of the data (see ``results.records.data_states``).
+        others: Records that would be a part of the row if their data were the same.
     """
 
     dataset: DatasetEntry
     row_id: str
     records: tuple[RunRecord, ...] = field(repr=False)
+    data_id: str = ""
+    others: tuple[RunRecord, ...] = field(default=(), repr=False)
 
     @property
     def method(self) -> MethodEntry:
@@ -76,6 +83,10 @@ class Row:
     def runs(self, setting: Setting) -> tuple[RunRecord, ...]:
         """Records of one setting, failed ones included."""
         return tuple(record for record in self.records if record.setting == setting)
+
+    def ran(self, setting: Setting) -> bool:
+        """Whether the row has run in the setting, on these data or on an earlier or later state of them."""
+        return any(record.setting == setting for record in (*self.records, *self.others))
 
     def expected_runs(self, setting: Setting) -> int:
         """Runs of a complete row: one per seed, times the categories where each has its own detector."""
@@ -148,7 +159,7 @@ class Row:
         """One category's metric of one seed; a missing one is None, and its reason is added to ``blanks``."""
         record = self.run_of(setting, seed, category)
         if record is None:
-            blanks.append(f"{category}, seed {seed}: not run")
+            blanks.append(f"{category}, seed {seed}: not run{self._on_other_data(setting, seed, category)}")
         elif record.status == "failed":
             kind = record.failure.error_type if record.failure else "no reason recorded"
             blanks.append(f"{category}, seed {seed}: run failed ({kind})")
@@ -162,6 +173,19 @@ class Row:
             blanks.append(f"{category}: {result.reasons.get(metric, 'not measured')}")
         return None
 
+    def _on_other_data(self, setting: Setting, seed: int | None = None, category: str = "") -> str:
+        """What to add to ``not run`` where a run of other data is recorded; else empty."""
+        for record in self.others:
+            if record.setting == setting and seed in {None, record.seed} and category in {"", *record.categories}:
+                found = changes(self.dataset, record.dataset)
+                if found is None:
+                    return " on these data (a record exists that may be of other data)"
+                concerned = found if setting == "unified" else [c for c in found if c.category in {"", category}]
+                names = ", ".join(map(str, (concerned or found)[:_NAMED]))
+                more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+                return f" on these data; a record is of other data: {names}{more}"
+        return ""
+
     def _summary(
         self,
         setting: Setting,
@@ -171,7 +195,8 @@ class Row:
         expected: int,
     ) -> Cell:
         if not self.runs(setting):
-            return Cell(expected=expected, reason=f"not run in the {setting} setting")
+            reason = f"not run in the {setting} setting{self._on_other_data(setting)}"
+            return Cell(expected=expected, reason=reason)
         reasons = list(dict.fromkeys(blanks))
         more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         deterministic = all(record.method.deterministic for record in self.runs(setting))

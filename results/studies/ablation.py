@@ -1,7 +1,7 @@
 """Results of the ablation studies: the rows of each level, and every level's paired difference to the base.
 
 Rows belong to one ablation if they agree in everything except the fields that the study varies: in dataset, set of
-categories, preset, backbone, protocol, and every other hyper-parameter, steps included.
+categories, data, preset, backbone, protocol, and every other hyper-parameter, steps included.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from results.ids import canonical_json
 from results.records.record import Setting
 from results.rows.cell import Cell
+from results.rows.labels import table_key
 from results.rows.row import Row
 from results.rows.statistics import Comparison, holm, paired_interval
 from results.studies.study import Level, Study, Value, has_values
@@ -51,9 +52,9 @@ class Ablation:
         return self.have / len(self.levels)
 
     @property
-    def row_ids(self) -> frozenset[tuple[str, str, str]]:
-        """(dataset, set of categories, row id) of its rows."""
-        return frozenset((row.dataset.name, row.dataset.set_id, row.row_id) for row in self.rows.values() if row)
+    def row_ids(self) -> frozenset[tuple[str, str, str, str]]:
+        """(dataset, set of categories, data, row id) of its rows."""
+        return frozenset((*table_key(row), row.row_id) for row in self.rows.values() if row)
 
     @property
     def preset(self) -> str:
@@ -160,8 +161,7 @@ def _key(row: Row, study: Study) -> str:
     """A key that is equal for rows that differ only in the fields that the study varies."""
     return canonical_json(
         [
-            row.dataset.name,
-            row.dataset.set_id,
+            *table_key(row),
             row.method.preset,
             [row.backbone.name, row.backbone.sha256, row.backbone.padding],
             row.protocol,

@@ -21,8 +21,11 @@ GROUPS: tuple[Group, ...] = ("unified", "separate", "delta")
 
 
 def groups_of(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """The columns of a table: the settings that a row has run in, and their difference where it has a meaning."""
-    run: tuple[Group, ...] = tuple(setting for setting in SETTINGS if any(row.runs(setting) for row in rows))
+    """The columns of a table: the settings that a row has run in, and their difference where it has a meaning.
+
+    A setting that has run on other data only has a column too, whose cells say so.
+    """
+    run: tuple[Group, ...] = tuple(setting for setting in SETTINGS if any(row.ran(setting) for row in rows))
     return GROUPS if len(run) == len(SETTINGS) and rows[0].comparable else run
 
 

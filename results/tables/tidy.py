@@ -37,6 +37,8 @@ COLUMNS = {
     "weights": "string",
     "weights_sha256": "string",
     "fingerprint": "string",
+    "train_digest": "string",
+    "test_digest": "string",
     "steps": "Int64",
     "presentations_per_image": "Float64",
     "jobs": "Int64",
@@ -44,7 +46,8 @@ COLUMNS = {
     "git_commit": "string",
     "finished_utc": "string",
 }
-"""Columns of the tidy frame and their types. ``left_out`` is the reason why a record is stale, else empty."""
+"""Columns of the tidy frame and their types. ``left_out`` is the reason why a record is stale, else empty. The digests
+are those of the category's files; they are empty in records that are older than they are."""
 
 
 def load(roots: Sequence[Path | str] | None = None) -> pd.DataFrame:
@@ -56,7 +59,8 @@ def load(roots: Sequence[Path | str] | None = None) -> pd.DataFrame:
 
     Returns:
         One row per run x category x metric, columns as in ``COLUMNS``. ``value`` is a fraction; blank is
-        a missing value with its ``reason``. Drop the rows with a ``left_out`` text before averaging.
+        a missing value with its ``reason``. Drop the rows with a ``left_out`` text before averaging, and average or
+        compare only rows of the same data: of equal digests for each category.
     """
     return tidy(open_store(roots).records())
 
@@ -77,13 +81,17 @@ def tidy(records: Iterable[RunRecord]) -> pd.DataFrame:
         failure = f"run failed: {record.failure.error_type}" if record.failure else "run failed"
         for category in record.categories:
             result = record.results.get(category)
+            data = record.dataset.data.get(category)
+            digests = {"train_digest": data.train if data else "", "test_digest": data.test if data else ""}
             for metric in RECORDED_METRICS:
                 value = result.metrics.get(metric) if result else None
                 if result is None:
                     reason = failure if record.status == "failed" else "no test images"
                 else:
                     reason = "" if value is not None else result.reasons.get(metric, "not measured")
-                rows.append(shared | {"category": category, "metric": metric, "value": value, "reason": reason})
+                rows.append(
+                    shared | digests | {"category": category, "metric": metric, "value": value, "reason": reason}
+                )
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     order = ["dataset", "set_id", "method", "row_id", "setting", "category", "seed", "score_id"]
     return frame.sort_values(order, kind="stable", ignore_index=True)

@@ -74,6 +74,9 @@ def make_record(
     overridden = {"precision": "float32", **method.fit_config, **method.overrides}
     method = method.model_copy(update={"title": method.title or method.name.capitalize(), "fit_config": overridden})
     dataset = _DATASET | {"set_categories": everything, "set_id": short_id(list(everything))} | given["dataset"]
+    if "data" in dataset:
+        digests = [[c, dataset["data"][c]["train"], dataset["data"][c]["test"]] for c in categories]
+        dataset["fingerprint"] = short_id(digests)
     backbone = _BACKBONE | given["backbone"]
     digest = "" if backbone["weights"] == "none" else short_id(backbone["name"]) * 5
     backbone = BackboneEntry(**({"sha256": digest} | backbone))
@@ -108,6 +111,23 @@ def make_record(
         provenance={**_PROVENANCE, "started_utc": provenance["finished_utc"], **provenance},
         **outcome,
     )
+
+
+def make_data(categories: Sequence[str] = CATEGORIES, *, root: str = "", **changed: str) -> dict[str, dict[str, str]]:
+    """The digests of categories, for the field ``data`` of ``make_record``.
+
+    Args:
+        categories: The categories.
+        root: Other roots have other files in every category.
+        **changed: By category, the part that differs from the usual one: ``train``, ``test`` or ``both``.
+    """
+    return {
+        category: {
+            part: f"{part} of {category}{root}{' changed' if changed.get(category) in {part, 'both'} else ''}"
+            for part in ("train", "test")
+        }
+        for category in categories
+    }
 
 
 def make_row(seeds: Sequence[int] = (0, 1, 2), **fields: Any) -> list[RunRecord]:

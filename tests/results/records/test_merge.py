@@ -11,7 +11,7 @@ from results.errors import ResultsError
 from results.records.merge import merge
 from results.records.run_files import read_record
 from results.records.store import Store
-from tests.support.records import make_record, make_scores
+from tests.support.records import make_data, make_record, make_scores
 
 LATER = "2025-02-01T00:00:00Z"
 
@@ -148,3 +148,13 @@ def test_newest_names_both_dates_and_a_date_in_the_future_is_the_oldest(mine, th
     done = merge(theirs.root, mine, "newest")
     assert mine.records() == [own]
     assert "yours is of 2025-01-01T00:00:00Z, theirs of 2099-01-01T00:00:00Z; yours is kept" in done.dated[0]
+
+
+def test_a_record_that_is_older_than_the_digests_of_the_data_is_the_same_run(tmp_path):
+    newer = make_record(data=make_data())
+    older = newer.model_copy(update={"dataset": newer.dataset.model_copy(update={"data": {}, "counts": {}})})
+    mine, theirs = Store(tmp_path / "mine"), Store(tmp_path / "theirs")
+    mine.write(older)
+    theirs.write(newer)
+    done = merge(theirs.root, mine)
+    assert (len(done.same), done.conflicts) == (1, [])

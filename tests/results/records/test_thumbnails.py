@@ -44,5 +44,20 @@ def test_merge_brings_the_pictures_that_are_missing(tmp_path):
     write_pictures(theirs, "toy", "cloth", pictures(["x"], "new"))
     write_pictures(mine, "toy", "bolt", pictures(["x"], "own"))
     merge(theirs.root, mine)
-    assert read_pictures(mine, "toy", "bolt").fingerprint == "own"
+    assert read_pictures(mine, "toy", "bolt", "own").fingerprint == "own"
+    assert read_pictures(mine, "toy", "bolt", "new").fingerprint == "new"  # of other data
     assert read_pictures(mine, "toy", "cloth").fingerprint == "new"
+
+
+def test_datasets_with_the_same_names_have_pictures_of_their_own(tmp_path):
+    store = Store(tmp_path)
+    for data in ("one", "two"):
+        write_pictures(store, "toy", "bolt", pictures([f"bolt/{data}.png"], data))
+    assert [read_pictures(store, "toy", "bolt", data).paths for data in ("one", "two")] == [
+        ("bolt/one.png",),
+        ("bolt/two.png",),
+    ]
+    assert read_pictures(store, "toy", "bolt", "three") is None
+    (tmp_path / "toy/pictures/bolt-one.npz").rename(tmp_path / "toy/pictures/bolt.npz")  # as earlier versions named it
+    assert read_pictures(store, "toy", "bolt", "one").paths == ("bolt/one.png",)
+    assert read_pictures(store, "toy", "bolt", "three") is None
