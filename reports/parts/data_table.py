@@ -10,6 +10,7 @@ from reports.text.sentences import describe_copies, listed
 from results.leaderboard import Leaderboard
 from results.records.record import RunRecord
 from results.rows.cell import BLANK
+from results.rows.row import Row
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ _FILES = (
     _Column("masks", "files of masks; an image may have several", _count("masks")),
 )
 _UNMARKED = _Column("unmarked", "anomalous images with a black mask, left out of pixel metrics", _unmarked)
-_REMARKS = (
-    _Column("bits", "16-bit files are scaled from this range", lambda r, category: r.dataset.value_bits.get(category)),
-    _UNMARKED,
+_COPIES = (
     _Column("in training too", "test images whose file is also a training image", _copies("trained")),
     _Column("two labels", "images whose file is normal here and anomalous elsewhere", _copies("contradicting")),
     _Column("two categories", "images whose file is in another category too", _copies("elsewhere")),
     _Column("repeated", "images whose file is there twice in the same split", _copies("repeated")),
+)
+_REMARKS = (
+    _Column("bits", "16-bit files are scaled from this range", lambda r, category: r.dataset.value_bits.get(category)),
+    _UNMARKED,
+    *_COPIES,
 )
 
 
@@ -95,7 +99,7 @@ def data_table(board: Leaderboard, key: str) -> TableView | None:
 def _by_category(board: Leaderboard, column: _Column) -> dict[str, int]:
     found = {}
     for row in board.rows:
-        for record in row.records:
+        for record in _made_here(row) if column in _COPIES else row.records:
             for category in record.categories:
                 number = column.of(record, category)
                 if number is not None:
@@ -103,9 +107,14 @@ def _by_category(board: Leaderboard, column: _Column) -> dict[str, int]:
     return found
 
 
+def _made_here(row: Row) -> list[RunRecord]:
+    """The records that were made on the row's data; the others were made with other files of other categories."""
+    return [record for record in row.records if record.dataset.data_id in {"", row.data_id}]
+
+
 def data_cautions(board: Leaderboard) -> list[str]:
     """Sentences on data that makes numbers wrong or leaves images out: copies, and defects that no mask marks."""
-    records = [record for row in board.rows for record in row.records]
+    records = [record for row in board.rows for record in _made_here(row)]
     copies = {c: entry for record in records for c, entry in record.dataset.copies.items()}
     unmarked = {c: number for c, number in _by_category(board, _UNMARKED).items() if number}
     sentences = []

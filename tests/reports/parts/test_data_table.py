@@ -1,6 +1,6 @@
 from reports.parts.data_table import data_cautions, data_table
 from results.leaderboard import leaderboard
-from tests.support.records import make_record
+from tests.support.records import make_data, make_record
 
 COUNTS = {"bolt": {"train": 8, "normal": 6, "anomalous": 5, "masks": 4}}
 COPIES = {"trained": 3, "contradicting": 0, "elsewhere": 2, "repeated": 0}
@@ -41,3 +41,15 @@ def test_remarks_are_columns_where_there_are_some():
 
 def test_older_records_have_no_table():
     assert data_table(leaderboard([make_record()]), "data") is None
+
+
+def test_copies_are_those_of_the_same_data():
+    before = make_record(setting="separate", category="bolt", counts=COUNTS, copies={"bolt": COPIES}, data=make_data())
+    after = make_record(data=make_data(pipe="train"))  # the copies in another category were removed
+    tables = {board.rows[0].data_id: board for board in leaderboard([before, after]).tables()}
+    old, new = (tables[record.dataset.data_id] for record in (before, after))
+    assert data_cautions(old)
+    assert data_cautions(new) == []
+    table = data_table(new, "data")
+    assert table is not None
+    assert [cell.main for cell in table.rows[0].cells] == ["8", "6", "5", "4"]
