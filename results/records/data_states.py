@@ -71,15 +71,16 @@ def states(records: Sequence[RunRecord]) -> tuple[dict[int, str], dict[tuple[str
     found: dict[tuple[str, str, str], DataState] = {}
     for table, members in by_table.items():
         versions: dict[str, dict[str, str]] = {}
-        old, new = [], []
+        old = []
         for record in members:
             home = record.dataset.data_id
-            if home and home not in versions:
+            if not home:
+                old.append(record)
+            elif home not in versions:
                 versions[home] = record.dataset.versions
             homes[id(record)] = home
-            (new if home else old).append(record)
         homes |= _of_old_records(old, versions)
-        for record in old + new:  # the last one counts
+        for record in sorted(members, key=lambda record: bool(record.dataset.data)):  # the last one counts
             home = homes[id(record)]
             found[*table, home] = DataState(home, record.dataset, versions.get(home, {}))
     return homes, found
