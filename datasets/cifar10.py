@@ -43,6 +43,7 @@ LABELS = "uniboard-cifar10-labels.npz"
 _DIRECTORY = "cifar-10-batches-py"
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _BATCHES = (*_TRAIN, "test_batch")
+_AGAIN = "Move it away, then make data DATASET=cifar10 restores it."
 _BATCH_LIMIT = 64 * 2**20  # bytes; a batch of 10,000 images has 31 MB
 
 ARCHIVE = Archive(
@@ -123,7 +124,9 @@ def _source(root: Path) -> tuple[Path, str]:
         if (directory / _BATCHES[-1]).is_file():
             missing = [name for name in _BATCHES if not (directory / name).is_file()]
             if missing:
-                raise DatasetError(f"{directory}: {', '.join(missing)} is missing. Unpack the archive again.")
+                raise DatasetError(
+                    f"{directory}: {', '.join(missing)} is missing. make data DATASET=cifar10 restores it."
+                )
             return directory, _state([directory / name for name in _BATCHES])
     archive = root / ARCHIVE.file
     if archive.is_file():
@@ -154,9 +157,7 @@ def _read_batches(source: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.uint
         try:
             batches.append(read_batch(content))
         except ValueError as error:
-            raise DatasetError(
-                f"{source / name}: {error}. Nothing in it was executed. Fetch CIFAR-10 again."
-            ) from error
+            raise DatasetError(f"{source / name}: {error}. Nothing in it was executed. {_AGAIN}") from error
     return batches
 
 
@@ -174,13 +175,13 @@ def _contents(source: Path) -> list[bytes]:
             files = [tar.extractfile(member) for member in members]
             return [file.read() if file else b"" for file in files]
     except (OSError, EOFError, KeyError, tarfile.TarError) as error:
-        raise DatasetError(f"{source}: can't be read ({error}). Fetch CIFAR-10 again.") from error
+        raise DatasetError(f"{source}: can't be read ({error}). {_AGAIN}") from error
 
 
 def _refuse_large(source: Path, sizes: dict[str, int]) -> None:
     for name, size in sizes.items():
         if size > _BATCH_LIMIT:
-            raise DatasetError(f"{source}: {name} has {size} bytes: too many. Fetch CIFAR-10 again.")
+            raise DatasetError(f"{source / name}: has {size} bytes: too many. {_AGAIN}")
 
 
 def _write(home: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8], trained: int, state: str) -> None:

@@ -26,7 +26,7 @@ from bench.commands.parameters import home_expanded
 from bench.console import Console
 from bench.plan.options import DATA, DataDir, MaskThreshold, Root
 from datasets.download.fetch import fetch_file
-from datasets.download.obtain import obtain
+from datasets.download.obtain import missing_files, obtain
 from datasets.errors import DatasetError, unknown_name
 from datasets.index.availability import State, check, state_of
 from datasets.index.open_dataset import dataset_root
@@ -72,6 +72,9 @@ def data(
         _explain(say, name, info, place, data_dir, root)
         raise typer.Exit(EXIT_PERSON)
     if state is not State.THERE and info.archive is not None:
+        gone = missing_files(place, info.archive) or []
+        if gone:
+            say(f"{len(gone)} files of the download are gone, such as {gone[0]}. The archive is unpacked again.")
         if state is State.FETCH:
             _agree(yes)
         with _bar(console, "Fetching", DownloadColumn(), TransferSpeedColumn()) as progress:

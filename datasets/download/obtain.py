@@ -1,25 +1,30 @@
 """Gets a dataset on request: fetches the archive, checks it, unpacks it, and lists its files in a manifest.
 
-The manifest is written last, so a directory with a manifest is complete.
+The manifest is written last, so a directory with a manifest was complete. Files that have vanished since are restored
+by the next call. One process at a time works on a directory, under a lock of the kernel, which ends with its process.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import pooch
+from filelock import FileLock, Timeout
 
 from datasets.download.archive import Archive, check_file
 from datasets.download.fetch import fetch_file
 from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
-from datasets.storage.atomic import write_bytes
+from datasets.storage.atomic import unwritable, write_bytes
 from datasets.storage.ordinary_files import read_json
 
 MANIFEST = "uniboard-manifest.json"
+LOCK = ".unpacking.lock"
+"""File in the root of the data that is locked by the process that fetches and unpacks."""
 
 Say = Callable[[str], None]
 """Called with one line that describes the current step."""
@@ -40,26 +45,34 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
 
     Args:
         archive: The archive of the dataset.
-        root: Directory to unpack into, created if missing. If it holds a manifest of this archive, nothing is
-            done.
+        root: Directory to unpack into, created if missing. If it holds a manifest of this archive and all
+            files of the manifest, nothing is done.
         fetch: Function that fetches the file.
         say: Function that is called with a description of each step.
 
     Raises:
         DatasetError: If the archive can't be fetched or is not the expected one, if it is too large or holds a path
             out of ``root``, or if its contents would overwrite something.
-        StorageError: If the archive or the manifest can't be written.
+        StorageError: If the archive, the manifest or the lock can't be written.
     """
-    if read_manifest(root, archive) is not None:
+    if missing_files(root, archive) == []:
         return
-    file = root / archive.file
-    present = file.is_file()
-    if not present and not archive.url:
-        raise DatasetError(f"{file}: not there, and it can't be fetched automatically. {archive.instructions}")
+    if not (root / archive.file).is_file() and not archive.url:
+        raise DatasetError(
+            f"{root / archive.file}: not there, and it can't be fetched automatically. {archive.instructions}"
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(f"{root}: can't be made ({error.strerror or error}). Choose another directory.") from error
+    with _alone(root, say):
+        if missing_files(root, archive) != []:  # it may be there by now
+            _obtain(archive, root, fetch, say)
+
+
+def _obtain(archive: Archive, root: Path, fetch: Fetch, say: Say) -> None:
+    file = root / archive.file
+    present = file.is_file()
     if not present:
         say(f"Fetching {archive.url}")
         _fetch(archive, file, fetch)
@@ -69,10 +82,44 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
     else:
         _check_fetched(archive, file)
     say(f"Unpacking {file}")
-    contents = unpack(file, root, archive.unpacked_limit)
+    contents = unpack(file, root, archive.unpacked_limit, repair=read_manifest(root, archive) is not None)
     _write_manifest(root, archive, file, contents)
     if not present:
         file.unlink()
+
+
+@contextmanager
+def _alone(root: Path, say: Say) -> Iterator[None]:
+    """Exclude other processes from fetching and unpacking into a directory; wait while there is one.
+
+    The lock is one of the kernel, so that a process that was killed holds it no longer. Its file is removed by its
+    owner; whoever has opened it before then notices that and makes a new one.
+
+    Raises:
+        StorageError: If the file of the lock can't be written.
+    """
+    path = root / LOCK
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"Waiting for another process that gets the data in {root}")
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise unwritable(path, error, "Make the directory writable, or choose another one.") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open
+            path.unlink()
+        lock.release()
+
+
+def missing_files(root: Path, archive: Archive) -> list[str] | None:
+    """The files of a complete download that are gone, or None if there is no manifest of this archive."""
+    files = read_manifest(root, archive)
+    return None if files is None else [path for path in files if not (root / path).is_file()]
 
 
 def read_manifest(root: Path, archive: Archive | None = None) -> dict[str, int] | None:
@@ -121,5 +168,5 @@ def _write_manifest(root: Path, archive: Archive, file: Path, contents: dict[str
         "url": archive.url,
         "files": dict(sorted(contents.items())),
     }
-    cure = "Free some space or check the permissions, move away what was unpacked, and download again."
+    cure = "Free some space or check the permissions, and download again."
     write_bytes(root / MANIFEST, f"{json.dumps(manifest, indent=1)}\n".encode(), cure)

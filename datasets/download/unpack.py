@@ -7,6 +7,7 @@ are really unpacked, because the size that an archive states can't be trusted.
 
 from __future__ import annotations
 
+import filecmp
 import lzma
 import os
 import shutil
@@ -23,7 +24,9 @@ from typing import IO
 from datasets.errors import DatasetError
 
 STAGING = ".unpacking"
-"""Staging directory in the root of the data. If it exists, unpacking was interrupted."""
+"""Staging directory in the root of the data. If it exists, unpacking is in progress, was interrupted or was refused."""
+_LISTED = 10
+"""Number of paths that an error names; the others are counted."""
 
 _CHUNK = 1 << 20
 _MOST_ENTRIES = 2_000_000
@@ -73,13 +76,17 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
+def unpack(file: Path, root: Path, limit: int, repair: bool = False) -> dict[str, int]:
     """Unpack a zip archive, or a tar archive (plain, gz, bz2 or xz), into a directory.
+
+    Files that are there already and are equal to those of the archive stay: an interrupted attempt has put them there.
+    Only one process at a time may unpack into a directory; ``obtain`` holds a lock.
 
     Args:
         file: The archive.
         root: Directory to unpack into.
         limit: Largest permitted size of the contents in bytes.
+        repair: Whether the archive was unpacked there before, so that the user may have added files since.
 
     Returns:
         Size in bytes of every file, by its path relative to ``root``.
@@ -89,25 +96,60 @@ def unpack(file: Path, root: Path, limit: int) -> dict[str, int]:
             link or a device, or would overwrite something.
     """
     staging = root / STAGING
+    taken: list[str] = []
     shutil.rmtree(staging, ignore_errors=True)  # left by an interrupted attempt
     try:
         staging.mkdir(parents=True)
         contents = _unpack_staged(file, staging, limit)
-        taken = [entry.name for entry in sorted(staging.iterdir()) if os.path.lexists(root / entry.name)]
+        taken = [path.relative_to(root).as_posix() for path in _in_the_way(staging, root, others=repair)]
         if taken:
+            names = ", ".join(f"'{name}'" for name in taken[:_LISTED])
+            more = f" and {len(taken) - _LISTED} more" if len(taken) > _LISTED else ""
             raise DatasetError(
-                f"{root}: '{taken[0]}' is already there, without the manifest of a complete download. "
-                "Move it away and download again."
+                f"{root}: already there, and not the same as in the archive: {names}{more}. "
+                "Move what is there away and download again."
             )
-        for entry in staging.iterdir():
-            entry.replace(root / entry.name)
+        _move(staging, root)
     except _DAMAGED as error:
         raise DatasetError(
             f"{file}: can't be unpacked ({error}). Check the free space in {root}, or fetch it again."
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if taken:  # so that the next attempt does not take what is there for the dataset
+            staging.mkdir(exist_ok=True)
     return contents
+
+
+def _in_the_way(staging: Path, place: Path, others: bool) -> Iterator[Path]:
+    """The paths that are there already and differ from what should be moved there.
+
+    Args:
+        staging: Directory of what should be moved.
+        place: Directory that it should be moved to.
+        others: Whether files that are not in the archive may be in its directories.
+    """
+    for entry in sorted(staging.iterdir()):
+        target = place / entry.name
+        if entry.is_dir() and target.is_dir():
+            yield from _in_the_way(entry, target, others)
+            if not others:
+                known = {inner.name for inner in entry.iterdir()}
+                yield from sorted(inner for inner in target.iterdir() if inner.name not in known)
+        elif os.path.lexists(target) and not (
+            entry.is_file() and target.is_file() and filecmp.cmp(entry, target, shallow=False)
+        ):
+            yield target
+
+
+def _move(staging: Path, place: Path) -> None:
+    """Move what is not there yet, whole directories at once."""
+    for entry in staging.iterdir():
+        target = place / entry.name
+        if not os.path.lexists(target):
+            entry.replace(target)
+        elif entry.is_dir():
+            _move(entry, target)
 
 
 def _unpack_staged(file: Path, staging: Path, limit: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
-from datasets.download.obtain import read_manifest
+from datasets.download.obtain import missing_files
 from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError
 from datasets.index.problems import IndexingError, Problem
@@ -37,10 +37,13 @@ def state_of(info: DataInfo, root: Path) -> State:
     archive = info.archive
     if archive is None and not info.page:
         raise DatasetError(f"{info.title}: there is nothing to download. {info.instructions}")
-    if archive is not None and read_manifest(root, archive) is not None:
+    gone = missing_files(root, archive) if archive is not None else None
+    if gone == []:
         return State.THERE
+    if gone and archive is not None and not (root / archive.file).is_file() and not archive.url:
+        return State.THERE  # not all of it; what is missing is reported when the files are checked
     # After an interruption only a part of the contents may be in place. Unpacking again reports which.
-    if root.is_dir() and not (root / STAGING).exists() and _unpacked(info, root):
+    if gone is None and root.is_dir() and not (root / STAGING).exists() and _unpacked(info, root):
         return State.THERE
     if archive is not None and (root / archive.file).is_file():
         return State.ARCHIVE
@@ -72,7 +75,7 @@ def check(
     if isinstance(info, DatasetInfo):
         problems = verify_root(root, info, threads, count)
         return seen, problems
-    problems = changed_files(root)
+    problems = changed_files(root, info)
     images = _images(root)
     for done, image in enumerate(images, start=1):
         path = image.relative_to(root).as_posix()

@@ -19,7 +19,7 @@ from datasets.index.copies import copy_problems
 from datasets.index.names import same_name
 from datasets.index.pixel_values import mask_problems, range_problems
 from datasets.index.problems import IndexingError, Problem
-from datasets.index.registry import DatasetInfo
+from datasets.index.registry import DataInfo, DatasetInfo
 from datasets.index.unread import NORMAL_MASK, ORPHAN
 from datasets.samples.array_rows import split_row
 from datasets.samples.images import decode, decode_mask, image_size, same_shape_up_to_scale
@@ -50,7 +50,7 @@ def verify_root(
     Returns:
         All problems, sorted; empty if there are none.
     """
-    problems = changed_files(root)
+    problems = changed_files(root, info)
     index: DatasetIndex | None = None
     try:
         index = info.build(root)
@@ -125,7 +125,7 @@ def count_problems(index: DatasetIndex, info: DatasetInfo, categories: tuple[str
             problems.append(Problem(category, what, "Unpack the dataset again, or select the others."))
         elif found[category] != tuple(expected):
             what = f"{_counted(found[category])}; {info.title} has {_counted(tuple(expected))}."
-            problems.append(Problem(category, what, "Unpack the dataset again."))
+            problems.append(Problem(category, what, "Unpack the dataset again, into an empty directory."))
     return problems
 
 
@@ -142,18 +142,23 @@ def _counted(counts: tuple[int, ...]) -> str:
     return f"{train} training, {good} good and {anomalous} anomalous test images"
 
 
-def changed_files(root: Path) -> list[Problem]:
+def changed_files(root: Path, info: DataInfo) -> list[Problem]:
     """Problems of files that are missing or have another size than after the download."""
+    restore = f"make data DATASET={info.name} restores it."
+    if info.archive is None:
+        restore = "make data restores it under the name of the dataset that was downloaded."
+    elif not info.archive.url:
+        restore = f"If {info.archive.file} is put into this directory again, {restore}"
     problems = []
     for path, size in (read_manifest(root) or {}).items():
         try:
             actual = (root / path).stat().st_size
         except OSError:
-            problems.append(Problem(path, "was downloaded, but is gone.", "Download the dataset again."))
+            problems.append(Problem(path, "was unpacked, but is gone.", restore))
             continue
         if actual != size:
-            what = f"has {actual} bytes, but {size} were downloaded."
-            problems.append(Problem(path, what, "Download the dataset again."))
+            what = f"has {actual} bytes, but {size} were unpacked."
+            problems.append(Problem(path, what, f"Move it away, if it should be as published. Then {restore}"))
     return problems
 
 

@@ -188,7 +188,7 @@ def test_a_hostile_batch_does_not_execute(root, tmp_path):
 def test_a_huge_batch_is_not_read(root):
     with (root / "cifar-10-batches-py/data_batch_2").open("r+b") as file:
         file.truncate(65 * 2**20)
-    with pytest.raises(DatasetError, match=r"data_batch_2 has \d+ bytes: too many"):
+    with pytest.raises(DatasetError, match=r"data_batch_2: has \d+ bytes: too many"):
         build_cifar10(root, "01234")
 
 

@@ -90,11 +90,27 @@ def test_an_existing_dataset_is_verified_and_not_fetched_again(published, place,
     again = invoke("data", "btad", *where)
     assert again.exit_code == 0
     assert len(published.requests) == 1
-    next(place.rglob("test/ko/*.png")).unlink()
+    gone = next(place.rglob("test/ko/*.png"))
+    gone.unlink()
+    broken = invoke("verify", "btad", *where)
+    assert broken.exit_code == EXIT_PROBLEMS
+    assert "was unpacked, but is gone. make data DATASET=btad restores it." in broken.output
+    assert "BTAD has 3 training, 2 good and 2 anomalous" in broken.output
+    restored = invoke("data", "btad", "--yes", *where)
+    assert restored.exit_code == 0
+    assert f"1 files of the download are gone, such as {gone.relative_to(place)}" in restored.output
+    assert len(published.requests) == 2
+
+
+def test_a_dataset_with_other_counts_is_unpacked_again_into_an_empty_directory(published, place, where, tmp_path):
+    invoke("data", "btad", "--yes", *where)
+    image = next(place.rglob("train/ok/*"))
+    (image.parent / f"mine{image.suffix}").write_bytes(image.read_bytes() + b"x")
     broken = invoke("data", "btad", *where)
     assert broken.exit_code == EXIT_PROBLEMS
-    assert "was downloaded, but is gone" in broken.output
-    assert "BTAD has 3 training, 2 good and 2 anomalous" in broken.output
+    assert "4 training, 2 good and 2 anomalous test images; BTAD has 3 training" in broken.output
+    assert "Unpack the dataset again, into an empty directory." in broken.output
+    assert invoke("data", "btad", "--yes", "--root", str(tmp_path / "empty")).exit_code == 0
 
 
 def test_a_wrong_checksum_names_the_file_and_unpacks_nothing(published, place, where, capsys, monkeypatch):
@@ -189,13 +205,14 @@ def test_textures_are_fetched_into_the_directory_that_draem_reads(tmp_path, wher
 def test_files_of_an_interrupted_unpacking_do_not_count_as_the_dataset(published, place, where, tmp_path):
     write_miniature_btad(place, products=("01",))
     (place / ".unpacking").mkdir()
-    with pytest.raises(
-        data_commands.DatasetError, match="'BTech_Dataset_transformed' is already there, without the man"
-    ):
+    torn = next(place.rglob("train/ok/*"))
+    torn.write_bytes(torn.read_bytes()[:9])
+    with pytest.raises(data_commands.DatasetError, match=rf"not the same as in the archive: '\S+{torn.name}'\. Move"):
         invoke("data", "btad", "--yes", *where)
-    (place / "BTech_Dataset_transformed").rename(tmp_path / "moved")
-    assert invoke("data", "btad", "--yes", *where).exit_code == 0
-    assert not (place / ".unpacking").exists()
+    torn.rename(tmp_path / "moved")
+    done = invoke("data", "btad", "--yes", *where)
+    assert done.exit_code == 0, done.output
+    assert sorted(entry.name for entry in place.iterdir()) == ["BTech_Dataset_transformed", "btad.zip", MANIFEST]
 
 
 def test_progress_is_drawn_on_a_terminal():

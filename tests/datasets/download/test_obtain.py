@@ -47,7 +47,8 @@ def test_a_manifest_of_another_version_does_not_count(tmp_path, packed, archive)
     obtain(archive, root, fetch_from(packed))
     manifest = json.loads((root / MANIFEST).read_text())
     (root / MANIFEST).write_text(json.dumps(manifest | {"sha256": "0" * 64}))
-    with pytest.raises(DatasetError, match="is already there, without the manifest of a complete download"):
+    (root / "candle/a.png").write_bytes(b"other")
+    with pytest.raises(DatasetError, match=r"already there, and not the same as in the archive: 'candle/a\.png'"):
         obtain(archive, root, fetch_from(packed))
 
 

@@ -52,7 +52,7 @@ def test_visa_is_sound_except_for_its_counts(tmp_path):
         "candle",
         "6 training, 2 good and 2 anomalous test images; VisA has 900 training, 100 good and 100 anomalous "
         "test images.",
-        "Unpack the dataset again.",
+        "Unpack the dataset again, into an empty directory.",
     )
 
 
@@ -186,7 +186,7 @@ def test_files_that_changed_since_the_download(root):
     (root / MANIFEST).write_text('{"files": {"bolt/train/good/000.png": 3, "gone.png": 5}}')
     problems = found(root)
     assert sorted(problems) == ["bolt/train/good/000.png", "gone.png"]
-    assert "but 3 were downloaded" in problems["bolt/train/good/000.png"]
+    assert "but 3 were unpacked" in problems["bolt/train/good/000.png"]
 
 
 def test_counts_are_compared_category_by_category(tmp_path):
