@@ -142,7 +142,15 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     )
     finished = run_plan(todo, execution, estimator, console, before)
     _print_records_elsewhere(console, store, todo)
-    return sum(record.status == "failed" for record in finished)
+    failed = [record for record in finished if record.status == "failed"]
+    kept = sum(store.is_finished(record) for record in failed)
+    if kept:
+        console.print(
+            f"{kept} of the runs that failed now had finished in an earlier call. That record stays and is shown on "
+            "the page; --force repeats the run again.",
+            highlight=False,
+        )
+    return len(failed)
 
 
 def _describe_kept(plans: Iterable[list[Run]], options: Options) -> str:

@@ -117,7 +117,10 @@ def give_up(runs: Sequence[Run], execution: Execution, error: Exception) -> list
 
 
 def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started: str) -> RunRecord:
-    """Score a fitted detector and write the run's record; if the fit or the scoring failed, record the failure."""
+    """Score a fitted detector and write the run's record; if the fit or the scoring failed, record the failure.
+
+    A failure does not replace the finished record of an earlier call, which ``--force`` repeats.
+    """
     scores: Scores | None = None
     gallery: NDArray[np.float16] | None = None
     rebuilt: tuple[bytes, ...] = ()
@@ -130,8 +133,19 @@ def _record(run: Run, execution: Execution, fitted: _Fitted | Exception, started
     except Exception as error:
         raise_outage(error, run)
         record = failed_record(run, execution.command, error, started)
+        if Store(execution.results_dir).is_finished(run):
+            return _with_remark(record, "The finished record of an earlier call stays.")
     path = Store(execution.results_dir).write(record, scores, gallery if run.seed == SEED else None, rebuilt)
     return read_record(path)  # with the digests of its arrays
+
+
+def _with_remark(record: RunRecord, remark: str) -> RunRecord:
+    """A failed record with a sentence behind its message."""
+    failure = record.failure
+    if failure is None:
+        return record
+    said = failure.model_copy(update={"message": f"{failure.message.rstrip('.')}. {remark}"})
+    return record.model_copy(update={"failure": said})
 
 
 def _rebuilt_images(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:

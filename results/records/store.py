@@ -84,7 +84,7 @@ def portable(name: str) -> str:
 
 @dataclass
 class Store:
-    """Records under one or several root directories.
+    """Records under one or several root directories. If several have a run, the first that can be read counts.
 
     Attributes:
         root: Where new records are written.
@@ -142,15 +142,16 @@ class Store:
         write_run(path, record, arrays)
         return path
 
-    def files(self) -> Iterator[Path]:
-        """All JSON files, sorted by path below their root; ``root`` wins over ``also``."""
-        seen: set[str] = set()
+    def files(self) -> Iterator[tuple[Path, ...]]:
+        """The JSON files of each run, in the order in which they count: that of ``root``, then those of ``also``.
+
+        Sorted by root, then by path below it.
+        """
+        found: dict[str, list[Path]] = {}
         for root in (self.root, *self.also):
             for path in record_files(root):
-                key = path.relative_to(root).as_posix()
-                if key not in seen:
-                    seen.add(key)
-                    yield path
+                found.setdefault(path.relative_to(root).as_posix(), []).append(path)
+        yield from map(tuple, found.values())
 
     def records(self) -> list[RunRecord]:
         """All readable records, sorted by path. Unreadable files are left out and named in ``problems``."""
@@ -160,16 +161,29 @@ class Store:
         """The same as ``records``, each record with its file."""
         self.problems.clear()
         found = []
-        for path in self.files():
-            try:
-                record = read_record(path)
-                if self.path_of(record).relative_to(self.root).parts != path.parts[-5:]:
-                    raise RecordError(f"{path}: a copy of a record at a place that the store does not give: left out.")
-                found.append((path, record))
-            except RecordError as error:
-                if not isinstance(error.__cause__, FileNotFoundError):  # removed or renamed since it was listed
-                    self.problems.append((path, str(error)))
+        for paths in self.files():
+            for path in paths:
+                try:
+                    found.append((path, self._read(path)))
+                    break
+                except RecordError as error:
+                    if not isinstance(error.__cause__, FileNotFoundError):  # removed or renamed since it was listed
+                        self.problems.append((path, str(error)))
         return found
+
+    def _read(self, path: Path) -> RunRecord:
+        record = read_record(path)
+        if self.path_of(record).relative_to(self.root).parts != path.parts[-5:]:
+            raise RecordError(f"{path}: a copy of a record at a place that the store does not give: left out.")
+        return record
+
+    def is_finished(self, record: Placed) -> bool:
+        """Whether ``root`` has a readable record of a run, and the run had not failed."""
+        path = self.path_of(record)
+        try:
+            return path.exists() and read_record(path).status == "ok"
+        except RecordError:
+            return False
 
     def scores(self, record: RunRecord, curves: Collection[str] | None = None) -> Scores:
         """The per-image scores of a run.
@@ -225,18 +239,30 @@ class Store:
         relative = self.path_of(record).relative_to(self.root)
         for root in (self.root, *self.also):
             path = root / relative
-            if path.exists():  # the arrays of another root belong to another record of this run
-                file = path.with_suffix(f".{kind}.npz")
-                try:
-                    content = array_bytes(path, record, kind)
-                    if content is not None:
-                        return arrays_of(content, file, kind, record, wanted)
-                except RecordError as error:
-                    if (problem := (file, str(error))) not in self.problems:
-                        self.problems.append(problem)
-                    raise
+            if not path.exists():
+                continue
+            file = path.with_suffix(f".{kind}.npz")
+            try:
+                content = array_bytes(path, record, kind)
+                if content is not None:
+                    return arrays_of(content, file, kind, record, wanted)
+            except RecordError as error:
+                if _is_unreadable(path):  # its arrays belong to a record that was not read
+                    continue
+                if (problem := (file, str(error))) not in self.problems:
+                    self.problems.append(problem)
+                raise
+            if not _is_unreadable(path):  # the arrays of another root belong to another record of this run
                 break
         raise RecordError(f"{self.root / relative}: its '.{kind}.npz' file is missing. Repeat the run with --force.")
+
+
+def _is_unreadable(path: Path) -> bool:
+    try:
+        read_record(path)
+    except RecordError:
+        return True
+    return False
 
 
 def newest_versions(records: Iterable[RunRecord]) -> dict[str, int]:

@@ -38,7 +38,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datasets.errors import unknown_name
-from datasets.storage.atomic import raise_machine_fault, write_bytes
+from datasets.storage.atomic import raise_machine_fault, set_aside, write_bytes
 from datasets.storage.ordinary_files import read_bytes
 from results.errors import ResultsError
 from results.records.record import Setting
@@ -188,14 +188,32 @@ class Study:
     def keep_in(self, results_dir: Path) -> None:
         """Copy the study next to the records, so that the page finds it. This project's own studies need no copy.
 
+        An earlier version of the study, which has the same title and method, is replaced. A file that can't be read is
+        kept under another name.
+
         Raises:
-            StudyError: If a study of this project has the name.
+            StudyError: If a study of this project has the name, or another study that is kept there.
             StorageError: If the directory can't be written.
         """
         if self.path.parent != SHIPPED:
             if (SHIPPED / f"{self.name}.toml").exists():
                 raise StudyError(f"{self.path}: {self.name} is a study of this project. Give the file another name.")
-            write_bytes(results_dir / KEPT / f"{self.name}.toml", self.path.read_bytes())
+            target = results_dir / KEPT / f"{self.name}.toml"
+            if target.exists():
+                self._require_own(target)
+            write_bytes(target, self.path.read_bytes())
+
+    def _require_own(self, target: Path) -> None:
+        try:
+            kept = read_study(target).content
+        except StudyError:
+            set_aside(target)
+            return
+        if (kept.title, kept.method) != (self.content.title, self.content.method):
+            raise StudyError(
+                f"{self.path}: another study of the name {self.name} was run on {kept.method} and is kept in {target} "
+                f'("{kept.title}"). Give your file another name, or remove that one if you don\'t need its page.'
+            )
 
 
 def read_study(path: Path) -> Study:

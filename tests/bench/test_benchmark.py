@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bench.commands.app import app, main
+from bench.errors import EXIT_FAILED_RUNS
 from results.records.store import Store
 from tests.support.command_line import arguments, invoke
 from tests.support.forked import Forked
@@ -136,3 +137,24 @@ def test_recorded_failures_are_named_on_the_next_call(folder, cache, tmp_path, m
         in invoke(*arguments(folder, cache, runs)).output
     )
     assert invoke(*arguments(folder, cache, runs, "--retry-failed")).exit_code == 0
+
+
+def test_a_repeated_run_that_fails_leaves_the_finished_record(folder, cache, tmp_path, monkeypatch):
+    given = arguments(folder, cache, tmp_path / "runs", "--settings", "unified", "--force")
+    assert invoke(*given).exit_code == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "runs").rglob("seed*")}
+
+    def fail(*_):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("baselines.padim.PaDiM.fit", fail)
+    result = invoke(*given)
+    output = " ".join(result.output.split())
+    assert result.exit_code == EXIT_FAILED_RUNS
+    assert "FAILED (RuntimeError: no luck. The finished record of an earlier call stays.)" in output
+    assert "1 of the runs that failed now had finished in an earlier call. That record stays" in output
+    assert {file: file.read_bytes() for file in (tmp_path / "runs").rglob("seed*")} == before
+    (tmp_path / "runs").rename(tmp_path / "others")
+    assert invoke(*given).exit_code == EXIT_FAILED_RUNS
+    (failed,) = Store(tmp_path / "runs").records()
+    assert (failed.status, failed.failure.message) == ("failed", "no luck")

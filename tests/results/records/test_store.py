@@ -83,6 +83,32 @@ def test_a_killed_write_is_invisible(tmp_path):
     assert store.problems == []
 
 
+@pytest.mark.parametrize("damage", ["flip", "empty", "a copy of another run"])
+def test_an_unreadable_record_does_not_hide_a_readable_one_of_the_reference(tmp_path, damage):
+    record, other = make_record(), make_record(seed=1)
+    maps = np.ones((3, 64, 64), dtype=np.float16)
+    Store(tmp_path / "reference").write(record, make_scores(record), maps)
+    store = Store(tmp_path / "runs", (tmp_path / "reference",))
+    path = store.write(record, make_scores(record, shift=3.0), 2 * maps)
+    content = path.read_bytes()
+    if damage == "a copy of another run":
+        content = store.write(other).read_bytes()
+    else:
+        content = b"" if damage == "empty" else content[:100] + bytes([content[100] ^ 1]) + content[101:]
+    path.write_bytes(content)
+    found = [(place, read) for place, read in store.items() if read.seed == 0]
+    assert [(place.relative_to(tmp_path).parts[0], read.comparable()) for place, read in found] == [
+        ("reference", record.comparable())
+    ]
+    assert [place for place, _ in store.problems] == [path]
+    np.testing.assert_array_equal(store.scores(found[0][1]).own, make_scores(record).own)
+    assert (store.maps(found[0][1]) == 1).all()
+    for file in path.parent.glob(f"{path.stem}.*.npz"):
+        file.unlink()
+    assert (store.maps(found[0][1]) == 1).all()
+    assert store.looks(found[0][1]) == ()
+
+
 def test_own_records_win_over_reference_records(tmp_path):
     record = make_record(value=0.9)
     Store(tmp_path / "reference").write(record)
@@ -119,7 +145,7 @@ def test_the_newest_version_of_each_method_is_known():
 def test_a_record_that_vanishes_after_it_was_listed_is_no_problem(tmp_path, monkeypatch):
     store, record = Store(tmp_path), make_record()
     path = store.write(record)
-    monkeypatch.setattr(Store, "files", lambda self: iter([path, path.with_name("seed9-0123456789ab.json")]))
+    monkeypatch.setattr(Store, "files", lambda self: iter([(path,), (path.with_name("seed9-0123456789ab.json"),)]))
     assert store.records() == [record]
     assert store.problems == []
 

@@ -104,3 +104,22 @@ def test_a_user_study_is_stored_next_to_the_records_and_found_there(tmp_path):
     for shipped in shipped_studies().values():
         shipped.keep_in(tmp_path / "runs")
     assert len(list((tmp_path / "runs" / "studies").iterdir())) == 1
+
+
+def test_a_study_replaces_its_earlier_version_and_no_other_study_of_its_name(tmp_path):
+    kept = tmp_path / "runs" / "studies" / "mine.toml"
+    read_study(write(tmp_path)).keep_in(tmp_path / "runs")
+    longer = TEXT.replace("[0.0, 5.0", "[0.0, 1.0, 5.0")
+    read_study(write(tmp_path, longer)).keep_in(tmp_path / "runs")
+    assert kept.read_text() == longer
+    read_study(kept).keep_in(tmp_path / "runs")
+    for other in (TEXT.replace('title = "T"', 'title = "Another"'), TEXT.replace('"uniad"', '"rlr"')):
+        with pytest.raises(
+            StudyError, match=r"mine\.toml: another study of the name mine .* Give your file another name"
+        ):
+            read_study(write(tmp_path, other)).keep_in(tmp_path / "runs")
+    assert kept.read_text() == longer
+    kept.write_text("torn")
+    read_study(write(tmp_path)).keep_in(tmp_path / "runs")
+    assert kept.read_text() == TEXT
+    assert [file.read_text() for file in kept.parent.glob("mine.toml.*.unreadable")] == ["torn"]
