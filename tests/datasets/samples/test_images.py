@@ -194,7 +194,7 @@ def test_missing_file(tmp_path):
 
 def test_empty_file(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"a\.png.*empty \(0 bytes\).*again"):
+    with pytest.raises(DatasetError, match=r"a\.png.*empty \(0 bytes\)\. Remove it, or put a sound copy"):
         decode(tmp_path, "a.png")
 
 
