@@ -182,13 +182,16 @@ def _shared_runs(
 
 def _with_distinct_titles(rows: Sequence[Row]) -> list[Row]:
     """The rows; where tables of different data would have the same title, it names the data."""
-    data: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    content: dict[tuple[str, str], dict[str, set[object]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
-        data[(*table_key(row)[:2], row.dataset.title)].add(row.data_id)
+        seen = content[row.dataset.name, row.dataset.title]
+        seen[row.dataset.set_id].add(row.data_id)
+        for category, entry in row.dataset.data.items():
+            seen[category].add((entry.train, entry.test))
 
     def titled(row: Row) -> Row:
         title = row.dataset.title
-        if len(data[(*table_key(row)[:2], title)]) == 1:
+        if all(len(one) == 1 for one in content[row.dataset.name, title].values()):
             return row
         entry = row.dataset.model_copy(update={"title": f"{title} (data {row.data_id[:8]})"})
         return replace(row, dataset=entry)

@@ -10,7 +10,6 @@ from results.leaderboard import Leaderboard
 from results.records.data_states import changes, related
 from results.records.record import CopiesEntry
 from results.rows.cell import Cell, number
-from results.rows.labels import table_key
 from results.rows.row import SETTINGS, Row
 
 _NAMED = 6
@@ -79,7 +78,7 @@ def completeness(rows: Sequence[Row]) -> str:
 
 
 def other_data(board: Leaderboard, boards: Sequence[Leaderboard]) -> list[str]:
-    """Sentences about tables of the same categories with other data.
+    """Sentences about tables of the same dataset that are of other data.
 
     Args:
         board: The leaderboard of one table.
@@ -88,17 +87,20 @@ def other_data(board: Leaderboard, boards: Sequence[Leaderboard]) -> list[str]:
     mine, sentences = board.rows[0], []
     for other in boards:
         its = other.rows[0]
-        if table_key(its)[:2] != table_key(mine)[:2] or its.data_id == mine.data_id:
+        same_set = its.dataset.set_id == mine.dataset.set_id
+        found = changes(mine.dataset, its.dataset)
+        changed = found and related(mine.dataset, its.dataset)
+        if its.dataset.name != mine.dataset.name or its.data_id == mine.data_id or not (same_set or changed):
             continue
-        found, title = changes(mine.dataset, its.dataset), its.dataset.title
+        title = f"“{its.dataset.title}” has its own table"
         if found is None:
-            sentences.append(f"“{title}” has its own table: its records may be of other data.")
-        elif not related(mine.dataset, its.dataset):
-            sentences.append(f"“{title}” has its own table: its categories have the same names and other files.")
+            sentences.append(f"{title}: its records may be of other data.")
+        elif not changed:
+            sentences.append(f"{title}: its categories have the same names and other files.")
         else:
             names = [str(change) for change in found]
             more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-            sentences.append(f"“{title}” has its own table: the data differ in {listed(names[:_NAMED] + more)}.")
+            sentences.append(f"{title}: the data differ in {listed(names[:_NAMED] + more)}.")
     if sentences:
         sentences.append("Runs of different data are never averaged or compared.")
     return sentences

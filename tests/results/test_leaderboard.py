@@ -165,6 +165,15 @@ def test_separate_runs_of_another_set_count_where_their_files_are_the_same():
     assert not of_data(leaderboard([*changed, *rest, *unified]), OLD).complete
 
 
+def test_tables_of_subsets_name_their_data_if_it_differs():
+    def titles(data):
+        subset = make_record(set_categories=("bolt",), data=make_data(("bolt",)))
+        return sorted(row.dataset.title for row in leaderboard([subset, make_record(data=data)]).rows)
+
+    assert titles(OLD) == ["Toy set", "Toy set"]
+    assert all("(data " in title for title in titles(NEW))
+
+
 def test_levels_of_a_study_on_different_data_are_not_compared():
     def board(data):
         base = uniad("all", both=True, data=OLD)

@@ -7,9 +7,11 @@ import re
 import pytest
 
 from reports.build import build
+from reports.text.sentences import other_data
+from results.leaderboard import leaderboard
 from results.records.store import Store
 from tests.support.html_tables import table_ending
-from tests.support.records import make_record, make_row
+from tests.support.records import make_data, make_record, make_row
 
 
 def test_the_answer_names_complete_rows_only(html):
@@ -89,3 +91,29 @@ def test_the_answer_speaks_of_random_backbones_where_no_other_row_has_finished(t
         store.write(record)
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
     assert re.search(r'<p class="answer">(.*?)</p>', text).group(1).startswith("Random ")
+
+
+def test_tables_of_other_data_are_named_with_what_differs():
+    title = {"dataset_title": "line 1"}
+    records = [
+        make_record(data=make_data(), **title),
+        make_record(data=make_data(bolt="test", pipe="both"), **title),
+        make_record(data=make_data(root=" 2"), dataset_title="line 2"),
+        make_record(data=make_data(("cloth",)), set_categories=("cloth",), **title),
+        make_record(data=make_data(("bolt",)), set_categories=("bolt",), **title),
+        make_record(dataset="elsewhere", data=make_data(root=" 3")),
+    ]
+    boards = leaderboard(records).tables()
+    of = {board.rows[0].data_id: board for board in boards}
+    titles = [of[record.dataset.data_id].rows[0].dataset.title for record in records]
+    first, changed, second, cloth, bolt, elsewhere = (other_data(of[r.dataset.data_id], boards) for r in records)
+    never = "Runs of different data are never averaged or compared."
+    difference = "has its own table: the data differ in bolt (test images, labels or masks) and pipe (training images "
+    difference += "and test images, labels or masks)."
+    other = "“line 2” has its own table: its categories have the same names and other files."
+    assert sorted(first) == sorted([f"“{titles[1]}” {difference}", other, never])
+    assert f"“{titles[0]}” {difference}" in changed
+    assert f"“{titles[4]}” has its own table: the data differ in bolt (test images, labels or masks)." in changed
+    assert bolt == [f"“{titles[1]}” has its own table: the data differ in bolt (test images, labels or masks).", never]
+    assert len(second) == 3
+    assert cloth == elsewhere == []
