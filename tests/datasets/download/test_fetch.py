@@ -1,6 +1,7 @@
 import random
 
 import pytest
+import requests
 
 from datasets.download import fetch as fetch_module
 from datasets.download.fetch import fetch_file
@@ -229,3 +230,12 @@ def test_a_part_that_cant_be_written_is_named(url, file):
 def test_a_server_without_a_secure_connection_is_refused(url, file):
     with pytest.raises(DatasetError, match="not secure"):
         fetch(url.replace("http:", "https:"), file)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 19, "\u0663", "-1", "1.5", ""])
+def test_a_length_that_no_file_has_counts_as_not_stated(number):
+    response = requests.Response()
+    response.headers["content-length"] = number
+    response.headers["content-range"] = f"bytes {number}-{number}/{number}"
+    assert fetch_module._content_length(response) == 0
+    assert fetch_module._content_range(response) == (-1, 0)
