@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: forked processes must not inherit a pool of threads
@@ -39,8 +40,8 @@ class FaultError(AssertionError):
     """A record was lost or torn, or a fit was repeated."""
 
 
-def start(args: list[str], output: Path) -> int:
-    """Fork a process, in a group of its own, that runs the benchmark."""
+def start(args: list[str], output: Path, prepare: Callable[[], None] = lambda: None) -> int:
+    """Fork a process, in a group of its own, that runs a command; ``prepare`` is called in it first."""
     process = os.fork()
     if process:
         with contextlib.suppress(OSError):
@@ -54,6 +55,7 @@ def start(args: list[str], output: Path) -> int:
             os.dup2(stream.fileno(), 2)
         from bench.commands.app import main as bench_main
 
+        prepare()
         sys.argv = ["bench", *args]
         bench_main()
         code = 0
