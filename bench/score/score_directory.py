@@ -25,7 +25,7 @@ from bench.score.outputs import CommonScale, map_archive, overlay
 from datasets.errors import DatasetError
 from datasets.samples.images import IMAGE_SUFFIXES, decode, load_image
 from datasets.samples.value_range import bits_in_use
-from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.atomic import raise_machine_fault, written
 from datasets.storage.temporary_files import LONGEST_NAME
 from methods.backbones.backbone import AnyBackbone, load_backbone
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories, save_detector
@@ -36,6 +36,7 @@ from results.tables.formats import without_formula
 
 BATCH = 16
 MAPS, SCORES, OVERLAYS = "maps.npz", "scores.csv", "overlays"
+_CURE = "Choose another --out."
 NO_CATEGORY = ("-", "-")
 
 
@@ -256,7 +257,7 @@ def _write_maps(
 
 
 def _write_scores(file: Path, scored: Sequence[_Scored]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as text:
+    with written(file, _CURE) as partial, partial.open("w", newline="", encoding="utf-8") as text:
         writer = csv.writer(text)
         writer.writerow(("path", "image_score", "category", "how"))
         for one in scored:
@@ -282,8 +283,8 @@ def _write_overlays(
             file = out / OVERLAYS / overlay_name(one.path)
             if file.name != f"{PurePosixPath(one.path).name}.png":
                 _say(console, f"The name of {one.path} is too long for that of an overlay: it is {file.name}.")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(file)
+            with written(file, _CURE) as partial:
+                picture.save(partial, "PNG")
     _say(console, f"Colours of the overlays: {low:.4g} (dark) to {high:.4g} (bright; 99.9 % quantile of all maps).")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from datasets.errors import StorageError
 from datasets.storage.ordinary_files import read_bytes
-from datasets.storage.temporary_files import unfinished
+from datasets.storage.temporary_files import sweep_beside, unfinished
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 """Error numbers that mean that a disk accepts no more data, whichever file was being written."""
@@ -33,7 +33,7 @@ def written(path: Path, cure: str = _CURE, also: type[Exception] | tuple[type[Ex
     """Let the block write a file under a temporary name; it is renamed to ``path`` if the block succeeds.
 
     The content is on the disk before the file is renamed, so that readers, also those after a crash, see the old file
-    or the whole new one.
+    or the whole new one. What killed writers of this machine left of the same file is removed first.
 
     Args:
         path: The file. Its directory is created.
@@ -49,6 +49,7 @@ def written(path: Path, cure: str = _CURE, also: type[Exception] | tuple[type[Ex
     partial = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_beside(path)
         yield partial
         with partial.open("r+b") as file:
             os.fsync(file.fileno())

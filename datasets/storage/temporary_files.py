@@ -9,6 +9,7 @@ version, is removed when it has not changed for a day, by the clock of the file 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import math
 import os
@@ -22,6 +23,8 @@ from datasets.storage.processes import born, is_running, place
 ABANDONED_SECONDS = 86_400.0
 LONGEST_NAME = 255
 """Largest length of a file name in bytes, on every usual file system."""
+_KNOWN_BY = 64
+"""Characters of a file's name that are in its temporary names however long it is."""
 _NAME = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-(?P<process>\d+)-(?P<born>\d*)-)?[0-9a-f]{8,32}\.tmp", re.DOTALL)
 
 
@@ -74,6 +77,14 @@ def sweep(directories: Iterable[Path], seconds: float = ABANDONED_SECONDS) -> li
                     file.unlink(missing_ok=True)
                     swept.append(file)
     return swept
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed writers of this machine left of a file that is about to be written again."""
+    with contextlib.suppress(OSError):
+        for file in path.parent.glob(f".{glob.escape(path.name[:_KNOWN_BY])}*.tmp"):
+            if is_abandoned(file, now=-math.inf):  # of writers elsewhere the age decides, see ``sweep``
+                file.unlink(missing_ok=True)
 
 
 def server_time(directory: Path) -> float:
