@@ -123,6 +123,10 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     if options.dry_run:
         _print_dry_run(console, plan, todo, estimator, options.jobs)
         return 0
+    planned = {run.score_id for run in plan}
+    for record in records:
+        if record.score_id in planned:
+            store.remove_replaced_arrays(record)
     if todo:
         _require_writable(options.results_dir)
         for cls in {run.detector_class for run in todo}:

@@ -20,6 +20,7 @@ from results.records.run_files import (
     read_record,
     record_files,
     record_of,
+    remove_replaced_arrays,
     without_curves,
     write_run,
 )
@@ -112,6 +113,7 @@ def _take(theirs: RunRecord, path: Path, store: Store, keep: Keep, done: Merged)
         copy_run(path, target)
         done.copied.append(name)
     elif mine.comparable() == theirs.comparable():
+        remove_replaced_arrays(target, mine)  # an earlier merge may have been killed
         done.same.append(name)
     elif mine.status != theirs.status:
         _settle(theirs.status == "ok", path, target, name, done)

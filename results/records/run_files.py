@@ -14,6 +14,7 @@ warning names it. Rename it back to read it with the version that wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -227,10 +228,34 @@ def write_run(path: Path, record: RunRecord, arrays: Mapping[str, bytes], encode
     write_bytes(path, encoded)
     for kind, file in _array_files(path):
         if file != written.get(kind):
-            if _is_damaged(file, kind, record):
-                _set_aside(file)
-            else:
-                file.unlink(missing_ok=True)
+            _drop(file, kind, record)
+
+
+def remove_replaced_arrays(path: Path, record: RunRecord) -> None:
+    """Remove the arrays of an earlier record of a run: a process was killed after it had replaced that record.
+
+    Arrays that are newer than the record stay, because another process may be about to write their record.
+
+    Args:
+        path: JSON file of the record.
+        record: The record.
+    """
+    for kind, file in _array_files(path):
+        known = record.arrays.get(kind)
+        named = _array_file(path, kind, known) if known and _array_file(path, kind, known).exists() else None
+        used = named or (_array_file(path, kind) if known or not record.arrays else None)
+        if file != used:
+            with contextlib.suppress(OSError):  # removed at this moment, or the store may only be read
+                if file.stat().st_mtime_ns < path.stat().st_mtime_ns:
+                    _drop(file, kind, record)
+
+
+def _drop(file: Path, kind: str, record: RunRecord) -> None:
+    """Remove an array file that no record uses any more; one that can't be read is set aside."""
+    if _is_damaged(file, kind, record):
+        _set_aside(file)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def _make_room(path: Path) -> None:

@@ -33,6 +33,7 @@ from results.records.run_files import (
     npz,
     read_record,
     record_files,
+    remove_replaced_arrays,
     write_run,
 )
 
@@ -234,6 +235,10 @@ class Store:
         is read (a millisecond per run).
         """
         return array_problem(self.path_of(record), record)
+
+    def remove_replaced_arrays(self, record: RunRecord) -> None:
+        """Remove the arrays that an earlier record of this run left under ``root``; see ``results.records.run_files``."""
+        remove_replaced_arrays(self.path_of(record), record)
 
     def _arrays(self, record: RunRecord, kind: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:
         relative = self.path_of(record).relative_to(self.root)

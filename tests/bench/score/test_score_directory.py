@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from bench.errors import EXIT_FAILED_RUNS
 from bench.score.score_directory import category_of, find_images, overlay_name
+from datasets.errors import UniBoardError
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import BackboneChoice
 from methods.checkpoints.checkpoint import open_checkpoint
@@ -196,3 +198,17 @@ def test_a_directory_without_images_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Exception, match="has no image"):
         find_images(tmp_path / "empty", tmp_path)
+
+
+def test_files_that_cannot_be_written_to_their_end_do_not_get_their_names(tmp_path, monkeypatch):
+    images = write_images(tmp_path / "images", "1.png")
+    checkpoint = small_uniad(tmp_path / "u.safetensors")
+
+    def half(self, file, *args, **options):
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
+    monkeypatch.setattr(Image.Image, "save", half)
+    with pytest.raises(UniBoardError, match="No space left on device"):
+        score("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == ["maps.npz", "scores.csv"]

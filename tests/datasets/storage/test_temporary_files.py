@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from datasets.storage.atomic import write_bytes, written
-from datasets.storage.temporary_files import ABANDONED_SECONDS, is_abandoned, sweep, unfinished
+from datasets.storage.temporary_files import ABANDONED_SECONDS, _tag, is_abandoned, sweep, unfinished
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITER = """
@@ -58,6 +58,18 @@ def test_what_a_killed_writer_left_is_swept_and_a_living_one_ends_its_file(tmp_p
     assert living.returncode == 0
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["features.npy"]
     assert (tmp_path / "deep" / "features.npy").read_text().strip() == str(half)
+
+
+@pytest.mark.parametrize("name", ["page.html", "[odd] name*.npz", "x" * 200])
+def test_what_a_killed_writer_left_of_a_file_goes_when_the_file_is_written_again(tmp_path, dead_process, name):
+    file = tmp_path / name
+    mine = unfinished(file)
+    theirs = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead_process}-"))
+    elsewhere = mine.with_name(mine.name.replace(f".{_tag()}-", ".0a1b2c3d-"))
+    for half in (mine, theirs, elsewhere):
+        half.write_bytes(b"half")
+    write_bytes(file, b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted((file, mine, elsewhere))
 
 
 def test_two_that_sweep_and_write_at_once_lose_nothing(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from results.errors import ResultsError
+from results.records import run_files
 from results.records.merge import merge
 from results.records.run_files import read_record
 from results.records.store import Store
@@ -45,6 +46,18 @@ def test_what_is_new_is_copied_with_its_arrays_and_what_is_the_same_stays(mine, 
     assert mine.maps(new).shape == (3, 64, 64)
     np.testing.assert_array_equal(mine.scores(new).own, make_scores(new).own)
     assert merge(theirs.root, mine).copied == []  # a second time there is nothing left to take
+
+
+def test_a_merge_that_was_killed_after_it_replaced_a_record_leaves_no_arrays_behind(mine, theirs, monkeypatch):
+    mine.write(make_record(value=0.9), make_scores(make_record()))
+    source = theirs.write(make_record(value=0.7), make_scores(make_record(), shift=2))
+    monkeypatch.setattr(run_files, "_drop", lambda file, kind, record: None)
+    merge(theirs.root, mine, "theirs")
+    monkeypatch.undo()
+    assert len(list(mine.root.rglob("*.scores.npz"))) == 2
+    assert merge(theirs.root, mine, "theirs").same == names([source], theirs.root)
+    assert len(list(mine.root.rglob("*.scores.npz"))) == 1
+    np.testing.assert_array_equal(*(store.scores(store.records()[0]).own for store in (mine, theirs)))
 
 
 @pytest.mark.parametrize(

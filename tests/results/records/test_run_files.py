@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_a_record_that_cannot_be_read_is_set_aside_with_its_arrays_and_never_ove
     assert {name.rsplit(".", 2)[0]: content for name, content in kept.items()} == before
     assert len(store.records()) == 1
     assert not store.problems
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_arrays_of_a_replaced_record_go_even_if_the_process_that_replaced_it_was_killed(tmp_path, monkeypatch, older):
+    store, maps = Store(tmp_path), np.zeros((3, 64, 64), dtype=np.float16)
+    store.write(make_record(), make_scores(make_record()), maps)
+    monkeypatch.setattr(run_files, "_drop", lambda file, kind, record: None)
+    path = store.write(make_record(fit_seconds=9.0), make_scores(make_record(), shift=2), maps)
+    monkeypatch.undo()
+    (replaced,) = (file for file in path.parent.glob("*.scores.npz") if file.name == f"{path.stem}.scores.npz")
+    then = path.stat().st_mtime_ns + (-(10**9) if older else 10**9)
+    os.utime(replaced, ns=(then, then))
+    (record,) = store.records()
+    store.remove_replaced_arrays(record)
+    assert replaced.exists() != older, "newer arrays may be those of a record that is about to be written"
+    np.testing.assert_array_equal(store.scores(record).own, make_scores(make_record(), shift=2).own)
+    assert store.maps(record).shape == maps.shape
 
 
 def test_scores_that_are_not_those_of_the_record_are_noticed(tmp_path):
