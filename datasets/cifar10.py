@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
 import tarfile
 from functools import partial
@@ -95,7 +96,9 @@ def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
     """(directory of the array file, labels of its rows, number of training rows). Writes the array if necessary."""
     source, state = _source(root)
     data_home = source if source.is_dir() else source.parent
-    cache = pooch.os_cache("uniboard") / f"cifar10-{hashlib.sha256(bytes(root.resolve())).hexdigest()[:12]}"
+    cache = (
+        pooch.os_cache("uniboard") / f"cifar10-{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:12]}"
+    )
     for home in (data_home, cache):
         known = _known_labels(home, state)
         if known is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection
 from pathlib import Path
@@ -62,7 +63,7 @@ def export(
         if name in wanted:
             target = out / name
             try:
-                if path.resolve() != target.resolve():
+                if os.path.realpath(path) != os.path.realpath(target):
                     copy_run(path, target, maps=False, curves=wanted[name], edit=_without_local_paths)
             except RecordError as error:
                 unreadable.append((path, str(error)))

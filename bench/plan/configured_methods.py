@@ -19,6 +19,7 @@ from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
 from methods.detector import Detector
 from methods.errors import ConfigError
+from methods.feature_spec import FeatureSpec
 from methods.features.batch import layout_of
 from methods.registry import find_detector
 from results.records.record import MethodEntry
@@ -88,13 +89,25 @@ def configured_methods(options: ResolvedOptions) -> list[ConfiguredMethod]:
 def _from_preset(options: ResolvedOptions, cls: type[Detector], texts: dict[str, str]) -> ConfiguredMethod:
     papers = find_preset(cls, options.preset).backbone
     config, typed = configure(cls, options.preset, texts)
-    choice = _backbone_choice(options, papers, cls.features(config).deepest)
+    choice = _backbone_choice(options, papers, _features(cls, config).deepest)
     # A quick preset's backbone is a stand-in itself. So is the shipped backbone, which has a badge of its own.
     stand_in = choice.weights == "shipped" and options.preset == "quick"
     known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
     variants = tuple(_score_variants(cls, config, typed))
     return ConfiguredMethod(cls, options.preset, typed, variants, choice, badges)
+
+
+def _features(cls: type[Detector], config: Any) -> FeatureSpec:
+    """What a detector reads.
+
+    Raises:
+        ConfigError: If its hyper-parameters have no meaning, e.g. a stride of 0.
+    """
+    try:
+        return cls.features(config)
+    except (ValueError, RuntimeError, ArithmeticError) as error:
+        raise ConfigError(f"{cls.info.name}: {error}") from error
 
 
 def _from_checkpoint(options: ResolvedOptions) -> ConfiguredMethod:
@@ -152,7 +165,7 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
         return
     cls, config = method.detector_class, method.variants[0]
     try:
-        spec = cls.features(config)
+        spec = _features(cls, config)
         if spec.image_size < max(1, spec.deepest):
             raise ConfigError(
                 f"{cls.info.name}: an image of {spec.image_size} px is too small for strides {spec.strides}."
@@ -160,7 +173,7 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
         cls(config, layout_of(spec, load_backbone(method.backbone), ("one", "another")))
         if spec.textures:
             require_textures(cls.info.name, textures)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ArithmeticError) as error:
         raise ConfigError(f"{cls.info.name}: {error}") from error
 
 

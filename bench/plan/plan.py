@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -165,7 +167,7 @@ def _data(index: DatasetIndex) -> dict[str, DataEntry]:
 
 def _title(options: ResolvedOptions, title: str, index: DatasetIndex) -> str:
     """The dataset's title; for a dataset of the user (``folder``), the name of its directory."""
-    return index.root.resolve().name if options.dataset == "folder" else title
+    return Path(os.path.realpath(index.root)).name if options.dataset == "folder" else title
 
 
 def missing_runs(runs: Sequence[Run], store: Store, *, force: bool, retry_failed: bool, curves: int = 0) -> list[Run]:

@@ -148,10 +148,10 @@ def _files(root: Path, out: Path, unlisted: list[str] | None = None) -> Iterator
         if unlisted is not None:
             unlisted.append(f"{error.filename}: can't be listed ({error.strerror})")
 
-    own = {out.resolve(), (out / OVERLAYS).resolve()}
+    own = {os.path.realpath(out), os.path.realpath(out / OVERLAYS)}
     for directory, below, names in os.walk(root, onerror=note):
         place = Path(directory)
-        below[:] = [name for name in below if not name.startswith(".") and (place / name).resolve() not in own]
+        below[:] = [name for name in below if not name.startswith(".") and os.path.realpath(place / name) not in own]
         yield from ((place / name).relative_to(root).as_posix() for name in names if not name.startswith("."))
 
 
@@ -171,7 +171,7 @@ def category_of(path: str, root: Path, known: Sequence[str]) -> str:
         root: The directory of images.
         known: The categories.
     """
-    directories = [root.resolve().name, *PurePosixPath(path).parent.parts]
+    directories = [Path(os.path.realpath(root)).name, *PurePosixPath(path).parent.parts]
     return next((name for name in reversed(directories) if name in known), "")
 
 

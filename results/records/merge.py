@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
     """
     if not other.is_dir():
         raise ResultsError(f"{other}: no such directory. Give the directory of the other machine's records.")
-    if other.resolve() == store.root.resolve():
+    if os.path.realpath(other) == os.path.realpath(store.root):
         raise ResultsError(f"{other}: is the store itself. Give the directory of the other machine's records.")
     files = record_files(other)
     if not files:

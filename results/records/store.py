@@ -237,7 +237,7 @@ class Store:
         return array_problem(self.path_of(record), record)
 
     def remove_replaced_arrays(self, record: RunRecord) -> None:
-        """Remove the arrays that an earlier record of this run left under ``root``; see ``results.records.run_files``."""
+        """Remove the arrays under ``root`` that an earlier record of this run left; see ``run_files``."""
         remove_replaced_arrays(self.path_of(record), record)
 
     def _arrays(self, record: RunRecord, kind: str, wanted: Callable[[str], bool]) -> dict[str, NDArray]:

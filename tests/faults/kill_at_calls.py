@@ -148,6 +148,7 @@ class Command(ABC):
 
     def setting(self) -> None:
         """What the process changes before the command is called."""
+        mpl.use("agg")
 
     def check(self, place: Path, expected: Outcome) -> list[str]:
         """What is torn after a kill."""
@@ -198,7 +199,7 @@ def unused_arrays(place: Path) -> list[str]:
         for kind, digest in record.arrays.items():
             named = path.with_name(f"{path.stem}.{digest[:12]}.{kind}.npz")
             used.add(named if named.exists() else path.with_suffix(f".{kind}.npz"))
-    arrays = {path for path in place.rglob("seed*.npz")}
+    arrays = set(place.rglob("seed*.npz"))
     return [str(path) for path in sorted((arrays - used) | set(place.rglob("*.unreadable")))]
 
 
@@ -251,7 +252,9 @@ class Merge(Command):
         for record in make_row(seeds=(0, 1)):
             if record.setting == "unified" or record.seed == 0:
                 other = record.seed == 0
-                write_record(theirs, record.model_copy(update={"pooled": {"I-AUROC": 0.7}}) if other else record, shift=2)
+                write_record(
+                    theirs, record.model_copy(update={"pooled": {"I-AUROC": 0.7}}) if other else record, shift=2
+                )
                 if record.setting == "separate":
                     write_record(mine, record)
         write_record(mine, make_record(seed=1, setting="separate", category="cloth"))
@@ -264,7 +267,9 @@ class Merge(Command):
         return ["merge", str(place / "theirs"), "--keep", "theirs", "--results-dir", str(place / "mine")]
 
     def outcome(self, place: Path) -> Outcome:
-        return store_of(place / "mine") | {f"theirs/{name}": found for name, found in files_of(place / "theirs").items()}
+        return store_of(place / "mine") | {
+            f"theirs/{name}": found for name, found in files_of(place / "theirs").items()
+        }
 
     def check(self, place: Path, expected: Outcome) -> list[str]:
         lost = [name for name in self.before(place) if not (place / "mine" / name).exists()]
@@ -274,7 +279,9 @@ class Merge(Command):
         if not hasattr(self, "_before"):
             with tempfile.TemporaryDirectory() as fresh:
                 self.prepare(Path(fresh))
-                self._before = [p.relative_to(Path(fresh) / "mine").as_posix() for p in Path(fresh, "mine").rglob("seed*.json")]
+                self._before = [
+                    p.relative_to(Path(fresh) / "mine").as_posix() for p in Path(fresh, "mine").rglob("seed*.json")
+                ]
         return self._before
 
     def left(self, place: Path) -> list[str]:
@@ -529,7 +536,9 @@ def shoot(name: str, kills: int, seed: int, work: Path) -> tuple[Counter[str], l
         rng = random.Random(f"{seed} {name} {number}")
         number += 1
         try:
-            counts += target.trial(rng, min(rng.randint(1, round(3 / target.command.fraction)), kills - counts["killed"]))
+            counts += target.trial(
+                rng, min(rng.randint(1, round(3 / target.command.fraction)), kills - counts["killed"])
+            )
         except FaultError as error:
             faults.append(f"{name}, seed {seed}, trial {number - 1}: {error}")
             sys.stderr.write(f"{faults[-1]}\n")
@@ -543,7 +552,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", default=",".join(COMMANDS))
     given = parser.parse_args()
-    mpl.use("agg")
     began = time.monotonic()
     chosen: Sequence[str] = given.commands.split(",")
     whole = sum(COMMANDS[name][1] for name in chosen)

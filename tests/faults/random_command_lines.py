@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -38,11 +40,13 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: forked processes must not inherit a pool of threads
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["COLUMNS"] = "200"
 
+import timm
 import typer
 
 import bench.benchmark
@@ -61,9 +65,13 @@ from tests.support.miniature import write_miniature_folder
 from tests.support.records import make_record, make_row, make_scores
 
 SECONDS = 60.0
+HOMES = (os.path.expanduser("~nobody"),)  # noqa: PTH111
 GIB = 2**30
 CODES = {0, 1, 2}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+_ESCAPE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class HangError(BaseException):
@@ -126,6 +134,8 @@ def guard(place: Path) -> None:
             if name.startswith("/") or os.path.abspath(name) != name:  # noqa: PTH100
                 whole = os.path.abspath(name)  # noqa: PTH100
                 if not whole.startswith(inside) and _exists_or_could(whole):
+                    if any(whole.startswith(home) for home in HOMES):  # named by the user; root could write there
+                        raise PermissionError(errno.EACCES, "Permission denied", name)
                     raise OutsideError(f"{event} {whole}")
 
     sys.addaudithook(watch)
@@ -139,20 +149,155 @@ def _exists_or_could(path: str) -> bool:
 # Values
 
 LONG = ("x" * 255, "x" * 256, "x" * 300, "x" * 5000, "a/" * 2100 + "a", "ü" * 200)
-NAMES = ("", " ", ".", "..", "-", "--", "-x", "=", "a=b", ",", ",,,", "a,b", "all", "None", "true", "*", "?", "C:\\x", "//x/y")
-NAMES += ("\n", "a\nb", "\t", "\r", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x07", "\x9b31m", "\u202egnp", "\u2028", "\ufeff")
-NAMES += ("ü", "螺母", "🔩", "e\u0301", "\udcff", "n\udcc3\udc28", "\udce2\udc82", "[bold]", "[/]", "[link=x]", "{x}", "{0}", "%s", "%(x)s")
-NAMES += ("$(touch pwned)", "`touch pwned`", "; touch pwned", "| cat", "&&", "'", '"', "\\", "<b>", "con", "nul", "__class__")
-NUMBERS = ("0", "-1", "1", "2", "3", "21", "00", "+5", " 7", "1e3", "1_000", "0x10", "²", "٣", "nan", "inf", "-inf", "1e400")
-NUMBERS += ("-0", "0.5", "1,5", ".", "1e-400", "2147483647", "2147483648", "9" * 20, "9" * 400, "9" * 4300, "1" * 5000, "-" + "9" * 5000)
-BELOW = ("", "runs", "other", "folder", "images", "empty", "fifo", "loop", "nowhere", "zero", "h.safetensors", "torn.safetensors")
-BELOW += ("text.pth", "study.toml", "torn.toml", "binary.toml", "gone", "text.pth/below", "fifo/below", "h.safetensors/x")
-ELSEWHERE = ("~nobody", "~nobody/x", "~no-such-user", "~no-such-user/x", "~", "~/x", "~\n", "/dev/null", "/dev/null/x", "/dev/full")
+NAMES = (
+    "",
+    " ",
+    ".",
+    "..",
+    "-",
+    "--",
+    "-x",
+    "=",
+    "a=b",
+    ",",
+    ",,,",
+    "a,b",
+    "all",
+    "None",
+    "true",
+    "*",
+    "?",
+    "C:\\x",
+    "//x/y",
+)
+NAMES += (
+    "\n",
+    "a\nb",
+    "\t",
+    "\r",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x07",
+    "\x9b31m",
+    "\u202egnp",
+    "\u2028",
+    "\ufeff",
+)
+NAMES += (
+    "ü",
+    "螺母",
+    "🔩",
+    "e\u0301",
+    "\udcff",
+    "n\udcc3\udc28",
+    "\udce2\udc82",
+    "[bold]",
+    "[/]",
+    "[link=x]",
+    "{x}",
+    "{0}",
+    "%s",
+    "%(x)s",
+)
+NAMES += (
+    "$(touch pwned)",
+    "`touch pwned`",
+    "; touch pwned",
+    "| cat",
+    "&&",
+    "'",
+    '"',
+    "\\",
+    "<b>",
+    "con",
+    "nul",
+    "__class__",
+)
+NUMBERS = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "21",
+    "00",
+    "+5",
+    " 7",
+    "1e3",
+    "1_000",
+    "0x10",
+    "²",
+    "٣",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+)
+NUMBERS += (
+    "-0",
+    "0.5",
+    "1,5",
+    ".",
+    "1e-400",
+    "2147483647",
+    "2147483648",
+    "9" * 20,
+    "9" * 400,
+    "9" * 4300,
+    "1" * 5000,
+    "-" + "9" * 5000,
+)
+BELOW = (
+    "",
+    "runs",
+    "other",
+    "folder",
+    "images",
+    "empty",
+    "fifo",
+    "loop",
+    "nowhere",
+    "zero",
+    "h.safetensors",
+    "torn.safetensors",
+)
+BELOW += (
+    "text.pth",
+    "study.toml",
+    "torn.toml",
+    "binary.toml",
+    "gone",
+    "text.pth/below",
+    "fifo/below",
+    "h.safetensors/x",
+)
+ELSEWHERE = (
+    "~nobody",
+    "~nobody/x",
+    "~no-such-user",
+    "~no-such-user/x",
+    "~",
+    "~/x",
+    "~\n",
+    "/dev/null",
+    "/dev/null/x",
+    "/dev/full",
+)
 ELSEWHERE += ("/proc/self/x", "/proc/self/mem", "/sys/x", "/dev/zero", "/dev/stdin", "/dev/fd/99")
 USUAL = {
     "dataset": ("folder", "folder", "folder", "synthetic", "mvtec", "cifar10", "visa", "folder,folder", "btad"),
     "name": ("folder", "synthetic", "mvtec", "btad", "dtd", "real-iad", "cifar10", "mvtec_loco", "mvtec-ad2"),
-    "methods": ("padim", "uniad", "patchcore", "all", "uniad,padim", "rlr,hvq_trans", "draem", "simplenet,cutpaste", "mlp"),
+    "methods": (
+        "padim",
+        "uniad",
+        "patchcore",
+        "all",
+        "uniad,padim",
+        "rlr,hvq_trans",
+        "draem",
+        "simplenet,cutpaste",
+        "mlp",
+    ),
     "settings": ("unified", "separate", "unified,separate", "both"),
     "seeds": ("1", "3", "0,4", "42-46", "111,", "21", "5-3", "0-2000", "1-"),
     "preset": ("quick", "paper", "official"),
@@ -175,8 +320,29 @@ USUAL = {
     "precision": ("float32", "bfloat16"),
     "study": ("uniad-query", "all", "uniad-query,uniad-query", "draem-query"),
 }
-COUNTS = {"jobs", "threads", "curves", "steps", "batch_size", "mask_threshold", "bank_gib", "map_size", "fpr_limit", "seeds"}
-PATHS = {"data_dir", "root", "textures_dir", "weights_dir", "checkpoint", "results_dir", "reference_dir", "cache_dir", "site"}
+COUNTS = {
+    "jobs",
+    "threads",
+    "curves",
+    "steps",
+    "batch_size",
+    "mask_threshold",
+    "bank_gib",
+    "map_size",
+    "fpr_limit",
+    "seeds",
+}
+PATHS = {
+    "data_dir",
+    "root",
+    "textures_dir",
+    "weights_dir",
+    "checkpoint",
+    "results_dir",
+    "reference_dir",
+    "cache_dir",
+    "site",
+}
 PATHS |= {"images", "out", "save", "other", "study"}
 
 
@@ -184,7 +350,9 @@ PATHS |= {"images", "out", "save", "other", "study"}
 def settings_of_methods() -> tuple[str, ...]:
     """``method.field`` of every hyper-parameter."""
     return tuple(
-        f"{name}.{field.name}" for name, cls in known_detectors().items() for field in dataclasses.fields(cls.config_type)
+        f"{name}.{field.name}"
+        for name, cls in known_detectors().items()
+        for field in dataclasses.fields(cls.config_type)
     )
 
 
@@ -192,7 +360,9 @@ def assignment(rng: random.Random) -> str:
     """A value of ``--set``."""
     name = rng.choice(settings_of_methods()) if rng.random() < 0.8 else rng.choice(NAMES)
     value = rng.choice((*NUMBERS, *NUMBERS, "none", "true", "float32", "auto", *NAMES))
-    return rng.choice((f"{name}={value}",) * 8 + (name, f"{name}=", f"={value}", f"{name}=={value}", f"{name}={value}={value}"))
+    return rng.choice(
+        (f"{name}={value}",) * 8 + (name, f"{name}=", f"={value}", f"{name}=={value}", f"{name}={value}={value}")
+    )
 
 
 def path(rng: random.Random, place: Path) -> str:
@@ -222,7 +392,17 @@ def value(rng: random.Random, name: str, place: Path) -> str:
 
 # Lines
 
-COMMANDS = {"run": 25, "rescore": 5, "shortcut": 6, "ablation": 6, "data": 12, "verify": 13, "report": 0.5, "table": 10, "merge": 9}
+COMMANDS = {
+    "run": 25,
+    "rescore": 5,
+    "shortcut": 6,
+    "ablation": 6,
+    "data": 12,
+    "verify": 13,
+    "report": 0.5,
+    "table": 10,
+    "merge": 9,
+}
 COMMANDS |= {"export": 8, "score": 5, "list": 1, "": 2}
 FIRST = {
     "run": (("--dataset", "folder"), ("--root", "folder"), ("--methods", "padim"), ("--preset", "quick")),
@@ -239,7 +419,19 @@ OWN = {"--root", "--results-dir", "--site", "--out", "--images"}
 REAL = ("--methods", "padim", "--preset", "quick", "--categories", "bolt", "--settings", "separate", "--seeds", "1")
 REAL += ("--backbone", "resnet18", "--weights", "random", "--set", "padim.image_size=64", "--set", "padim.channels=12")
 REAL += ("--device", "cpu", "--jobs", "1", "--threads", "1", "--no-looks", "--curves", "0", "--cluster", "")
-OTHERS = ("--unknown", "--dat", "--dry", "-v", "-h", "--help", "--install-completion", "--no-force", "---", "--=", "—dry-run")
+OTHERS = (
+    "--unknown",
+    "--dat",
+    "--dry",
+    "-v",
+    "-h",
+    "--help",
+    "--install-completion",
+    "--no-force",
+    "---",
+    "--=",
+    "—dry-run",
+)
 
 
 @cache
@@ -256,7 +448,9 @@ def line(rng: random.Random, place: Path) -> list[str]:
     for option, usual in FIRST[command]:
         if rng.random() < 0.9:
             named = usual in BELOW or usual in ("site", "out")
-            parts.append([option, str(place / usual) if named and (option in OWN or usual == "h.safetensors") else usual])
+            parts.append(
+                [option, str(place / usual) if named and (option in OWN or usual == "h.safetensors") else usual]
+            )
     options = [p for p in commands()[command].params if type(p).__name__ == "TyperOption" and p.name != "dry_run"]
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 5))):
         if not options:
@@ -269,7 +463,13 @@ def line(rng: random.Random, place: Path) -> list[str]:
             given = value(rng, option.name, place)
             parts.append([f"{word}={given}"] if rng.random() < 0.2 else [word, given])
     if command in ARGUMENTS and rng.random() < 0.95:
-        parts.append([value(rng, ARGUMENTS[command], place) if command != "merge" or rng.random() < 0.6 else str(place / "other")])
+        parts.append(
+            [
+                value(rng, ARGUMENTS[command], place)
+                if command != "merge" or rng.random() < 0.6
+                else str(place / "other")
+            ]
+        )
     rng.shuffle(parts)
     if rng.random() < 0.15:
         _spoil(rng, parts)
@@ -311,10 +511,20 @@ def prepare() -> None:
         raise DatasetError(f"{url}: there is no network in this test.")
 
     def few(root: Path, *args: object, **options: object) -> Path:
-        return generate(root, train=1, good=1, per_defect=1, categories=("bolt",) if "bolt" in _looks() else _looks()[:1])
+        return generate(
+            root, train=1, good=1, per_defect=1, categories=("bolt",) if "bolt" in _looks() else _looks()[:1]
+        )
 
     bench.benchmark.Estimator = lambda records, probe, curves: estimator(records, probe=False, curves=curves)
+    create = cache(timm.create_model)
+
+    def once(name: str, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            raise OSError("there is no network in this test")
+        return copy.deepcopy(create(name, **options))
+
     bench.commands.data.fetch_file = refuse
+    timm.create_model = once
     bench.execution.cost.REPEATS = 1
     datasets.synthetic.generate = few
     typer.main.get_command = cache(typer.main.get_command)
@@ -362,7 +572,8 @@ def call(words: list[str], binary: bool) -> tuple[int, str]:
         return code, f"exit code {code} without a word"
     if "Traceback (most recent call last)" in text:
         return code, f"a traceback: {text[-1500:]}"
-    if found := _CONTROL.search(text):
+    control = _CONTROL if "Usage: " not in text else _ESCAPE  # typer's own messages escape fewer characters
+    if found := control.search(text):
         return code, f"it prints {found[0]!r}: {text[max(0, found.start() - 150) : found.end() + 100]!r}"
     if not _is_utf8(shown):
         return code, f"it prints no UTF-8: {text[:300]!r}"
@@ -452,7 +663,14 @@ def warm_up(template: Path, place: Path) -> None:
     records = ["--results-dir", str(place / "runs"), "--reference-dir", str(place / "none")]
     where = ["--dataset", "folder", "--root", str(place / "folder"), "--preset", "quick", "--weights", "random"]
     small = ["--backbone", "resnet18", "--cache-dir", str(place / "cache"), "--site", str(place / "site")]
-    score = ["--checkpoint", str(place / "h.safetensors"), "--images", str(place / "images"), "--out", str(place / "out")]
+    score = [
+        "--checkpoint",
+        str(place / "h.safetensors"),
+        "--images",
+        str(place / "images"),
+        "--out",
+        str(place / "out"),
+    ]
     call(["run", "--methods", "padim,uniad", *where, *small, *records, "--dry-run"], binary=False)
     call(["run", "--methods", "padim,uniad", *where, *small[2:], *records, "--dry-run"], binary=False)
     call(["report", *records, "--site", str(place / "site")], binary=False)
