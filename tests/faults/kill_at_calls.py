@@ -53,7 +53,7 @@ from tests.support.checkpoints import small_hvq
 from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad
 from tests.support.records import make_record, make_row, make_scores
 
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 600.0
 CHANGES = {"os.mkdir", "os.rmdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "os.utime"}
 """Audit events of calls that change the file system. Files that are opened for writing count too."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -77,6 +77,16 @@ def test_killed_fifty_times_at_random_nothing_is_torn_lost_or_run_twice(jobs):
     assert counts["records"] == 6 * counts["rounds"]
 
 
+@pytest.mark.long
+def test_every_command_that_writes_is_killed_two_hundred_times_and_nothing_is_torn_lost_or_left_behind():
+    command = [sys.executable, "-m", "tests.faults.kill_at_calls", "--kills", "200"]
+    done = subprocess.run(command, cwd=small.ROOT, capture_output=True, text=True, timeout=1700)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout.splitlines()[-1])
+    assert counts["killed"] >= 200
+    assert counts["faults"] == []
+
+
 @pytest.mark.slow
 def test_two_at_once_on_one_store_share_the_work(tmp_path):
     data, log = small.write_data(tmp_path), tmp_path / "log"
