@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from PIL import Image
 
 from datasets.errors import DatasetError, unknown_name
@@ -25,6 +24,7 @@ from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Split
 from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.locks import file_lock
 from datasets.storage.ordinary_files import read_json
 from datasets.synthetic_parts.catalogue import LOOKS
 from datasets.synthetic_parts.sample_image import sample_image
@@ -115,7 +115,7 @@ def generate(
         return root
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(root.parent / f".{root.name}.lock"):
+        with file_lock(root.parent / f".{root.name}.lock"):
             if not _is_complete(root, recipe):
                 _refuse_other_files(root)
                 _replace(root, recipe)

@@ -26,6 +26,8 @@ app = typer.Typer(
 for commands in (run, score, records, data):
     app.add_typer(commands.app)
 _PATHS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EEXIST}
+_BROKEN = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE}
+"""Errors of disks that are broken or gone. The system does not say which file it was reading or writing."""
 _LONGEST = 300
 error_console = Console(stderr=True)
 
@@ -54,6 +56,10 @@ def _shown(error: OSError | RuntimeError) -> UniBoardError | None:
         name = str(error.filename)
         short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ... ({len(name)} characters)"
         return UniBoardError(f"{short}: this path can't be used ({error.strerror}). Correct the option that names it.")
+    if isinstance(error, OSError) and error.errno in _BROKEN:
+        return UniBoardError(
+            f"{error.filename or 'A file'}: can't be read or written ({error.strerror}). Check the disk."
+        )
     return machine_fault(error, "Free some space there and start again.")
 
 

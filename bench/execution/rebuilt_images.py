@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from bench.execution.evaluation import TEST_BATCH
 from bench.plan.runs import Run
 from datasets.samples.images import load_images
 from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.locks import file_lock
 from methods.checkpoints.state_file import read_description, read_state, save_state
 from methods.detector import Batch, Detector
 from methods.errors import CheckpointError
@@ -155,7 +156,10 @@ def _decoder(run: Run, cache_dir: Path, device: torch.device, *, wait: bool = Tr
     )
     file = cache_dir / "looks" / f"{key}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=-1 if wait else 0), torch.inference_mode(mode=False):
+    with (
+        file_lock(file.with_name(f"{file.name}.lock")).acquire(timeout=-1 if wait else 0),
+        torch.inference_mode(mode=False),
+    ):
         decoder = ImageDecoder(run.layout.total_channels)
         try:
             if file.exists() and read_description(file) != {"decoder": key}:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pooch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from datasets.download.archive import Archive, check_file
 from datasets.download.fetch import fetch_file
 from datasets.download.unpack import unpack
 from datasets.errors import DatasetError
 from datasets.storage.atomic import unwritable, write_bytes
+from datasets.storage.locks import file_lock
 from datasets.storage.ordinary_files import read_json
 
 MANIFEST = "uniboard-manifest.json"
@@ -99,8 +100,8 @@ def _alone(root: Path, say: Say) -> Iterator[None]:
         StorageError: If the file of the lock can't be written.
     """
     path = root / LOCK
-    lock = FileLock(path)
     try:
+        lock = file_lock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -240,9 +240,15 @@ def _is_safetensors(file: Path) -> bool:
     """Whether a file is in the safetensors format.
 
     Such files begin with a length of 8 bytes and a JSON object; archives and pickles do not.
+
+    Raises:
+        CheckpointError: If the file can't be read.
     """
-    with file.open("rb") as stream:
-        return stream.read(9)[8:] == b"{" or file.suffix == ".safetensors"
+    try:
+        with file.open("rb") as stream:
+            return stream.read(9)[8:] == b"{" or file.suffix == ".safetensors"
+    except OSError as error:
+        raise CheckpointError(f"{file}: can't be read ({error.strerror or error}).") from error
 
 
 def _config_of(cls: type[Detector], values: Mapping[str, Any], file: Path) -> Any:

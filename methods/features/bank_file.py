@@ -25,11 +25,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from datasets.errors import StorageError
 from datasets.storage.atomic import machine_fault, raise_machine_fault, written
+from datasets.storage.locks import file_lock
 from datasets.storage.ordinary_files import read_json, require_ordinary
 from results.ids import canonical_json, short_id
 
@@ -46,9 +46,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         StorageError: If the lock's file can't be written.
     """
-    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock = file_lock(path)
         lock.acquire()
     except (OSError, NotImplementedError) as error:
         fault = machine_fault(error, _CURE) or StorageError(f"{path}: can't be locked ({error}). {_CURE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -51,7 +52,7 @@ def test_a_store_or_a_directory_of_images_that_is_a_link_to_itself_is_an_error(t
     Store(tmp_path / "other").write(make_record(failed=True))
     error = stopped(capsys, monkeypatch, "merge", str(tmp_path / "other"), "--results-dir", str(loop))
     assert f"{loop}/" in error
-    assert os.strerror(40) in error
+    assert os.strerror(errno.ELOOP) in error
     checkpoint, out = small_hvq(tmp_path / "h.safetensors"), ["--out", str(tmp_path / "out")]
     arguments = ["score", "--checkpoint", str(checkpoint), *out]
     assert f"{loop}: " in stopped(capsys, monkeypatch, *arguments, "--images", str(loop))
@@ -66,6 +67,22 @@ def test_links_to_themselves_among_images_that_are_scored_are_not_followed(tmp_p
     result = invoke("score", "--checkpoint", str(checkpoint), "--images", str(images), "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert "1 images scored" in result.output
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no /proc")
+def test_a_checkpoint_whose_bytes_cannot_be_read_is_an_error(tmp_path, monkeypatch, capsys):
+    out = ["--out", str(tmp_path / "out"), "--images", str(tmp_path)]
+    error = stopped(capsys, monkeypatch, "score", "--checkpoint", "/proc/self/mem", *out)
+    assert f"/proc/self/mem: can't be read ({os.strerror(errno.EIO)})" in error
+
+
+def test_a_disk_that_breaks_is_an_error(monkeypatch, capsys):
+    def broken(*args: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("results.records.store.read_record", broken)
+    monkeypatch.setattr("results.records.store.record_files", lambda root: [root / "seed0-0.json"])
+    assert "A file: can't be read or written" in stopped(capsys, monkeypatch, "table")
 
 
 @pytest.mark.parametrize("assignment", ["uniad.strides=0", "uniad.strides=(0,0)", "shortcut_transformer.strides=0"])
