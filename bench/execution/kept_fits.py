@@ -49,7 +49,14 @@ class KeptFit:
 
 
 def keep(
-    file: Path, detector: Detector, backbone: BackboneEntry, fit: KeptFit, fit_id: str, *, only_newest: bool
+    file: Path,
+    detector: Detector,
+    backbone: BackboneEntry,
+    fit: KeptFit,
+    fit_id: str,
+    *,
+    value_bits: dict[str, int],
+    only_newest: bool,
 ) -> None:
     """Keep a fitted detector.
 
@@ -60,12 +67,13 @@ def keep(
         backbone: The backbone whose features the detector was fitted on.
         fit: The facts about the fit that are kept with the state.
         fit_id: Id of the fit.
+        value_bits: As ``Checkpoint.value_bits``.
         only_newest: Delete the states of the same run under other configurations.
 
     Raises:
         StorageError: If a file can't be written.
     """
-    save_detector(file, detector, backbone.model_dump(), fit_id)
+    save_detector(file, detector, backbone.model_dump(), fit_id, value_bits)
     description = {
         "fit_id": fit_id,
         "report": asdict(fit.report),

@@ -205,7 +205,8 @@ def _fit(runs: Sequence[Run], execution: Execution, progress: RunProgress, start
     if execution.keep != "none":
         fit = KeptFit(report, seconds, peak, provenance(run, execution.command, started), untrained)
         try:
-            keep(state_file, detector, run.backbone_entry, fit, run.fit_id, only_newest=execution.keep == "last")
+            newest, bits = execution.keep == "last", run.dataset.value_bits
+            keep(state_file, detector, run.backbone_entry, fit, run.fit_id, value_bits=bits, only_newest=newest)
         except StorageError as error:
             fitted.unkept = error
     return fitted

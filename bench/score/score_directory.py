@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -89,7 +89,7 @@ def score_directory(scoring: Scoring, console: Console) -> int:
         _say(console, f"Warning: {remark}.")
     detector = checkpoint.build(checkpoint.layout_with(backbone), device)
     if scoring.save is not None:
-        _save(scoring.save, detector, backbone)
+        _save(scoring.save, detector, backbone, checkpoint.value_bits)
     _say(
         console,
         f"Scoring {len(paths)} images by {checkpoint.detector_class.info.title} ({detector.sizes()}) on {choice.name}, "
@@ -98,10 +98,14 @@ def score_directory(scoring: Scoring, console: Console) -> int:
     scorer = _Scorer(checkpoint, detector, backbone, scoring, device)
     scorer.bits = bits_in_use(scoring.images, paths)
     if scorer.bits is not None:
-        _say(
-            console,
-            f"16-bit files: their values are scaled from {scorer.bits} bits, the smallest range that holds them.",
-        )
+        used = sorted({scorer.bits_of(path) or scorer.bits for path in paths})
+        text = f"16-bit files: their values are scaled from {', '.join(map(str, used))} bits, "
+        if not checkpoint.value_bits:
+            text += "the smallest range that holds them."
+        else:
+            text += "as those of the training images were."
+            text += " Some are larger: they become white." if scorer.bits > used[0] else ""
+        _say(console, text)
     try:
         scoring.out.mkdir(parents=True, exist_ok=True)
         scored, scale = _write_maps(scorer, paths, scoring.out, console)
@@ -180,7 +184,7 @@ class _Scorer:
 
     Attributes:
         problems: Why an image is not scored, by path.
-        bits: The range from which 16-bit files are scaled; None if there are none.
+        bits: The smallest range that holds the values of all 16-bit files; None if there are none.
     """
 
     def __init__(
@@ -189,6 +193,7 @@ class _Scorer:
         self.detector, self.backbone, self.device = detector, backbone, device
         self.root, self.category = scoring.images, scoring.category
         self.spec = checkpoint.detector_class.features(checkpoint.config)
+        self.value_bits = checkpoint.value_bits
         self.problems: dict[str, str] = {}
         self.bits: int | None = None
         self.by_category = detector.needs_category()
@@ -197,13 +202,18 @@ class _Scorer:
         if self.by_category:
             detector.config = detector.with_told_category()
 
+    def bits_of(self, path: str) -> int | None:
+        """The range from which a 16-bit file is scaled: that of the training images of its category, if it is known."""
+        category = self.category or category_of(path, self.root, tuple(self.value_bits))
+        return self.value_bits.get(category, max(self.value_bits.values(), default=self.bits))
+
     def __call__(self, paths: Sequence[str]) -> tuple[list[str], Prediction | None, list[tuple[str, str]]]:
         """The paths that could be read, their prediction, and for each the category and how it was found."""
         readable, pixels = [], []
         for path in paths:
             try:
                 path.encode()  # names that are not valid Unicode can't be written to the results
-                pixels.append(load_image(self.root, path, self.spec.image_size, self.bits, self.spec.resize))
+                pixels.append(load_image(self.root, path, self.spec.image_size, self.bits_of(path), self.spec.resize))
                 readable.append(path)
             except (DatasetError, UnicodeEncodeError) as error:
                 self.skip(path, error)
@@ -276,7 +286,7 @@ def _write_overlays(
             _maps(archive, scored), "overlays", len(scored), console=console, disable=not console.is_terminal
         ):
             try:
-                picture = overlay(decode(scorer.root, one.path, scorer.bits), map_, low, high)
+                picture = overlay(decode(scorer.root, one.path, scorer.bits_of(one.path)), map_, low, high)
             except DatasetError as error:  # the image was readable in the first pass
                 scorer.skip(one.path, error)
                 continue
@@ -306,12 +316,12 @@ def _maps(archive: np.lib.npyio.NpzFile, scored: Sequence[_Scored]) -> Iterator[
         yield one, archive[one.path]
 
 
-def _save(file: Path, detector: Detector, backbone: AnyBackbone) -> None:
+def _save(file: Path, detector: Detector, backbone: AnyBackbone, value_bits: Mapping[str, int]) -> None:
     if file.suffix != ".safetensors":
         raise CheckpointError(f"--save {file}: the name of a file in this project's format ends in .safetensors.")
     choice = backbone.choice
     recorded = {"name": choice.name, "weights": choice.weights, "sha256": backbone.sha256, "padding": choice.padding}
-    save_detector(file, detector, recorded)
+    save_detector(file, detector, recorded, value_bits=value_bits)
 
 
 def _say(console: Console, text: str) -> None:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from datasets.errors import UniBoardError, unknown_name
 from datasets.samples.fingerprint import file_digest
+from datasets.samples.value_range import RANGES
 from methods.backbones.backbone import AnyBackbone
 from methods.backbones.choice import Padding
 from methods.backbones.native_padding import has_native_padding
@@ -68,6 +69,8 @@ class Checkpoint:
         published: Whether the method's authors published the file; otherwise this project wrote it.
         changed: Fields of the configuration that were given when the file was opened.
         remarks: Sentences for the user about the file.
+        value_bits: By category with 16-bit training images, the range from which these were scaled. Empty in files
+            without one and in those that are older than this field.
     """
 
     file: Path
@@ -79,6 +82,7 @@ class Checkpoint:
     published: bool
     changed: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    value_bits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -139,7 +143,13 @@ class Checkpoint:
         return detector
 
 
-def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any], fit_id: str = "") -> None:
+def save_detector(
+    file: Path,
+    detector: Detector,
+    backbone: Mapping[str, Any],
+    fit_id: str = "",
+    value_bits: Mapping[str, int] | None = None,
+) -> None:
     """Write a fitted detector with a header from which ``open_checkpoint`` restores it.
 
     Args:
@@ -147,6 +157,7 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any], f
         detector: The fitted detector.
         backbone: ``name``, ``weights``, ``sha256`` and ``padding`` of the backbone that it was trained on.
         fit_id: Id of the fit, if it is one of a benchmark.
+        value_bits: As ``Checkpoint.value_bits``.
     """
     layout = detector.layout
     description = {
@@ -155,8 +166,10 @@ def save_detector(file: Path, detector: Detector, backbone: Mapping[str, Any], f
         "config": vars(detector.config),
         "layout": {name: value for name, value in vars(layout).items() if name != "backbone"},
         "backbone": dict(backbone),
+        **({"fit_id": fit_id} if fit_id else {}),
+        **({"value_bits": dict(value_bits)} if value_bits else {}),
     }
-    save_state(detector.state(), file, description | ({"fit_id": fit_id} if fit_id else {}))
+    save_state(detector.state(), file, description)
 
 
 def no_changes(cls: type[Detector]) -> Mapping[str, Any]:
@@ -211,6 +224,7 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
         config = _config_of(cls, header["config"], file)
         layout = FeatureLayout(**{key: _deep_tuple(value) for key, value in header["layout"].items()})
         backbone = RecordedBackbone(**header["backbone"])
+        bits = {str(name): RANGES[RANGES.index(one)] for name, one in header.get("value_bits", {}).items()}
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{file}: its header does not say which detector it holds ({error}); it holds "
@@ -233,7 +247,7 @@ def _open_own(file: Path, method: str, categories: tuple[str, ...], changes: Cha
     if version != cls.info.version:
         remarks = (f"written by version {version} of {name}; this is version {cls.info.version}, so maps may differ",)
     config = dataclasses.replace(config, **given)
-    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(given), remarks)
+    return Checkpoint(file, file_digest(file).hex(), cls, config, layout, backbone, False, tuple(given), remarks, bits)
 
 
 def _is_safetensors(file: Path) -> bool:

@@ -92,7 +92,7 @@ def write_mask(root: Path, size: tuple[int, int]) -> None:
 
 GOOD_TEST, MASK = "bolt/test/good/000.png", "bolt/ground_truth/scratch/000_mask.png"
 FAULTS = {
-    "truncated": (lambda r: (r / "bolt/train/good/000.png").write_bytes(b"\x89PNG\r\n"), "good/000.png", "a sound copy"),
+    "truncated": (lambda r: (r / "bolt/train/good/000.png").write_bytes(b"\x89PNG\r\n"), "good/000.png", "sound copy"),
     "empty": (lambda r: (r / GOOD_TEST).write_bytes(b""), f"{GOOD_TEST}: the file is empty", "a sound copy"),
     "bomb": (lambda r: (r / GOOD_TEST).write_bytes(bomb()), f"{GOOD_TEST}: refused", "tiles"),
     "shape": (lambda r: write_mask(r, (64, 20)), f"{MASK}: the mask is 64x20", "size of the upright image"),

@@ -25,11 +25,12 @@ def recorded() -> dict[str, str]:
     return {"name": "resnet18", "weights": "random", "sha256": sha256, "padding": "timm"}
 
 
-def small_uniad(file: Path) -> Path:
+def small_uniad(file: Path, value_bits: dict[str, int] | None = None) -> Path:
     """Write a UniAD of two categories; returns ``file``."""
     torch.manual_seed(0)
     config = UniADConfig(image_size=64, width=32, heads=4, feedforward=32, neighbour_size=1)
-    save_detector(file, UniAD(config, FeatureLayout(64, CHANNELS, GRIDS, ("bolt", "cloth"))), recorded())
+    detector = UniAD(config, FeatureLayout(64, CHANNELS, GRIDS, ("bolt", "cloth")))
+    save_detector(file, detector, recorded(), value_bits=value_bits)
     return file
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench.benchmark import _print_mask_problems
 from bench.plan.plan import make_plan
+from methods.checkpoints.checkpoint import open_checkpoint
 from results.metrics.catalogue import PIXEL_METRICS
 from tests.datasets.samples.test_value_range import write_deep
 from tests.support.benchmarks import make_options, run_all
@@ -24,9 +25,11 @@ def test_equal_images_with_other_bits_have_equal_metrics(tmp_path):
         place = tmp_path / str(bits)
         root = write_deep(place / "own", {"part": bits})
         (record,) = run_all(
-            make_options(root=root, settings=("separate",), results_dir=place / "r", cache_dir=place / "c")
+            make_options(root=root, settings=("separate",), results_dir=place / "r", cache_dir=place / "c", keep="last")
         )
         found[bits] = record
+        (kept,) = (place / "c/states").glob("*.safetensors")
+        assert open_checkpoint(kept).value_bits == record.dataset.value_bits
     assert {bits: record.dataset.value_bits for bits, record in found.items()} == {8: {}, 12: {"part": 12}}
     metrics = [record.results["part"].metrics for record in found.values()]
     assert metrics[0] == pytest.approx(metrics[1])

@@ -212,3 +212,32 @@ def test_files_that_cannot_be_written_to_their_end_do_not_get_their_names(tmp_pa
     with pytest.raises(UniBoardError, match="No space left on device"):
         score("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == ["maps.npz", "scores.csv"]
+
+
+def write_deep(root: Path, **peaks: int) -> Path:
+    """16-bit images with the given largest values."""
+    root.mkdir()
+    for name, peak in peaks.items():
+        values = np.random.default_rng(0).integers(0, peak, (40, 50), endpoint=True)
+        values[0, 0] = peak
+        Image.fromarray(values.astype(np.uint16)).save(root / f"{name}.png")
+    return root
+
+
+def test_sixteen_bit_images_are_scaled_as_those_of_the_training_were(tmp_path):
+    checkpoint = small_uniad(tmp_path / "d.safetensors", value_bits={"bolt": 12, "cloth": 14})
+    alone = write_deep(tmp_path / "bolt", dark=500)
+    beside = write_deep(tmp_path / "beside", dark=500, bright=16000)
+    for images, extra in ((alone, ()), (beside, ("--category", "bolt"))):
+        arguments = ("--checkpoint", checkpoint, "--images", images, "--out", tmp_path / f"out-{images.name}", *extra)
+        output = score(*arguments).output
+        assert "their values are scaled from 12 bits, as those of the training images were." in output
+        assert ("Some are larger: they become white." in output) == (images == beside)
+    assert np.array_equal(maps(tmp_path / "out-bolt")["dark.png"], maps(tmp_path / "out-beside")["dark.png"])
+    saved = tmp_path / "saved.safetensors"
+    score("--checkpoint", checkpoint, "--images", alone, "--out", tmp_path / "again", "--save", saved)
+    assert open_checkpoint(saved).value_bits == {"bolt": 12, "cloth": 14}
+    output = score(
+        "--checkpoint", small_uniad(tmp_path / "old.safetensors"), "--images", alone, "--out", tmp_path / "o"
+    )
+    assert "their values are scaled from 10 bits, the smallest range that holds them." in output.output
