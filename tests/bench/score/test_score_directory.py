@@ -12,13 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
+from baselines.draem.detector import DRAEM, DRAEMConfig
 from bench.errors import EXIT_FAILED_RUNS
 from bench.score.score_directory import category_of, find_images, overlay_name
 from datasets.errors import UniBoardError
+from datasets.samples.images import load_images
+from datasets.samples.sample import Sample
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import BackboneChoice
-from methods.checkpoints.checkpoint import open_checkpoint
-from methods.detector import Batch
+from methods.checkpoints.checkpoint import open_checkpoint, save_detector
+from methods.detector import Batch, Prediction
+from methods.feature_spec import FeatureLayout
 from tests.support.checkpoints import small_hvq, small_uniad
 from tests.support.command_line import invoke
 from tests.support.released import write_hvq_trans, write_rlr, write_uniad
@@ -101,6 +105,21 @@ def test_maps_scores_and_overlays_are_written_for_every_image(tmp_path):
     for name in names:
         with Image.open(out / "overlays" / f"{name}.png") as picture:
             assert (picture.size, picture.mode) == ((50, 40), "RGB")
+
+
+def test_images_are_resized_by_the_filter_of_the_detector(tmp_path, monkeypatch):
+    def predict(self: DRAEM, batch: Batch) -> Prediction:
+        return Prediction(batch.pixels.float().mean(dim=1), torch.zeros(len(batch)))
+
+    monkeypatch.setattr(DRAEM, "predict", predict)  # its maps show the pixels that it gets
+    config = DRAEMConfig(image_size=64, reconstructive_width=2, discriminative_width=2, resize="bilinear")
+    detector = DRAEM(config, FeatureLayout(64, (), ()))
+    nothing = {"name": "none", "weights": "none", "sha256": "", "padding": "timm"}
+    save_detector(tmp_path / "d.safetensors", detector, nothing)
+    images = write_images(tmp_path / "images", "a.png", size=(200, 150))
+    score("--checkpoint", tmp_path / "d.safetensors", "--images", images, "--out", tmp_path / "out")
+    pixels = load_images(images, [Sample("nut", "test", "a.png")], 64, resize="bilinear")
+    np.testing.assert_allclose(maps(tmp_path / "out")["a.png"], pixels[0].mean(axis=-1), rtol=1e-5)
 
 
 def test_a_damaged_image_is_named_and_the_others_are_scored(tmp_path):
