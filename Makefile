@@ -11,6 +11,10 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 # Large pages, if the system gives them on request: with two jobs a quick UniAD step takes 2 to 4 % less.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
+# pip installs only files whose hashes a lock file names, and no source archives: building one would execute its code and
+# download build tools without hashes.
+INSTALL = -m pip install --quiet --require-hashes --only-binary :all:
+
 # Options of `python -m bench run`: the variable DATA_DIR is the option --data-dir.
 VARIABLES = DATASET METHODS SETTINGS SEEDS PRESET CATEGORIES ONLY DEVICE JOBS CLUSTER THREADS DATA_DIR ROOT \
 	TEXTURES_DIR WEIGHTS WEIGHTS_DIR BACKBONE BACKBONE_PADDING CHECKPOINT CHECKPOINT_CATEGORIES SET RESULTS_DIR \
@@ -26,7 +30,7 @@ OPTIONS = $(call options,$(VARIABLES)) $(ARGS)
 DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint audit format contact-sheet clean
+.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint lock audit format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +41,7 @@ help: ## List the targets
 $(VENV)/installed: requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "UniBoard needs Python 3.11 or newer: make setup PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --requirement requirements.lock
+	$(PY) $(INSTALL) --requirement requirements.lock
 	touch $@
 
 setup: $(VENV)/installed ## Create the environment only
@@ -88,9 +92,9 @@ test-long: setup ## Run trainings that show that every baseline learns (about ha
 PERF_VENV ?= .cache/perf-venv
 # This environment sees the packages of the project's environment through a .pth file, after its own packages, so that
 # torch is installed only once.
-$(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.txt
+$(PERF_VENV)/installed: $(VENV)/installed tests/performance/peers.lock
 	$(PY) -m venv $(PERF_VENV)
-	$(PERF_VENV)/bin/python -m pip install --quiet --no-deps --requirement tests/performance/peers.txt
+	$(PERF_VENV)/bin/python $(INSTALL) --no-deps --requirement tests/performance/peers.lock
 	$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 		"$$($(PERF_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
 	touch $@
@@ -108,16 +112,26 @@ lint: setup ## Run ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-AUDIT_VENV ?= .venv-audit
-$(AUDIT_VENV)/installed:
-	$(PYTHON) -m venv $(AUDIT_VENV)
-	$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit
+# uv and pip-audit have an environment of their own, because no code of the project needs them.
+TOOLS_VENV ?= .venv-tools
+$(TOOLS_VENV)/installed: tools.lock
+	$(PYTHON) -m venv $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python $(INSTALL) --requirement tools.lock
 	touch $@
 
-# In an environment of its own, because pip-audit is not one of the pinned packages. --no-deps takes the versions of the
-# lock file as they are; --disable-pip installs none of them.
-audit: $(AUDIT_VENV)/installed ## Look up known vulnerabilities of the pinned packages (needs the network)
-	$(AUDIT_VENV)/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip --desc on
+# uv keeps the versions that a lock file has, where they still fit, and writes the hashes of all files of a version: of every
+# system and every Python from 3.11.
+LOCK = $(TOOLS_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
+
+lock: $(TOOLS_VENV)/installed ## Write the lock files after a change of pyproject.toml (needs the network; ARGS=--upgrade: newest versions)
+	$(LOCK) --all-extras pyproject.toml --output-file requirements.lock $(ARGS) > /dev/null
+	$(LOCK) --group tools --output-file tools.lock $(ARGS) > /dev/null
+	$(LOCK) --group peers --no-deps --output-file tests/performance/peers.lock $(ARGS) > /dev/null
+
+# --no-deps takes the versions of the lock file as they are; --disable-pip installs none of them.
+audit: $(TOOLS_VENV)/installed ## Look up known vulnerabilities of the pinned packages (needs the network)
+	$(TOOLS_VENV)/bin/pip-audit --strict --requirement requirements.lock --no-deps --disable-pip --desc on
 
 format: setup ## Let ruff format the code
 	$(PY) -m ruff format .
@@ -127,4 +141,4 @@ contact-sheet: setup ## Draw docs/synthetic_contact_sheet.png
 	$(PY) -m datasets.synthetic_parts.contact_sheet docs/synthetic_contact_sheet.png
 
 clean: ## Delete the environment, stored features and the site; records and data stay
-	rm -rf $(VENV) $(AUDIT_VENV) .cache reports/site
+	rm -rf $(VENV) $(TOOLS_VENV) .cache reports/site

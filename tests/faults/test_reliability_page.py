@@ -24,8 +24,8 @@ def test_every_row_names_a_test_that_exists():
 def test_the_audit_has_an_environment_of_its_own():
     command = ["make", "--dry-run", "--always-make", "audit", "PYTHON=python3"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "python3 -m venv .venv-audit\n" in printed
-    assert ".venv-audit/bin/pip-audit --strict --requirement requirements.lock" in printed
+    assert "python3 -m venv .venv-tools\n" in printed
+    assert ".venv-tools/bin/pip-audit --strict --requirement requirements.lock" in printed
     assert ".venv/bin" not in printed
-    assert ".venv-audit/" in (ROOT / ".gitignore").read_text(encoding="utf-8")
-    assert "pip-audit" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert ".venv-tools/" in (ROOT / ".gitignore").read_text(encoding="utf-8")
+    assert "pip-audit==" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
