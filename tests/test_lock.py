@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK, TOOLS, PEERS = "requirements.lock", "tools.lock", "tests/performance/peers.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WANTED = {
-    LOCK: [*PROJECT["project"]["dependencies"], *sum(PROJECT["project"]["optional-dependencies"].values(), [])],
+    LOCK: [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())],
     TOOLS: PROJECT["dependency-groups"]["tools"],
     PEERS: PROJECT["dependency-groups"]["peers"],
 }
@@ -97,8 +98,9 @@ def test_the_lock_file_has_what_a_platform_needs_and_nothing_else(platform):
     assert required - locked == set(), "run `make lock`"
     if platform == "here":
         assert locked - required == set(), "run `make lock`"
-        assert len([name for name in locked if name.startswith(("nvidia-", "cuda-"))]) >= 18 or "linux" not in (
-            environment["sys_platform"]
+        assert (
+            len([name for name in locked if name.startswith(("nvidia-", "cuda-"))]) >= 18
+            or "linux" not in (environment["sys_platform"])
         )
 
 

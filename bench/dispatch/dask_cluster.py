@@ -74,24 +74,27 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
     """Connect to a cluster, prepare all its present and future workers, and wait for the first one.
 
     Args:
-        address: Address of the scheduler, as ``tcp://host:8786``, or the file that it writes its address to.
+        address: Address of the scheduler, as ``tcp://host:8786`` or ``tls://host:8786``, or the file that it writes its
+            address to. The certificates for ``tls://`` come from Dask's own configuration.
         say: Prints a line for the user.
 
     Raises:
-        ClusterError: If Dask is not installed, no scheduler answers, or a worker can't execute runs.
+        ClusterError: If Dask is not installed, its configuration of encryption does not fit the address, no scheduler
+            answers, or a worker can't execute runs.
     """
     try:
         import distributed
     except ImportError as error:
         raise ClusterError(
-            "CLUSTER needs Dask, which `make setup` does not install. Install it into this environment, "
-            "here and on every machine of the cluster: .venv/bin/python -m pip install distributed"
+            "CLUSTER needs Dask (the package distributed), which is not installed in this environment. `make setup` "
+            "installs it; every machine of the cluster needs the same environment."
         ) from error
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is reported by ClusterError
     where = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    _check_encryption(distributed.Security, address)
     try:
         client = distributed.Client(**where, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise ClusterError(
             f"No Dask scheduler answers at {address} ({error or type(error).__name__}). Start one with "
             "`dask scheduler` and give the address that it prints, e.g. CLUSTER=tcp://host:8786; see docs/cluster.md."
@@ -111,6 +114,31 @@ def open_cluster(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
         yield Cluster(client, len(threads))
     finally:
         client.close()
+
+
+def _check_encryption(security: type, address: str) -> None:
+    """Compare the address with Dask's configuration, whose own errors name neither of them.
+
+    Raises:
+        ClusterError: If there is no usable certificate for ``tls://``, or another address where encryption is required.
+    """
+    try:
+        connection = security().get_connection_args("client")
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"The certificates that Dask's configuration names can't be used ({error}). Check the paths below "
+            "distributed.comm.tls; see docs/cluster.md."
+        ) from error
+    if address.startswith("tls://") and connection.get("ssl_context") is None:
+        raise ClusterError(
+            f"{address} needs a certificate, but Dask's configuration names none. Write them to a file in "
+            "~/.config/dask or where DASK_CONFIG points, here and on every machine of the cluster; see docs/cluster.md."
+        )
+    if address.startswith("tcp://") and connection.get("require_encryption"):
+        raise ClusterError(
+            f"Dask's configuration requires encryption, and {address} has none. Give the address as tls://..., or set "
+            "distributed.comm.require-encryption to false; see docs/cluster.md."
+        )
 
 
 def _prepare(client: Any, plugin_class: type) -> None:

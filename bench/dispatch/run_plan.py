@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 
 from bench.dispatch.claims import Claims
-from bench.dispatch.dask_cluster import open_cluster
 from bench.dispatch.estimate import Estimator
 from bench.dispatch.jobs import Engine, Job, Outcome, Stamps, do_job, do_jobs, stamps
 from bench.dispatch.processes import in_processes
@@ -110,6 +109,8 @@ def run_plan(
 def _engine(execution: Execution, reporter: Reporter) -> Iterator[tuple[Engine, int]]:
     """The function that executes jobs, and the number of jobs that it executes at the same time."""
     if execution.cluster:
+        from bench.dispatch.dask_cluster import open_cluster  # importing Dask takes half a second
+
         with open_cluster(execution.cluster, reporter.line) as cluster:
             reporter.progress.update(reporter.inner, visible=False)  # workers report whole runs only
             yield cluster.outcomes, cluster.slots

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -23,13 +26,13 @@ from results.records.store import Store
 from tests.faults import small_benchmark as small
 
 needs_dask = pytest.mark.skipif(
-    importlib.util.find_spec("distributed") is None, reason="needs Dask: pip install distributed"
+    importlib.util.find_spec("distributed") is None, reason="needs Dask, which `make setup` installs"
 )
 
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match="pip install distributed"), open_cluster("tcp://127.0.0.1:1", print):
+    with pytest.raises(ClusterError, match="`make setup` installs it"), open_cluster("tcp://127.0.0.1:1", print):
         pass
 
 
@@ -54,17 +57,18 @@ def test_a_scheduler_that_is_not_there_is_reported(monkeypatch, capsys, tmp_path
 class ClusterOfProcesses:
     """Processes that start in a directory of their own, which contains another package called ``datasets``."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, protocol: str = "tcp", **environ: str) -> None:
         self.directory, self.file, self.processes = directory, directory / "scheduler.json", []
+        self.environ = environ
         (directory / "datasets").mkdir(parents=True)
         (directory / "datasets" / "__init__.py").write_text("")
-        self.scheduler = self.start("scheduler", "--port", "0", "--no-dashboard")
+        self.scheduler = self.start("scheduler", "--port", "0", "--no-dashboard", "--protocol", protocol)
 
     def start(self, what: str, *more: str) -> subprocess.Popen:
         where = ("--host", "127.0.0.1", "--scheduler-file", str(self.file))
         command = [sys.executable, "-m", f"distributed.cli.dask_{what}", *where, *more]
         with (self.directory / "log").open("ab") as log:
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            env = {**os.environ, "OMP_NUM_THREADS": "1", **self.environ}
             process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log, env=env)
         self.processes.append(process)
         return process
@@ -76,9 +80,12 @@ class ClusterOfProcesses:
     @property
     def address(self) -> str:
         deadline = time.monotonic() + 60
-        while not self.file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return json.loads(self.file.read_text())["address"]
+        while True:
+            try:
+                return json.loads(self.file.read_text())["address"]
+            except (FileNotFoundError, json.JSONDecodeError):  # not there yet, or not yet written to its end
+                assert time.monotonic() < deadline, (self.directory / "log").read_text()
+                time.sleep(0.05)
 
     def end(self) -> None:
         for process in reversed(self.processes):
@@ -93,15 +100,84 @@ def cluster(tmp_path):
     processes.end()
 
 
+def configuration(directory: Path) -> Path:
+    """A certificate that signs itself, and Dask's configuration, made by the commands of docs/cluster.md."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine")
+    directory.mkdir()
+    page = (small.ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (command,) = [line.strip() for line in page.splitlines() if line.startswith("    openssl req")]
+    subprocess.run(shlex.split(command), cwd=directory, check=True, capture_output=True, timeout=60)
+    start = page.index("    distributed:\n")
+    text = page[start : page.index("\n\n", start)].replace("/home/me/.config/dask", str(directory))
+    file = directory / "uniboard.yaml"
+    file.write_text(textwrap.dedent(text), encoding="utf-8")
+    return file
+
+
+def configured(file):
+    """Dask's configuration of this process, with the entries of a file."""
+    import dask
+
+    return dask.config.merge(dask.config.config, *dask.config.collect_yaml([file]))
+
+
+@pytest.fixture
+def encrypted(tmp_path):
+    file = configuration(tmp_path / "certificate")
+    processes = ClusterOfProcesses(tmp_path / "elsewhere", "tls", DASK_CONFIG=str(file))
+    yield processes
+    processes.end()
+
+
 @needs_dask
-@pytest.mark.slow
-def test_a_worker_killed_over_its_run_changes_no_record(cluster, tmp_path):
+def test_tls_works_by_dasks_own_configuration_and_keeps_others_out(encrypted, tmp_path, monkeypatch):
+    import dask
+
+    encrypted.start_workers(1)
+    address = encrypted.address
+    assert address.startswith("tls://")
+    ours, other = (configured(file) for file in (encrypted.environ["DASK_CONFIG"], configuration(tmp_path / "other")))
+    with dask.config.set(ours):
+        with open_cluster(address, print) as cluster:
+            assert cluster.slots == 1
+            assert cluster.client.submit(os.getpid).result(timeout=60) == encrypted.processes[-1].pid
+        with (
+            pytest.raises(ClusterError, match=r"requires encryption, and tcp://.* has none.*as tls://"),
+            open_cluster(address.replace("tls", "tcp"), print),
+        ):
+            pass
+    with pytest.raises(ClusterError, match=r"needs a certificate, but .* names none"), open_cluster(address, print):
+        pass
+    with (
+        dask.config.set(other),
+        pytest.raises(ClusterError, match="certificate does not match"),
+        open_cluster(address, print),
+    ):
+        pass
+    (tmp_path / "certificate" / "key.pem").unlink()
+    with (
+        dask.config.set(ours),
+        pytest.raises(ClusterError, match=r"certificates that Dask's configuration names can't be used"),
+        open_cluster(address, print),
+    ):
+        pass
+    monkeypatch.setattr("bench.dispatch.dask_cluster._CONNECT_SECONDS", 1)
+    with pytest.raises(ClusterError, match="No Dask scheduler"), open_cluster(address.replace("tls", "tcp"), print):
+        pass
+
+
+@needs_dask
+@pytest.mark.long
+@pytest.mark.parametrize("fixture", ["cluster", "encrypted"])
+def test_a_worker_killed_over_its_run_changes_no_record(fixture, request, tmp_path):
+    cluster = request.getfixturevalue(fixture)
     cluster.start_workers(3)
     data, serial, store, cache = (
         small.write_data(tmp_path),
         *(tmp_path / name for name in ("serial", "runs", "cache")),
     )
-    env = small.environment(tmp_path / "log")
+    env = small.environment(tmp_path / "log") | cluster.environ
     command = small.command(*small.arguments(data, store, cache, steps=100), "--cluster", cluster.address)
     with subprocess.Popen(command, cwd=small.ROOT, env=env, stdout=subprocess.PIPE, text=True) as bench:
         victim = holder_of_a_training(store, {process.pid for process in cluster.processes})
@@ -133,7 +209,7 @@ def holder_of_a_training(store: Path, workers: set[int]) -> int:
 
 
 @needs_dask
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_on(cluster, tmp_path):
     cluster.start_workers(3)
     data, store = small.write_data(tmp_path), tmp_path / "runs"
@@ -180,7 +256,7 @@ def start_training(cluster: ClusterOfProcesses, tmp_path: Path) -> tuple[subproc
 
 
 @needs_dask
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_scheduler_that_dies_in_mid_run_is_reported_and_the_records_stay(cluster, tmp_path):
     cluster.start_workers(2)
     bench, store = start_training(cluster, tmp_path)
@@ -195,7 +271,7 @@ def test_a_scheduler_that_dies_in_mid_run_is_reported_and_the_records_stay(clust
 
 
 @needs_dask
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_leaves_the_cluster_and_says_what_is_kept(cluster, tmp_path):
     cluster.start_workers(2)
     bench, store = start_training(cluster, tmp_path)

@@ -17,6 +17,7 @@ class Faults:
         content: Content of the file.
         cuts: Bytes of the body after which the connection is cut, one per answer; later answers are complete.
         statuses: Statuses answered before anything is served, in order.
+        phrase: The words behind the status in the first line of the answer; None for the usual ones.
         ranges: Whether requests of a range are answered with that range.
         range_shift: Added to the first byte of every range that is sent.
         announced: A wrong Content-Length to send; None for the right one.
@@ -30,6 +31,7 @@ class Faults:
     content: bytes
     cuts: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    phrase: str | None = None
     ranges: bool = True
     range_shift: int = 0
     announced: int | None = None
@@ -77,7 +79,7 @@ def faulty_server(faults: Faults) -> Iterator[str]:
 
         def answer(self, status: int, body: bytes, **headers: str) -> None:
             cut = faults.cuts.pop(0) if faults.cuts and status in {200, 206} else len(body)
-            self.send_response(status)
+            self.send_response(status, faults.phrase)
             if faults.version:
                 self.send_header("ETag", faults.version)
             self.send_header("Content-Type", faults.content_type)

@@ -127,6 +127,27 @@ def test_a_server_that_is_gone_is_named(published, place, where, capsys, monkeyp
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        (
+            {"statuses": [404], "phrase": "Not\x1b[2J \x1b]0;owned\x07 Found\x9b1m"},
+            r"404 Not\x1b[2J \x1b]0;owned\x07 Found\x9b1m",
+        ),
+        ({"statuses": [503] * 6, "phrase": "\x1b[31mBusy\x08"}, r"503 \x1b[31mBusy\x08"),
+        ({"location": "http://example.org/\x1b[2Jx"}, "example.org/"),
+    ],
+)
+def test_an_answer_of_the_server_can_not_command_the_terminal(
+    fault, shown, published, place, where, capsys, monkeypatch
+):
+    for name, value in fault.items():
+        setattr(published, name, value)
+    message = stopped(capsys, monkeypatch, "btad", *where, "--yes")
+    assert shown in message
+    assert not {character for character in message if ord(character) < 32 or 127 <= ord(character) < 160}
+
+
 def test_nothing_is_fetched_without_a_yes(published, place, where, capsys, monkeypatch):
     error = stopped(capsys, monkeypatch, "btad", *where)
     assert "give --yes (make: YES=1)" in error
