@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import joblib
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from bench.dispatch.jobs import Job, Outcome, WorkersDiedError, do_job
@@ -49,6 +50,9 @@ def in_processes(jobs: Sequence[Job], processes: int) -> Iterator[Outcome]:
 def _start_worker(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal. Workers ignore it, because their parent ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where psutil is installed (Dask needs it), joblib would take the pages of the feature bank for leaked memory, and
+    # replace a process whose memory grew by 300 MB, with a warning for the user.
+    process_executor._USE_PSUTIL = False
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from unittest.mock import Mock
+
+from joblib.externals.loky import process_executor
+
+from bench.dispatch import processes
 from results.records.store import Store
 from tests.support.benchmarks import run_all
+
+
+def test_a_process_whose_memory_grew_is_not_replaced(monkeypatch):
+    monkeypatch.setattr(processes.signal, "signal", lambda *_: None)  # this process is no worker: it keeps Ctrl-C,
+    monkeypatch.setattr(processes.threading, "Thread", Mock())  # and does not end with its parent
+    monkeypatch.setattr(process_executor, "_USE_PSUTIL", True)
+    processes._start_worker(os.getpid())
+    assert process_executor._USE_PSUTIL is False
 
 
 def test_reversed_order_and_two_jobs_give_identical_records(options, tmp_path):
