@@ -12,7 +12,7 @@ from bench.plan.options import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-OF_A_SHELL = {"VENV", "PYTHON", "PERF_VENV", "AUDIT_VENV"}
+OF_A_SHELL = {"VENV", "PYTHON", "PERF_VENV", "TOOLS_VENV"}
 """Variables of the Makefile that are not options of the benchmark."""
 
 

@@ -109,7 +109,7 @@ def configuration(directory: Path) -> Path:
     (command,) = [line.strip() for line in page.splitlines() if line.startswith("    openssl req")]
     subprocess.run(shlex.split(command), cwd=directory, check=True, capture_output=True, timeout=60)
     start = page.index("    distributed:\n")
-    text = page[start : page.index("\n\n", start)].replace("/home/me/.config/dask", str(directory))
+    text = page[start : page.index("\n\n", start)].replace("/path/to", str(directory))
     file = directory / "uniboard.yaml"
     file.write_text(textwrap.dedent(text), encoding="utf-8")
     return file
