@@ -144,7 +144,7 @@ _QUICK = {
     "scar_length": (6.0, 14.0),
     "patch_ceiling": 2_000,
     "steps": 450,
-    "batch_size": 4,
+    "batch_size": 8,
     "learning_rate": 0.02,
     "sigma": 2.5,
 }

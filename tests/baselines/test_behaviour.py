@@ -24,7 +24,7 @@ from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": ("circuit", {"steps": 100}),
+    "cutpaste": ("circuit", {"batch_size": 4, "steps": 100}),
     "draem": ("washer", {"batch_size": 1, "steps": 150}),
     "fcdd": ("oak", {"steps": 80}),
     "mkd": ("oak", {"steps": 50}),

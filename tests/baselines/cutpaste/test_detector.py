@@ -18,7 +18,7 @@ from tests.support.features import FakeImages, structured_images
 
 CPU = torch.device("cpu")
 SMALL = CutPasteConfig(
-    **{**CutPaste.info.presets["quick"].config, "image_size": 32, "crop": 24, "width": 8, "steps": 2}
+    **{**CutPaste.info.presets["quick"].config, "image_size": 32, "crop": 24, "width": 8, "steps": 2, "batch_size": 4}
 )
 
 
@@ -66,7 +66,7 @@ def test_both_densities_are_fitted_to_the_trained_networks_on_uncorrupted_images
     # The tolerance is wide, because covariances after so few steps are almost singular.
     torch.testing.assert_close(prediction.image_scores, found.image_density.distance(whole), rtol=1e-2, atol=1e-2)
     distances = found.patch_density.distance(local).view(9, 5, 5)
-    maps = receptive_field_upsample(distances, 32, stride=4, centre=7.5, extent=16, sigma=2.5, mean=True)
+    maps = receptive_field_upsample(distances, 32, stride=4, centre=7.5, extent=16, sigma=2.5, scaling="mean")
     torch.testing.assert_close(prediction.maps, maps, rtol=1e-2, atol=1e-2)
 
 
