@@ -27,6 +27,7 @@ from bench.console import Console
 from bench.plan.options import DATA, DataDir, MaskThreshold, Root
 from datasets.download.fetch import fetch_file
 from datasets.download.obtain import missing_files, obtain
+from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError, unknown_name
 from datasets.index.availability import State, check, state_of
 from datasets.index.open_dataset import dataset_root
@@ -71,7 +72,7 @@ def data(
     if state is State.PERSON:
         _explain(say, name, info, place, data_dir, root)
         raise typer.Exit(EXIT_PERSON)
-    if state is not State.THERE and info.archive is not None:
+    if info.archive is not None and (state is not State.THERE or (place / STAGING).exists()):
         gone = missing_files(place, info.archive) or []
         if gone:
             say(f"{len(gone)} files of the download are gone, such as {gone[0]}. The archive is unpacked again.")

@@ -7,8 +7,10 @@ by the next call. One process at a time works on a directory, under a lock of th
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +19,7 @@ from filelock import Timeout
 
 from datasets.download.archive import Archive, check_file
 from datasets.download.fetch import fetch_file
-from datasets.download.unpack import unpack
+from datasets.download.unpack import STAGING, unpack
 from datasets.errors import DatasetError
 from datasets.storage.atomic import unwritable, write_bytes
 from datasets.storage.locks import file_lock
@@ -57,6 +59,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
         StorageError: If the archive, the manifest or the lock can't be written.
     """
     if missing_files(root, archive) == []:
+        shutil.rmtree(root / STAGING, ignore_errors=True)  # of an attempt that was killed at its very end
         return
     if not (root / archive.file).is_file() and not archive.url:
         raise DatasetError(
@@ -83,8 +86,8 @@ def _obtain(archive: Archive, root: Path, fetch: Fetch, say: Say) -> None:
     else:
         _check_fetched(archive, file)
     say(f"Unpacking {file}")
-    contents = unpack(file, root, archive.unpacked_limit, repair=read_manifest(root, archive) is not None)
-    _write_manifest(root, archive, file, contents)
+    repair = read_manifest(root, archive) is not None
+    unpack(file, root, archive.unpacked_limit, repair, partial(_write_manifest, root, archive, file))
     if not present:
         file.unlink()
 

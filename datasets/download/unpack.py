@@ -76,7 +76,13 @@ class _Member(tarfile.TarInfo):
         return member
 
 
-def unpack(file: Path, root: Path, limit: int, repair: bool = False) -> dict[str, int]:
+def unpack(
+    file: Path,
+    root: Path,
+    limit: int,
+    repair: bool = False,
+    finish: Callable[[dict[str, int]], None] = lambda contents: None,
+) -> dict[str, int]:
     """Unpack a zip archive, or a tar archive (plain, gz, bz2 or xz), into a directory.
 
     Files that are there already and are equal to those of the archive stay: an interrupted attempt has put them there.
@@ -87,6 +93,8 @@ def unpack(file: Path, root: Path, limit: int, repair: bool = False) -> dict[str
         root: Directory to unpack into.
         limit: Largest permitted size of the contents in bytes.
         repair: Whether the archive was unpacked there before, so that the user may have added files since.
+        finish: Function that is called with what is returned when everything is in place. Until it has ended, the
+            staging directory is the mark of an attempt that is not finished.
 
     Returns:
         Size in bytes of every file, by its path relative to ``root``.
@@ -110,6 +118,7 @@ def unpack(file: Path, root: Path, limit: int, repair: bool = False) -> dict[str
                 "Move what is there away and download again."
             )
         _move(staging, root)
+        finish(contents)
     except _DAMAGED as error:
         raise DatasetError(
             f"{file}: can't be unpacked ({error}). Check the free space in {root}, or fetch it again."

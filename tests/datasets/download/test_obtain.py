@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from datasets.download.archive import check_file
 from datasets.download.obtain import MANIFEST, obtain, read_manifest
+from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError
 from tests.support.archives import member, write_tar
 
@@ -40,6 +42,32 @@ def test_a_complete_dataset_is_not_fetched_again(tmp_path, packed, archive):
     for _ in range(2):
         obtain(archive, tmp_path / "set", fetch_from(packed, calls))
     assert len(calls) == 1
+
+
+def test_an_attempt_that_is_killed_at_any_move_is_seen_as_unfinished_and_ended_by_the_next(
+    tmp_path, packed, archive, monkeypatch
+):
+    root, states = tmp_path / "set", []
+    move = Path.replace
+
+    def watched(self, target):
+        states.append(shutil.copytree(root, tmp_path / f"killed {len(states)}"))
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    obtain(archive, root, fetch_from(packed))
+    states.append(shutil.copytree(root, tmp_path / "killed while staging is removed"))
+    (states[-1] / STAGING).mkdir()
+    monkeypatch.undo()
+    whole = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert len(states) == 4, "two entries of the archive, the manifest, and the end"
+    for state in states:
+        assert (state / STAGING).exists(), "the mark of an attempt that is not finished"
+        obtain(archive, state, fetch_from(packed))
+        left = {path.relative_to(state): path.read_bytes() for path in state.rglob("*") if path.is_file()}
+        names = (MANIFEST, "candle", "readme.txt")
+        assert {name: left[name] for name in left if name.parts[0] in names} == whole
+        assert not (state / STAGING).exists()
 
 
 def test_a_manifest_of_another_version_does_not_count(tmp_path, packed, archive):
