@@ -78,7 +78,7 @@ def test_building_imports_no_torch(store, tmp_path):
         f"build(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))\n"
         "above = {'torch', 'timm', 'torchvision', 'methods', 'baselines', 'bench'}\n"
         "storage = {'datasets.errors', 'datasets.storage'}\n"
-        "storage |= {f'datasets.storage.{name}' for name in ('atomic', 'temporary_files', 'processes')}\n"
+        "storage |= {f'datasets.storage.{name}' for name in ('atomic', 'ordinary_files', 'temporary_files', 'processes')}\n"
         "images = {name for name in sys.modules if name.startswith('datasets.')} - storage\n"
         "loaded = above & set(sys.modules) | images\n"
         "sys.exit(', '.join(sorted(loaded)) or 0)"

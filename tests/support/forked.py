@@ -6,11 +6,14 @@ fork server, so it uses no threads and has computed nothing.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -114,4 +117,16 @@ def _call(
     # If the tests run in the background of a shell, they ignore Ctrl-C, and so would this process.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["bench", *arguments]
-    function()
+    code: object = 0
+    try:
+        function()
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # As at the end of a Python of its own: joblib ends its workers now. Otherwise a forked process would wait for them.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else 1)
