@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 from bench.benchmark import benchmark
@@ -11,6 +12,7 @@ from reports.content import content_of
 from reports.pages import gallery
 from results.leaderboard import leaderboard_of
 from results.records.store import Store
+from results.records.thumbnails import read_pictures
 from tests.support.benchmarks import run_all
 from tests.support.miniature import write_miniature_folder
 
@@ -63,17 +65,21 @@ def test_after_three_images_are_relabelled_unified_alone_makes_no_pair(options, 
 
 def test_two_directories_with_the_same_names_of_categories_are_two_datasets(options, tmp_path):
     opts = options(("padim",), settings=("unified",))
-    store, made = Store(opts.results_dir), {}
+    store, made, digests = Store(opts.results_dir), {}, {}
     for name, size in (("line 1", 64), ("line 2", 72)):
         mine = replace(opts, root=write_miniature_folder(tmp_path / name, size=size))
         run_all(mine)
         plan = make_plan(mine)
         keep_pictures(plan, store)
         made[name] = plan[0].dataset.data_id
+        digests[name] = plan[0].dataset.data["bolt"].test
     assert {row.dataset.title: row.data_id for row in rows_by_data(opts).values()} == made
     (tmp_path / "line 1").rename(tmp_path / "moved")
     again = make_plan(replace(opts, root=tmp_path / "moved"))
     assert missing_runs(again, store, force=False, retry_failed=False) == []
-    galleries = {page.shown.title: page.shown.categories[0].cases[0].jpeg for page in gallery.pages(content_of(store))}
-    assert sorted(galleries) == ["line 1", "line 2"]
-    assert galleries["line 1"] != galleries["line 2"]  # each with the images of its own files
+    pages = {page.shown.title: page.shown.categories[0].cases[0] for page in gallery.pages(content_of(store))}
+    assert sorted(pages) == ["line 1", "line 2"]
+    for name, case in pages.items():  # each with the images of its own files
+        pictures = read_pictures(store, "folder", "bolt", digests[name])
+        image = pictures.images[pictures.paths.index(case.path)]
+        assert case.jpeg.endswith(base64.b64encode(image).decode())
