@@ -92,7 +92,9 @@ def test_both_faults_are_found_behind_other_errors_and_in_the_words_of_torch(tmp
 
 @pytest.mark.parametrize(("limit", "words"), [(no_more_files, FILES), (no_more_threads, THREADS)])
 @pytest.mark.parametrize("when", ["fit", "predict"])
-def test_a_run_that_meets_the_limit_is_not_recorded_and_succeeds_later(options, monkeypatch, tmp_path, limit, words, when):
+def test_a_run_that_meets_the_limit_is_not_recorded_and_succeeds_later(
+    options, monkeypatch, tmp_path, limit, words, when
+):
     opts = options(settings=("unified",), cache_dir=tmp_path / "cache")  # without a kept fit of another test
     (run,) = make_plan(opts)
     where = Execution(opts.results_dir, opts.cache_dir)
