@@ -134,13 +134,13 @@ def _environment(pages: Mapping[str, Page], *, single: bool) -> Environment:
 
 
 def _style() -> str:
-    """The style sheet, as it stands between the tags: its file, and a class for every share in hundredths."""
+    """The style sheet, as it is between the tags: its file, and a class for every share in hundredths."""
     shares = (f".{_share(n / 100)}{{--share:{n / 100}}}" for n in range(101))
     return "\n".join(("", _static("report.css"), *shares, ""))
 
 
 def _script() -> str:
-    """The script, as it stands between the tags."""
+    """The script, as it is between the tags."""
     return "\n".join(("", *map(_static, SCRIPTS), ""))
 
 

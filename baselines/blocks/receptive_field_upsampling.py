@@ -19,7 +19,7 @@ Scaling = Literal["constant", "mean", "released"]
 ``constant``: a pixel gets their weighted sum, scaled so that a constant grid gives about that constant inside the image
 and less at its borders, where fewer cells contribute. ``mean``: a pixel gets the weighted mean over the cells that
 reach it. ``released``: as in FCDD's released code, the peak of an axis' Gaussian is 1 if the extent is odd. If it is
-even, the centre lies between two pixels, and both get 1/2.
+even, the centre is between two pixels, and both get 1/2.
 """
 
 

@@ -14,7 +14,7 @@ need to agree.
 
 A dead claim is taken over by creating the file with the next number, which only one process can do, and only the
 highest number counts. Other files in the directory, e.g. copies that a sync program made of claims, are no claims. A
-claim whose time lies minutes in the future is dead too: no living holder touched it. The directory stays when its last
+claim whose time is minutes in the future is dead too: no living holder touched it. The directory stays when its last
 claim is given up, because others may be about to write to it.
 
 After claiming, a process checks whether the run was recorded in the meantime. The worst effect of a wrong guess (about

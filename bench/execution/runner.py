@@ -144,8 +144,8 @@ def _with_remark(record: RunRecord, remark: str) -> RunRecord:
     failure = record.failure
     if failure is None:
         return record
-    said = failure.model_copy(update={"message": f"{failure.message.rstrip('.')}. {remark}"})
-    return record.model_copy(update={"failure": said})
+    extended = failure.model_copy(update={"message": f"{failure.message.rstrip('.')}. {remark}"})
+    return record.model_copy(update={"failure": extended})
 
 
 def _rebuilt_images(run: Run, detector: Detector, execution: Execution) -> tuple[bytes, ...]:

@@ -38,7 +38,7 @@ _MOST_SEEDS = 1000
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from text: ``3`` means the seeds 0, 1, 2, ``0,4`` the seeds 0 and 4, and ``42-46`` the five from 42 to 46.
 
-    A number above 20 that stands alone is refused, because it may be meant as one seed (``111,``) or as a number of
+    A number above 20 that is alone is refused, because it may be meant as one seed (``111,``) or as a number of
     seeds (``0-110``). An empty text is the default.
 
     Raises:

@@ -10,7 +10,7 @@ The original layout is::
 A mask may also be called ``NNN.png``, have another suffix than its image, or be a directory ``NNN/`` with
 several masks, which are united (as in MVTec LOCO AD). BTAD calls its directories ``ok`` and ``ko``. Images
 and masks are paired by name, never by order; both may be sorted into sub-directories. The directory of masks may
-have another usual name (``masks``, ``gt``, ...), which is said. A category without masks is evaluated on image
+have another usual name (``masks``, ``gt``, ...), which is reported. A category without masks is evaluated on image
 level only. Everything else that is there, e.g. ``validation``, is not read and is listed in ``DatasetIndex.unread``.
 Later datasets of the MVTec family keep images or masks in other directories of a category, which a ``Layout``
 describes.
@@ -177,7 +177,7 @@ class _Reader:
                 self._note_sibling(category, entry, masks is not None)
 
     def note_other_entries(self, categories: set[Path]) -> None:
-        """Note what lies beside the categories."""
+        """Note what is beside the categories."""
         for entry in sorted_entries(self.root, hidden=True):
             if entry in categories or entry.name in _MANIFESTS:
                 continue

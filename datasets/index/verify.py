@@ -3,7 +3,7 @@
 Errors make results wrong or runs fail: missing or damaged files, counts that differ from the published ones,
 masks that belong to other images, the same image in train and test. Warnings should be looked at: masks that seem
 inverted, that no image uses, or that were compressed with loss, and files that may be images and are not read. Remarks
-are only said.
+are only reported.
 """
 
 from __future__ import annotations

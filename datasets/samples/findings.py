@@ -23,7 +23,7 @@ class Problem:
         what: What is wrong.
         cure: What to do about it.
         severity: ``error`` if results would be wrong or the file can't be used; ``warning`` if it should be looked at;
-            ``remark`` if it is only said.
+            ``remark`` if it is only reported.
     """
 
     path: str

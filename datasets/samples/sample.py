@@ -71,7 +71,7 @@ class DatasetIndex:
         textures: Categories that are textures (all others are objects), for the paper's means of the two kinds.
         faults: Description of the problems of each category with faulty files. No detector is trained or tested on it.
         unread: The files that were found and are not read.
-        remarks: What else should be said about how the files are read, e.g. where masks were found.
+        remarks: What else should be reported about how the files are read, e.g. where masks were found.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Atomic writing: a file is written completely or not at all, and the error of a full or read-only disk names it.
 
-Faults of the machine are told apart from faults of files and runs: a disk that is full or read-only, and no more files,
-threads or processes.
+Faults of the machine (a disk that is full or read-only, and no more files, threads or processes) are distinguished
+from faults of files and runs.
 """
 
 from __future__ import annotations

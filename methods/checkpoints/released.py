@@ -30,7 +30,7 @@ def readable_methods() -> tuple[str, ...]:
 
 
 def require_file(file: Path) -> None:
-    """Raise a ``CheckpointError`` that names what lies there, unless the path is that of a file."""
+    """Raise a ``CheckpointError`` that names what is there, unless the path is that of a file."""
     if file.is_file():
         return
     place = file if file.is_dir() else file.parent

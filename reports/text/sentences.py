@@ -208,13 +208,13 @@ def _change(cell: Cell) -> str:
 def describe_copies(copies: Iterable[CopiesEntry]) -> str:
     """Say how many images of several categories are copies of others; empty if there are none."""
     entries = list(copies)
-    said = (
+    kinds = (
         ("trained", "test image is also a training image", "test images are also training images"),
         ("contradicting", "image is both normal and anomalous", "images are both normal and anomalous"),
         ("elsewhere", "image is in two categories", "images are in two categories"),
         ("repeated", "image is there twice in one split", "images are there twice in one split"),
     )
-    totals = [(sum(getattr(entry, name) for entry in entries), one, several) for name, one, several in said]
+    totals = [(sum(getattr(entry, name) for entry in entries), one, several) for name, one, several in kinds]
     return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in totals if number)
 
 

@@ -129,7 +129,7 @@ def changes(one: DatasetEntry, other: DatasetEntry) -> list[Change] | None:
 
 
 def related(one: DatasetEntry, other: DatasetEntry) -> bool:
-    """Whether two states share the training or the test files of a category, or this can't be told.
+    """Whether two states share the training or the test files of a category, or this is not known.
 
     States of one dataset do, of which some files have changed. Those of two directories that only have the same names
     do not.

@@ -102,5 +102,5 @@ def read_card(path: Path) -> MethodCard:
         raise RecordError(f"{path}: can't be read ({error.strerror or error}).") from error
     except ValidationError as error:
         raise RecordError(
-            f"{path}: not a method's card ({error.errors()[0]['msg']}). The next run of the method writes it anew."
+            f"{path}: not a method's card ({error.errors()[0]['msg']}). The next run of the method writes it again."
         ) from error

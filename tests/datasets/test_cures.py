@@ -1,4 +1,4 @@
-"""Every cure that a message about a dataset prints is tried: what was said before is not said after it.
+"""Every cure that a message about a dataset prints is tried: what was reported before is not reported after it.
 
 The cures of downloads are tried in ``download/test_cures_of_downloads.py`` and ``tests/bench/commands/test_data.py``.
 """
@@ -267,7 +267,7 @@ CASES = {
 }  # fmt: skip
 
 
-def said(root: Path) -> list[str]:
+def reported(root: Path) -> list[str]:
     """What `verify` says, except remarks for which nothing has to be done."""
     problems = verify_root(root, find_dataset("folder"))
     return [str(problem) for problem in problems if problem.cure or problem.severity != "remark"]
@@ -276,7 +276,7 @@ def said(root: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory) -> Path:
     root = write_miniature_folder(tmp_path_factory.mktemp("cures") / "original", categories=("bolt", "nut"))
-    assert said(root) == []
+    assert reported(root) == []
     return root
 
 
@@ -288,6 +288,6 @@ def test_a_cure_heals(sound, tmp_path, case):
         shutil.copytree(sound, place / "original")
         shutil.copytree(sound, place / "set")
         spoil(place / "set")
-        assert cure in " ".join(said(place / "set"))
+        assert cure in " ".join(reported(place / "set"))
         heal(place / "set")
-        assert said(place / "set") == []
+        assert reported(place / "set") == []

@@ -94,7 +94,7 @@ def test_every_page_allows_its_own_style_sheet_script_and_inline_images_and_noth
             f"default-src 'none'; img-src data:; style-src {hash_source(style)}; script-src {hash_source(script)}; "
             "base-uri 'none'; form-action 'none'"
         ), name
-        assert tags[:4] == ["html", "head", "meta", "meta"], "the policy stands before all that it governs"
+        assert tags[:4] == ["html", "head", "meta", "meta"], "the policy is before all that it governs"
         assert tags.count("style") == tags.count("script") == 1, name
         for tag, attributes in page.found:
             forbidden = {one for one in attributes if one == "style" or one.startswith("on")}

@@ -31,19 +31,19 @@ def counted(root: Path) -> dict[str, Copies]:
     return count_copies(index_folder(root, "own"))
 
 
-def said(root: Path) -> list[str]:
+def reported(root: Path) -> list[str]:
     return [f"{problem.severity} {problem}" for problem in verify_root(root, find_dataset("folder"))]
 
 
 def test_different_images_are_no_copies(root):
     assert counted(root) == {}
-    assert said(root) == []
+    assert reported(root) == []
 
 
 def test_the_same_image_in_train_and_test(root):
     copy(root, "bolt/train/good/001.png", "bolt/test/good/001.png")
     assert counted(root) == {"bolt": Copies(trained=1, contradicting=0, elsewhere=0, repeated=0)}
-    assert said(root) == [
+    assert reported(root) == [
         "error bolt/test/good/001.png: is the same file as bolt/train/good/001.png, byte for byte: in train and test. "
         "Remove one of them: a test image must not be trained on."
     ]
@@ -53,7 +53,7 @@ def test_the_same_image_in_two_categories(root):
     copy(root, "nut/train/good/001.png", "bolt/train/good/001.png")
     copy(root, "nut/train/good/002.png", "bolt/test/good/000.png")
     assert counted(root) == {"bolt": Copies(1, 0, 2, 0), "nut": Copies(0, 0, 2, 0)}
-    assert said(root) == [
+    assert reported(root) == [
         "error bolt/test/good/000.png: is the same file as nut/train/good/002.png, byte for byte: in train and test, "
         "in two categories. Remove one of them: a test image must not be trained on.",
         "error bolt/train/good/001.png: is the same file as nut/train/good/001.png, byte for byte: in two categories. "
@@ -66,7 +66,7 @@ def test_every_image_of_several_copies_is_named(tmp_path):
     for target in ("cloth/train/good/000.png", "nut/train/good/000.png", "pipe/train/good/000.png"):
         copy(root, "bolt/train/good/000.png", target)
     assert counted(root) == dict.fromkeys(("bolt", "cloth", "nut", "pipe"), Copies(0, 0, 1, 0))
-    assert [line.split(", byte for byte: ")[0] for line in said(root)] == [
+    assert [line.split(", byte for byte: ")[0] for line in reported(root)] == [
         f"error bolt/train/good/000.png: is the same file as {other}/train/good/000.png"
         for other in ("cloth", "nut", "pipe")
     ]
@@ -76,7 +76,7 @@ def test_the_same_image_as_normal_and_as_anomalous(root):
     copy(root, "bolt/test/good/000.png", "bolt/test/scratch/000.png")
     copy(root, "bolt/train/good/000.png", "bolt/test/scratch/001.png")
     assert counted(root) == {"bolt": Copies(trained=1, contradicting=4, elsewhere=0, repeated=0)}
-    assert said(root) == [
+    assert reported(root) == [
         "error bolt/test/good/000.png: is the same file as bolt/test/scratch/000.png, byte for byte: one is normal and "
         "one anomalous. Decide which label is right, and remove the other one.",
         "error bolt/test/scratch/001.png: is the same file as bolt/train/good/000.png, byte for byte: one is normal "
@@ -89,11 +89,11 @@ def test_the_same_image_twice_in_one_split_is_a_warning(root):
     copy(root, "bolt/train/good/000.png", "bolt/train/good/002.png")
     copy(root, "bolt/test/scratch/000.png", "bolt/test/stain/000.png")
     assert counted(root) == {"bolt": Copies(trained=0, contradicting=0, elsewhere=0, repeated=5)}
-    assert [line.split(", byte for byte: ")[1] for line in said(root)] == [
+    assert [line.split(", byte for byte: ")[1] for line in reported(root)] == [
         "twice in test. Remove one of them.",
         *["twice in train. Remove one of them."] * 2,
     ]
-    assert {line.split()[0] for line in said(root)} == {"warning"}
+    assert {line.split()[0] for line in reported(root)} == {"warning"}
 
 
 def test_the_same_picture_in_another_format_and_an_empty_file_are_no_copies(root):

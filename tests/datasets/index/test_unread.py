@@ -1,4 +1,4 @@
-"""Every file below a category is read or listed, and the numbers that are said are those of the files on disk.
+"""Every file below a category is read or listed, and the numbers that are reported are those of the files on disk.
 
 The same holds for copies: the numbers of images with equal files are those of a comparison of every file with every
 other one.
@@ -42,7 +42,7 @@ def move(root: Path, source: str, target: str) -> None:
     (root / source).rename(root / target)
 
 
-def said(root: Path) -> list[tuple[str, str]]:
+def reported(root: Path) -> list[tuple[str, str]]:
     return [(problem.path, problem.severity) for problem in verify_root(root, FOLDER)]
 
 
@@ -61,7 +61,7 @@ def test_nested_training_images_are_read_under_their_relative_path(root):
         "bolt/train/good/000.png",
         *(f"bolt/train/good/camera2/may/00{number}.png" for number in (1, 2, 3)),
     ]
-    assert said(root) == []
+    assert reported(root) == []
 
 
 def test_nested_defective_images_have_nested_masks(root):
@@ -72,7 +72,7 @@ def test_nested_defective_images_have_nested_masks(root):
     assert index.counts("bolt") == WHOLE
     sample = next(s for s in index.samples if "camera2" in s.path)
     assert sample.masks == ("bolt/ground_truth/scratch/camera2/001_mask.png",)
-    assert said(root) == []
+    assert reported(root) == []
 
 
 def test_a_directory_of_masks_may_belong_to_an_image_or_to_nested_images_but_not_to_both(root):
@@ -84,7 +84,7 @@ def test_a_directory_of_masks_may_belong_to_an_image_or_to_nested_images_but_not
 def test_masks_among_the_images_are_not_read_as_images(root):
     shutil.copytree(root / "bolt/ground_truth/scratch", root / "bolt/test/scratch/masks")
     assert index_folder(root, "own").counts("bolt") == WHOLE
-    assert said(root) == [("bolt/test/scratch/masks", "warning")]
+    assert reported(root) == [("bolt/test/scratch/masks", "warning")]
 
 
 def test_jfif_is_read_and_gif_is_listed(root):
@@ -114,7 +114,7 @@ def test_other_names_of_the_directory_of_masks_are_taken_and_said(root, name):
     index = index_folder(root, "own")
     assert index.has_masks
     assert index.counts("bolt") == WHOLE
-    assert said(root) == [(f"bolt/{name}", "remark")]
+    assert reported(root) == [(f"bolt/{name}", "remark")]
 
 
 def test_two_possible_directories_of_masks_are_an_error(root):
@@ -126,7 +126,7 @@ def test_two_possible_directories_of_masks_are_an_error(root):
 def test_beside_ground_truth_another_directory_of_masks_is_listed(root):
     shutil.copytree(root / "bolt/ground_truth", root / "bolt/masks")
     assert index_folder(root, "own").counts("bolt") == WHOLE
-    assert said(root) == [("bolt/masks", "warning")]
+    assert reported(root) == [("bolt/masks", "warning")]
 
 
 def test_unknown_directories_are_named(root):
@@ -136,7 +136,7 @@ def test_unknown_directories_are_named(root):
     (root / "bolt/readme.txt").write_text("x", encoding="utf-8")
     (root / "bolt/test/.DS_Store").write_text("x", encoding="utf-8")
     assert index_folder(root, "own").counts("bolt") == WHOLE
-    assert said(root) == [
+    assert reported(root) == [
         ("bolt", "remark"),
         ("bolt/extra", "warning"),
         ("bolt/test", "remark"),
@@ -186,7 +186,7 @@ def test_a_linked_directory_of_images_is_read_once(root, tmp_path):
     for split in ("train", "test", "ground_truth"):
         (root / "bolt" / split / "loop").symlink_to(root / "bolt", target_is_directory=True)
     assert index_folder(root, "own").counts("bolt") == WHOLE
-    assert said(root) == [(f"bolt/{place}", "warning") for place in ("ground_truth", "test", "train", "train/good")]
+    assert reported(root) == [(f"bolt/{place}", "warning") for place in ("ground_truth", "test", "train", "train/good")]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def copies_on_disk(root: Path, categories: tuple[str, ...]) -> dict[str, Copies]
 
 
 def assert_pairs_name_every_copy(index: DatasetIndex) -> None:
-    """Each pair that is said is one of equal files, and each image is paired for everything that it counts in."""
+    """Each pair that is reported is one of equal files, and each image is paired for everything that it counts in."""
     places = {sample.path: (sample.category, sample.split, sample.is_anomalous) for sample in index.samples}
     contents = {path: (index.root / path).read_bytes() for path in places}
     pairs = set()
@@ -333,8 +333,8 @@ def assert_pairs_name_every_copy(index: DatasetIndex) -> None:
         other = problem.what.removeprefix("is the same file as ").split(", byte for byte: ")[0]
         assert problem.path != other
         assert contents[problem.path] == contents[other]
-        for kind, said in enumerate(("in two categories", "in train and test", "one is normal and one anomalous")):
-            assert (said in problem.what) == (places[problem.path][kind] != places[other][kind])
+        for kind, words in enumerate(("in two categories", "in train and test", "one is normal and one anomalous")):
+            assert (words in problem.what) == (places[problem.path][kind] != places[other][kind])
         pairs |= {(problem.path, other), (other, problem.path)}
     for path, place in places.items():
         equal = [other for other in places if other != path and contents[other] == contents[path] != b""]

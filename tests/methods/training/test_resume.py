@@ -351,7 +351,7 @@ EDITED = {
 
 @pytest.mark.parametrize("variant", EDITED)
 def test_an_edited_checkpoint_does_not_match_its_digest(tmp_path, intact, variant):
-    """The archive's own checksums are right, because it was written anew."""
+    """The archive's own checksums are right, because it was written again."""
     state = copy.deepcopy(intact)
     EDITED[variant](state)
     torch.save(state, tmp_path / "state.pt")
