@@ -95,8 +95,8 @@ def test_the_files_that_were_found_are_said_before_the_first_run_recorded_and_sh
     assert ["cloth", "3", "2", "6", "6"] in table
     assert "bolt/masks: is read as the directory of masks" in start
     assert "cloth/train/good: 1 file is not read (003.gif): .gif is not a suffix that is read." in start
-    sentence = "1 test image is also a training image, 2 images are in two categories"
-    assert f"Images with equal files: {sentence}. `python -m bench verify folder --root {root}` lists the pairs." in start
+    found = "1 test image is also a training image, 2 images are in two categories"
+    assert f"Images with equal files: {found}. `python -m bench verify folder --root {root}` lists the pairs." in start
     records = Store(tmp_path / "runs").records()
     copies = {c: tuple(entry.model_dump().values()) for r in records for c, entry in r.dataset.copies.items()}
     assert copies == {"bolt": (1, 0, 1, 0), "cloth": (0, 0, 1, 0)}
@@ -104,7 +104,7 @@ def test_the_files_that_were_found_are_said_before_the_first_run_recorded_and_sh
     assert counts == {"bolt": (4, 2, 6, 6), "cloth": (3, 2, 6, 6)}
     page = (tmp_path / "site/index.html").read_text(encoding="utf-8")
     assert "Images and masks of each category" in page
-    assert f"Images of bolt and cloth are copies of others, byte for byte: {sentence}." in page
+    assert f"Images of bolt and cloth are copies of others, byte for byte: {found}." in page
     assert "1 anomalous image of cloth has a black mask. Pixel metrics leave such images out." in page
 
 
