@@ -27,7 +27,7 @@ from tests.support.benchmarks import run_all
 from tests.support.command_line import arguments
 from tests.support.miniature import write_miniature_folder
 from tests.support.records import make_record, make_scores
-from tests.support.trainings import CPU, equal, train
+from tests.support.trainings import CPU, equal, train, train_until_killed
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(30, "Read-only file system")])
@@ -171,16 +171,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_training_starts_again(tmp_path
     monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, _ = train(FitContext(0, CPU))
     checkpoint = tmp_path / "state.pt"
-
-    class KilledError(Exception):
-        pass
-
-    def die(done: int, total: int, what: str) -> None:
-        if done == 8:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    train_until_killed(checkpoint)
     if damage == "flip":
         content = bytearray(checkpoint.read_bytes())
         content[len(content) // 2] ^= 1

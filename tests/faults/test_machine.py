@@ -37,7 +37,7 @@ from tests.support.benchmarks import run_all
 from tests.support.command_line import arguments
 from tests.support.miniature import write_miniature_folder
 from tests.support.records import make_record, make_scores
-from tests.support.trainings import CPU, train
+from tests.support.trainings import CPU, train, train_until_killed
 
 FILES = "too many open files.*ulimit -n"
 THREADS = "no more threads or processes.*ulimit -u.*JOBS or THREADS"
@@ -166,16 +166,7 @@ def test_a_record_that_can_not_be_opened_is_neither_set_aside_nor_called_unreada
 def test_a_checkpoint_that_can_not_be_opened_stays(tmp_path, monkeypatch):
     monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     checkpoint = tmp_path / "state.pt"
-
-    class KilledError(Exception):
-        pass
-
-    def die(done: int, total: int, what: str) -> None:
-        if done == 8:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    train_until_killed(checkpoint)
     before = checkpoint.read_bytes()
     with no_more_files(), pytest.raises(StorageError, match=FILES):
         train(FitContext(0, CPU, checkpoint=checkpoint))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import pytest
 import torch
 
 from methods.detector import FitContext, FitReport
@@ -26,6 +28,21 @@ def train(context: FitContext, **changes) -> tuple[UniAD, FitReport]:
     detector = UniAD(dataclasses.replace(CONFIG, **changes), LAYOUT)
     report = detector.fit(FakeImages(*structured(LAYOUT, 12, 0, concatenated=True)), context)
     return detector, report
+
+
+class KilledError(Exception):
+    """Ends a training as a signal would."""
+
+
+def train_until_killed(checkpoint: Path, step: int = 8) -> None:
+    """Train until a step and leave the checkpoint of it; checkpoints have to be written after every step."""
+
+    def die(done: int, total: int, what: str) -> None:
+        if done == step:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
 
 
 def equal(first: UniAD, second: UniAD) -> bool:

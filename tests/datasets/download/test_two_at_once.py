@@ -56,7 +56,6 @@ def test_two_processes_at_once_leave_complete_datasets(packed, tmp_path, number)
     waited = sum(output.count("Waiting for another process") for output, _ in outputs)
     assert unpacked == number
     assert waited > 0
-    print(f"{number} datasets, for {waited} of which one process waited for the other")  # noqa: T201
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.long)])

@@ -15,24 +15,14 @@ from methods.training.loop import Training, train_network
 from methods.training.resume import TrainingState, sealed
 from methods.uniad.detector import UniAD
 from tests.support.features import FakeImages, structured
-from tests.support.trainings import CONFIG, CPU, LAYOUT, Watcher, equal, train
-
-
-class KilledError(Exception):
-    pass
+from tests.support.trainings import CONFIG, CPU, LAYOUT, KilledError, Watcher, equal, train, train_until_killed
 
 
 def test_a_training_killed_and_resumed_ends_at_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("methods.training.loop._CHECKPOINT_SECONDS", 0.0)
     whole, expected = train(FitContext(0, CPU))
-
-    def die(done: int, total: int, what: str) -> None:
-        if done == 8:
-            raise KilledError
-
     checkpoint = tmp_path / "state.pt"
-    with pytest.raises(KilledError):
-        train(FitContext(0, CPU, progress=die, checkpoint=checkpoint))
+    train_until_killed(checkpoint)
     assert checkpoint.exists()
     steps: list[int] = []
     resumed, report = train(
