@@ -80,7 +80,7 @@ table: setup ## Print the tables (FORMAT=csv|md|latex|parquet)
 list: setup ## List datasets and methods
 	$(PY) -m bench list
 
-verify: setup ## Check DATASET: counts, masks, undecodable files
+verify: setup ## Check DATASET (also dtd): counts, masks, files that are not read or can't be decoded
 	$(PY) -m bench verify "$${DATASET:-synthetic}" $(call options,DATA_DIR ROOT MASK_THRESHOLD)
 
 test: setup ## Run the test suite

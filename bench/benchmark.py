@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -34,6 +35,7 @@ from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
 from datasets.errors import StorageError, printable
+from datasets.index.image_directory import read_image_directory
 from datasets.index.pixel_values import mask_problems, range_problems, range_remarks
 from datasets.index.problems import LISTED
 from datasets.index.unread import describe_unread
@@ -100,6 +102,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     store = Store(options.results_dir)
     _print_missing_settings(console, options, plan)
     _print_data(console, options, plan)
+    _print_textures(console, plan)
     _print_copies(console, options, plan)
     _print_faults(console, plan)
     _print_pixel_values(console, plan)
@@ -240,6 +243,21 @@ def _print_data(console: Console, options: ResolvedOptions, plan: list[Run]) -> 
             console.print(line, highlight=False, markup=False)
         if len(lines) >= LISTED:
             console.print(f"`{_verify_command(options)}` lists all of them.", highlight=False, markup=False)
+
+
+def _print_textures(console: Console, plan: list[Run]) -> None:
+    """Print how many textures are pasted, from which range they are scaled, and what of their directory is not read."""
+    for directory in sorted({run.textures for run in plan if run.textures is not None}):
+        found = read_image_directory(directory)
+        say = partial(console.print, highlight=False, markup=False)
+        count = "1 image" if len(found.images) == 1 else f"{len(found.images):,} images"
+        say(f"Textures: {count} in {directory}. {found.range_remark()}".rstrip())
+        lines = describe_unread(found.unread, (), LISTED)
+        for line in lines:
+            say(f"Textures: {line}")
+        if len(lines) >= LISTED:
+            command = shlex.join(["python", "-m", "bench", "verify", "dtd", "--root", str(directory)])
+            say(f"`{command}` lists all of them.")
 
 
 def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:

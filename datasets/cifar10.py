@@ -29,8 +29,11 @@ import pooch
 from numpy.typing import NDArray
 
 from datasets.download.archive import Archive, check_file
+from datasets.download.obtain import MANIFEST
 from datasets.errors import DatasetError, StorageError
 from datasets.index.registry import DatasetInfo, register
+from datasets.index.unread import Kind, UnreadFiles, entries_below, is_image
+from datasets.samples.findings import Severity, Unread
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 from datasets.storage.atomic import raise_machine_fault, written
 
@@ -44,6 +47,7 @@ LABELS = "uniboard-cifar10-labels.npz"
 _DIRECTORY = "cifar-10-batches-py"
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _BATCHES = (*_TRAIN, "test_batch")
+_NOT_NEEDED = frozenset({"batches.meta", "readme.html"})
 _AGAIN = "Move it away, then make data DATASET=cifar10 restores it."
 _BATCH_LIMIT = 64 * 2**20  # bytes; a batch of 10,000 images has 31 MB
 
@@ -73,7 +77,8 @@ def build_cifar10(root: Path, task: str) -> DatasetIndex:
     Raises:
         DatasetError: If the batches are missing or damaged.
     """
-    home, labels, trained = _arrays(root)
+    source, state = _source(root)
+    home, labels, trained = _arrays(root, source, state)
     normal = {int(number) for number in task}
     samples = []
     for row, label in enumerate(labels.tolist()):
@@ -89,12 +94,31 @@ def build_cifar10(root: Path, task: str) -> DatasetIndex:
         has_masks=False,
         image_score="map_mean",
         settings=("unified",),
+        unread=_unread(root, source),
     )
 
 
-def _arrays(root: Path) -> tuple[Path, NDArray[np.uint8], int]:
+def _unread(root: Path, source: Path) -> tuple[Unread, ...]:
+    """The files below the root that are not read. Their paths are relative to ``root``, wherever the array is."""
+    home = source if source.is_dir() else source.parent
+    known = {source, *(source / name for name in _BATCHES), home / ARRAY, home / LABELS, root / MANIFEST}
+    unread = UnreadFiles(root)
+    for entry, kind in entries_below(root):
+        if entry in known:
+            continue
+        if kind is Kind.FILE and (entry.name in _NOT_NEEDED or entry == root / ARCHIVE.file):
+            unread.add("", entry.parent, [entry], "a part of the download that is not needed", severity="remark")
+        elif kind is Kind.FILE:
+            severity: Severity = "warning" if is_image(entry) or not entry.suffix else "remark"
+            cure = "For images of your own use the dataset 'folder'." if severity == "warning" else ""
+            unread.add("", entry.parent, [entry], "only the six batches of CIFAR-10 are read", cure, severity)
+        else:
+            unread.add_other("", entry.parent, [(entry, kind)])
+    return unread.found()
+
+
+def _arrays(root: Path, source: Path, state: str) -> tuple[Path, NDArray[np.uint8], int]:
     """(directory of the array file, labels of its rows, number of training rows). Writes the array if necessary."""
-    source, state = _source(root)
     data_home = source if source.is_dir() else source.parent
     cache = (
         pooch.os_cache("uniboard") / f"cifar10-{hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:12]}"

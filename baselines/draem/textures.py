@@ -18,7 +18,8 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as V
 from torch import Tensor
 
-from datasets.samples.images import IMAGE_SUFFIXES, Resize, load_image
+from datasets.index.image_directory import read_image_directory
+from datasets.samples.images import Resize, load_image
 from methods.errors import FitError
 
 _KEPT_BYTES = 2 << 30
@@ -59,7 +60,8 @@ class ProceduralTextures:
 class DirectoryTextures:
     """The images of a directory and its subdirectories, sorted by path.
 
-    An image is decoded when it is drawn; the latest ones are kept in memory.
+    An image is decoded when it is drawn; the latest ones are kept in memory. Images of 16 bits are scaled from the
+    smallest range that holds the values of all of them, as those of a category are.
 
     Args:
         directory: The directory, or None if none was given.
@@ -68,19 +70,20 @@ class DirectoryTextures:
 
     Raises:
         FitError: If the directory does not exist or holds no image.
+        DatasetError: If it can't be read.
     """
 
     def __init__(self, directory: Path | None, size: int, resize: Resize = "antialiased") -> None:
         if directory is None or not directory.is_dir():
             raise FitError(f"There is no directory of textures ({directory}). Set TEXTURES_DIR=...")
-        found = [file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
-        self._paths = sorted(file.relative_to(directory).as_posix() for file in found)
+        found = read_image_directory(directory)
+        self._paths, bits = found.images, found.value_bits()
         if not self._paths:
             raise FitError(f"{directory} holds no image to paste. Set TEXTURES_DIR to another directory.")
 
         @lru_cache(maxsize=max(1, _KEPT_BYTES // (3 * size * size)))
         def read(index: int) -> Tensor:
-            pixels = load_image(directory, self._paths[index], size, resize=resize)
+            pixels = load_image(directory, self._paths[index], size, bits, resize)
             return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
         self._read = read

@@ -30,11 +30,11 @@ from datasets.download.obtain import missing_files, obtain
 from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError, unknown_name
 from datasets.index.availability import State, check, state_of
+from datasets.index.image_directory import read_image_directory
 from datasets.index.open_dataset import dataset_root
 from datasets.index.pixel_values import range_remarks
 from datasets.index.problems import IndexingError, Problem
-from datasets.index.registry import DataInfo, DatasetInfo, family, find_dataset, known_data, known_datasets
-from datasets.index.verify import verify_root
+from datasets.index.registry import DataInfo, DatasetInfo, family, known_data
 from datasets.samples.sample import DatasetIndex
 
 app = typer.Typer()
@@ -89,12 +89,12 @@ def data(
 @app.command()
 def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None, mask_threshold: MaskThreshold = 0) -> None:
     """Check a dataset (counts, masks paired by name, mask polarity, files that can't be decoded); list all problems."""
-    info = find_dataset(family(dataset, known_datasets())[0])  # the tasks of a family share their files
+    info = _find(dataset)
     place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
     for remark in _remarks(info, place):
         say(remark)
-    problems = verify_root(place, info, mask_threshold=mask_threshold)
+    _, problems = check(info, place, mask_threshold=mask_threshold)
     _report(say, problems, f"{info.title} in {place}: no problem found.", place)
 
 
@@ -159,9 +159,11 @@ def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Call
         yield move
 
 
-def _remarks(info: DatasetInfo, root: Path) -> list[str]:
+def _remarks(info: DataInfo, root: Path) -> list[str]:
     """Remarks on the usable files of a dataset, which are no problems."""
     try:
+        if not isinstance(info, DatasetInfo):
+            return [remark for remark in [read_image_directory(root).range_remark()] if remark]
         index: DatasetIndex | None = info.build(root)
     except IndexingError as error:
         index = error.partial

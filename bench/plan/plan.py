@@ -15,7 +15,7 @@ from bench.plan.devices import resolve_device
 from bench.plan.options import SETTINGS, Options
 from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, backbone_entry
-from bench.plan.weights_and_textures import textures_id
+from bench.plan.weights_and_textures import texture_bits, textures_id
 from bench.protocol import Protocol, binarisation
 from datasets.errors import DatasetError, unknown_name
 from datasets.index.copies import Copies, count_copies
@@ -100,9 +100,11 @@ def _make_run(
         pro_limit=options.fpr_limit,
     )
     execution = {"device": torch.device(device).type, "bank_dtype": options.bank_dtype}
-    method = method.model_copy(update={"fit_config": {**method.fit_config, **execution}})
     wants_textures = checkpoint is None and configured.detector_class.features(config).textures
     textures = options.textures if wants_textures else None
+    bits = texture_bits(textures) if textures else None
+    narrow = {"texture_bits": bits} if bits not in {None, 16} else {}  # the range changes the decoded textures
+    method = method.model_copy(update={"fit_config": {**method.fit_config, **execution, **narrow}})
     fit_id = short_id(
         {
             "method": [method.name, method.version],

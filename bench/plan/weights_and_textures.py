@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.errors import OptionError
 from datasets.errors import unknown_name
+from datasets.index.image_directory import read_image_directory
 from datasets.samples.fingerprint import file_digest
-from datasets.samples.images import IMAGE_SUFFIXES
 from methods.backbones.shipped import ARCHITECTURE, FORMULA
 from results.ids import short_id
 from results.records.weights import WeightsKind
@@ -57,7 +57,7 @@ def weights_of(requested: str, directory: Path | None, backbone: str, usual: Wei
 
 def require_textures(method: str, directory: Path) -> None:
     """Raise an ``OptionError`` that says what to do if the directory has no image."""
-    if not _images(directory):
+    if not directory.is_dir() or not read_image_directory(directory).images:
         raise OptionError(
             f"{method} pastes images of the Describable Textures Dataset while it trains, and {directory} holds none. "
             "Fetch it by make data DATASET=dtd (Oxford VGG, for research), name any directory of images with "
@@ -68,10 +68,11 @@ def require_textures(method: str, directory: Path) -> None:
 @lru_cache(maxsize=4)
 def textures_id(directory: Path) -> str:
     """Short id of a directory's images, from their relative paths and bytes, for the ids of fits that paste them."""
-    return short_id([[file.relative_to(directory).as_posix(), file_digest(file).hex()] for file in _images(directory)])
+    images = sorted(map(Path, read_image_directory(directory).images))
+    return short_id([[file.as_posix(), file_digest(directory / file).hex()] for file in images])
 
 
-def _images(directory: Path) -> list[Path]:
-    """The image files, without those in hidden directories, where an interrupted unpacking may have left some."""
-    files = (file for file in directory.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(directory).parts))
+@lru_cache(maxsize=4)
+def texture_bits(directory: Path) -> int | None:
+    """The range from which the 16-bit files of a directory of textures are scaled; None if it has none."""
+    return read_image_directory(directory).value_bits()

@@ -9,10 +9,11 @@ from pathlib import Path
 from datasets.download.obtain import missing_files
 from datasets.download.unpack import STAGING
 from datasets.errors import DatasetError
+from datasets.index.image_directory import read_image_directory
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DataInfo, DatasetInfo
 from datasets.index.verify import changed_files, verify_root
-from datasets.samples.images import IMAGE_SUFFIXES, decode
+from datasets.samples.images import decode
 
 
 class State(Enum):
@@ -51,7 +52,11 @@ def state_of(info: DataInfo, root: Path) -> State:
 
 
 def check(
-    info: DataInfo, root: Path, progress: Callable[[int, int], None] | None = None, threads: int = 1
+    info: DataInfo,
+    root: Path,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int = 1,
+    mask_threshold: int = 0,
 ) -> tuple[int, list[Problem]]:
     """Check every file of data that is available.
 
@@ -60,6 +65,7 @@ def check(
         root: Its directory.
         progress: Called with (number of images done, number of all images).
         threads: Number of images decoded at a time.
+        mask_threshold: Values of a mask above it are defect.
 
     Returns:
         (number of images, all problems).
@@ -73,24 +79,28 @@ def check(
             progress(done, total)
 
     if isinstance(info, DatasetInfo):
-        problems = verify_root(root, info, threads, count)
+        problems = verify_root(root, info, threads, count, mask_threshold)
         return seen, problems
-    problems = changed_files(root, info)
-    images = _images(root)
-    for done, image in enumerate(images, start=1):
-        path = image.relative_to(root).as_posix()
+    try:
+        found = read_image_directory(root)
+    except DatasetError as error:
+        return seen, [Problem(".", str(error), info.instructions)]
+    problems = changed_files(root, info) + [unread.problem for unread in found.unread]
+    if not found.images:
+        problems.append(Problem(".", "no image is there.", info.instructions))
+    for done, path in enumerate(found.images, start=1):
         try:
             decode(root, path)
         except DatasetError as error:
-            problems.append(Problem(path, str(error).removeprefix(f"{image}: "), ""))
-        count(done, len(images))
-    return seen, problems
+            problems.append(Problem(path, str(error).removeprefix(f"{root / path}: "), ""))
+        count(done, len(found.images))
+    return seen, sorted(problems)
 
 
 def _unpacked(info: DataInfo, root: Path) -> bool:
     """Whether a person unpacked the data there, completely or in part."""
     if not isinstance(info, DatasetInfo):
-        return bool(_images(root))
+        return bool(read_image_directory(root).images)
     try:
         info.build(root)
     except IndexingError:
@@ -98,9 +108,3 @@ def _unpacked(info: DataInfo, root: Path) -> bool:
     except (DatasetError, OSError):
         return False
     return True
-
-
-def _images(root: Path) -> list[Path]:
-    """All images below a directory. Hidden directories are left out, because an interrupted unpacking leaves one."""
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]

@@ -265,6 +265,9 @@ def mask_values(root: Path, path: str) -> NDArray[Any]:
             raise DatasetError(f"{root / file}: rows of masks have the shape (H, W), not {values.shape}.")
         return _white_is_255(values)
     with opened(root / path) as image:
+        if is_deep(image) and not image.mode.startswith("I"):  # Pillow would read the first byte of each value only
+            values = _one_channel(deep_values(root / path, image), image.mode == "RGBA")
+            return np.asarray(_turned(Image.fromarray(values), _orientation(image)))
         return _mask_values(_upright(image))
 
 
@@ -278,8 +281,13 @@ def _mask_values(image: Image.Image) -> NDArray[Any]:
     values = np.asarray(image)
     if values.ndim == 2:
         return _white_is_255(values)
-    if image.mode in {"RGBA", "LA", "RGBa", "La"}:
-        return np.where(values[..., -1] > 0, values[..., :-1].max(axis=-1), 0)
+    return _one_channel(values, image.mode in {"RGBA", "LA", "RGBa", "La"})
+
+
+def _one_channel(values: NDArray[Any], alpha: bool) -> NDArray[Any]:
+    """The largest of the colours of each pixel; 0 where it is transparent."""
+    if alpha:
+        return np.where(values[..., -1] > 0, values[..., :-1].max(axis=-1), values.dtype.type(0))
     return np.asarray(values.max(axis=-1))
 
 
@@ -316,6 +324,9 @@ def _upright(image: Image.Image) -> Image.Image:
 def _narrowed(file: Path, image: ImageFile.ImageFile, bits: int) -> Image.Image:
     """A 16-bit image as upright RGB, scaled from a smaller range."""
     orientation = _orientation(image)
-    narrow = Image.fromarray(in_eight_bits(deep_values(file, image), bits)).convert("RGB")
-    narrow.getexif()[ExifTags.Base.Orientation] = orientation
-    return ImageOps.exif_transpose(narrow)
+    return _turned(Image.fromarray(in_eight_bits(deep_values(file, image), bits)).convert("RGB"), orientation)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return ImageOps.exif_transpose(image)

@@ -7,6 +7,7 @@ values, which only test images can have, become 255 too. Files of 8 bits are not
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -27,6 +28,7 @@ RANGES = (8, 10, 12, 14, 16)
 
 _DEEP_SUFFIXES = {".pgm", ".png", ".ppm", ".tif", ".tiff"}
 _COLOUR = "16"  # part of Pillow's raw mode of colour images of 16 bits a channel, such as RGB;16B
+_GREY_ALPHA = "LA;16B"
 _ROWS = 256
 _SECOND_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -70,7 +72,10 @@ def peak_of(root: Path, path: str) -> int | None:
 @lru_cache(maxsize=1_000_000)
 def _peak(file: Path, _size: int, _mtime_ns: int) -> int | None:
     with opened(file) as image:
-        return int(deep_values(file, image).max()) if is_deep(image) else None
+        if not is_deep(image):
+            return None
+        values = deep_values(file, image)
+        return int(values[..., :-1].max() if image.mode == "RGBA" else values.max())  # opaque is white in any range
 
 
 def is_deep(image: ImageFile.ImageFile) -> bool:
@@ -81,25 +86,39 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     """
     if image.mode.startswith("I"):  # I;16 and its byte orders, or I where the format has no 16-bit type
         return not (image.format == "PPM" and image.tile[0][0] != "raw")  # PGM says it, and Pillow scales by it
-    return image.mode in {"RGB", "RGBA"} and _COLOUR in raw_mode(image)
+    return image.mode in {"RGB", "RGBA"} and (_COLOUR in raw_mode(image) or _is_deep_ppm(image))
+
+
+def _is_deep_ppm(image: ImageFile.ImageFile) -> bool:
+    """Whether it is a binary PPM of all 16 bits, which writers use for cameras of fewer bits too, as they do PGM."""
+    return image.format == "PPM" and image.tile[0][0] == "ppm" and image.tile[0][3] == ("RGB", (1 << 16) - 1)
 
 
 def deep_values(file: Path, image: ImageFile.ImageFile) -> NDArray[Any]:
     """The values of a 16-bit image.
 
     Pillow reads colour images of 16 bits as the first byte of each value, so the second bytes are read by a second
-    pass, under the raw mode of the other byte order.
+    pass, under the raw mode of the other byte order. Of grey images with alpha it has no such mode; their second pass
+    reads all four bytes of a pixel, as if they were colours.
 
     Args:
         file: The file.
         image: The same file, opened.
 
     Returns:
-        (H, W) or (H, W, 3 or 4) integers from 0 to 65535.
+        (H, W) or (H, W, 2 to 4) integers from 0 to 65535; the last of 2 or 4 is alpha.
 
     Raises:
         UnknownScaleError: If a value is outside this range.
     """
+    if _is_deep_ppm(image):  # Pillow scales it to 8 bits; its pixels are the rest of the file
+        shape = (image.height, image.width, 3)
+        return np.fromfile(file, ">u2", math.prod(shape), offset=image.tile[0][2]).reshape(shape).astype(np.uint16)
+    if raw_mode(image) == _GREY_ALPHA:
+        with opened(file) as other:
+            other.tile = [tile._replace(args="RGBA") for tile in other.tile]
+            pairs = np.asarray(other).astype(np.uint16)
+        return pairs[..., ::2] << 8 | pairs[..., 1::2]
     if not image.mode.startswith("I"):
         with opened(file) as other:
             other.tile = [tile._replace(args=_other_order(tile.args)) for tile in other.tile]

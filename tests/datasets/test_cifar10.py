@@ -15,6 +15,7 @@ from datasets import cifar10
 from datasets.cifar10 import ARRAY, CLASSES, LABELS, TASKS, build_cifar10, read_batch
 from datasets.errors import DatasetError
 from datasets.index.registry import find_dataset
+from datasets.index.verify import verify_root
 from datasets.samples.images import load_images, load_mask
 from datasets.storage.atomic import unwritable, written
 from tests.support.miniature import pickled_as_python2, write_miniature_cifar10
@@ -322,3 +323,41 @@ def test_every_cut_of_a_batch_is_an_error():
 def test_other_contents_are_an_error(batch):
     with pytest.raises(ValueError, match="not a batch"):
         read_batch(pickled_as_python2(batch))
+
+
+@pytest.mark.parametrize(("packed", "inner"), [(False, False), (True, False), (False, True)])
+def test_files_beside_the_batches_are_listed_as_not_read(root, monkeypatch, packed, inner):
+    batches = "" if inner else "cifar-10-batches-py/"
+    if packed:
+        pack(root, monkeypatch)
+    root = root / "cifar-10-batches-py" if inner else root
+    for name in ("batches.meta", "readme.html", "data_batch_6", "more/0.png", "more/1.png", "notes.txt", ".DS_Store"):
+        (root / batches / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / batches / name).write_bytes(b"x")
+    (root / "uniboard-manifest.json").write_text("{}", encoding="utf-8")
+    for _ in range(2):  # the second time the array is there
+        unread = build_cifar10(root, "01234").unread
+        found = {"remark": set(), "warning": set()}
+        for one in unread:
+            found[one.severity] |= {file.removeprefix(batches) for file in one.files}
+        assert found["remark"] == {".DS_Store", "batches.meta", "notes.txt", "readme.html"}
+        assert found["warning"] == {"data_batch_6", "more/0.png", "more/1.png"}
+    assert {one.category for one in unread} == {""}
+    problems = verify_root(root, find_dataset("cifar10-01234"))
+    assert (
+        f"{batches}more: 2 files are not read (0.png, 1.png): only the six batches of CIFAR-10 are read."
+        in "\n".join(map(str, problems))
+    )
+
+
+def test_unread_files_are_listed_if_the_array_is_elsewhere(root, tmp_path, monkeypatch):
+    def refuse(file, cure):
+        if tmp_path / "cache" not in file.parents:
+            raise unwritable(file, PermissionError(13, "Permission denied"), cure)
+        return written(file, cure)
+
+    monkeypatch.setattr(cifar10, "written", refuse)
+    (root / "cifar-10-batches-py/extra.png").write_bytes(b"x")
+    index = build_cifar10(root, "01234")
+    assert index.root.is_relative_to(tmp_path / "cache")
+    assert [one.files for one in index.unread] == [("cifar-10-batches-py/extra.png",)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -67,3 +68,27 @@ def test_a_directory_of_textures_is_read_in_sorted_order_with_its_subdirectories
     (tmp_path / "empty").mkdir()
     with pytest.raises(FitError, match="no image to paste"):
         made.fit(images, FitContext(0, CPU, textures=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_textures_of_sixteen_bits_are_scaled_from_the_range_in_use_as_the_images_of_a_category_are(tmp_path, bits):
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    grey[0, 0] = 255
+    for name, share in (("bright", 1), ("dark", 5)):  # one range for the directory: a dark texture stays dark
+        values = grey.astype(np.uint32) // share * ((1 << bits) - 1) // 255
+        Image.fromarray(values.astype(np.uint16)).save(tmp_path / f"{name}.png")
+    source = DirectoryTextures(tmp_path, 16)
+    for index, share in enumerate((1, 5)):
+        expected = torch.from_numpy((grey // share).astype(np.int64))
+        assert (source[index].long() - expected).abs().max() <= 1
+
+
+def test_hidden_files_are_no_textures(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / ".unpacking").mkdir()
+    for name in (".b.png", ".unpacking/c.png"):
+        (tmp_path / name).write_bytes(b"half of an image")
+    (tmp_path / "directory.png").mkdir()
+    source = DirectoryTextures(tmp_path, 8)
+    assert len(source) == 1
+    assert source[0].max() == 0

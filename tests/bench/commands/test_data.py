@@ -7,7 +7,9 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench.commands import data as data_commands
 from bench.commands.app import main
@@ -275,3 +277,18 @@ def test_verify_lists_problems_and_says_so_in_its_exit_code(folder, tmp_path):
     result = invoke("verify", "visa", "--root", str(broken))
     assert result.exit_code == EXIT_FAILED_RUNS
     assert "problems in" in result.output
+
+
+def test_verify_lists_the_textures_that_are_not_read(tmp_path):
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "deep/a.png")
+    sound = invoke("verify", "dtd", "--root", str(tmp_path))
+    assert sound.exit_code == 0, sound.output
+    assert "16-bit files are scaled from 12 bits (0 to 4095)." in sound.output
+    (tmp_path / "deep/b.gif").write_bytes(b"GIF89a")
+    result = invoke("verify", "dtd", "--root", str(tmp_path))
+    assert result.exit_code == EXIT_PROBLEMS
+    assert "deep: 1 file is not read (b.gif): .gif is not a suffix that is read." in result.output
+    missing = invoke("verify", "dtd", "--root", str(tmp_path / "none"))
+    assert missing.exit_code == EXIT_PROBLEMS
+    assert "make data DATASET=dtd" in missing.output

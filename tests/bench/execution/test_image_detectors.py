@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
+from bench.benchmark import _print_textures
 from bench.errors import OptionError
 from bench.plan.options import Scoring
 from bench.plan.plan import make_plan
@@ -72,6 +77,39 @@ def test_missing_textures_are_an_error_before_anything_runs_and_given_ones_enter
     directory.rename(other)
     (run,) = make_plan(options(("draem",), **(wanted | {"textures_dir": other})))
     assert run.fit_id != record.fit_id
+
+
+def test_the_range_of_sixteen_bit_textures_is_recorded_and_enters_the_id(options, tmp_path):
+    found = {}
+    for bits in (None, 8, 12, 16):
+        directory = tmp_path / f"textures{bits}"
+        directory.mkdir()
+        peak = (1 << (bits or 8)) - 1
+        Image.fromarray(np.full((20, 20), peak, np.uint8 if bits is None else np.uint16)).save(directory / "a.png")
+        wanted = {"assignments": (*SMALL["draem"], "draem.textures=dtd"), "settings": ("unified",)}
+        (found[bits],) = make_plan(options(("draem",), textures_dir=directory, **wanted))
+    assert {bits: run.method.fit_config.get("texture_bits") for bits, run in found.items()} == {
+        None: None, 8: 8, 12: 12, 16: None,
+    }  # fmt: skip
+    assert len({run.fit_id for run in found.values()}) == 4
+
+
+def test_a_run_says_how_many_textures_there_are_their_range_and_what_is_not_read(options, tmp_path):
+    directory = tmp_path / "textures"
+    directory.mkdir()
+    Image.fromarray(np.full((20, 20), 4095, np.uint16)).save(directory / "a.png")
+    (directory / "b.gif").write_bytes(b"GIF89a")
+    wanted = {"assignments": (*SMALL["draem"], "draem.textures=dtd"), "textures_dir": directory}
+    printed = io.StringIO()
+    _print_textures(Console(file=printed, soft_wrap=True, width=400), make_plan(options(("draem", "padim"), **wanted)))
+    assert printed.getvalue().splitlines() == [
+        f"Textures: 1 image in {directory}. 16-bit files are scaled from 12 bits (0 to 4095).",
+        "Textures: .: 1 file is not read (b.gif): .gif is not a suffix that is read. If they are images, save them as "
+        "PNG.",
+    ]
+    printed = io.StringIO()
+    _print_textures(Console(file=printed), make_plan(options(("padim",))))
+    assert printed.getvalue() == ""
 
 
 @pytest.mark.parametrize("method", ["draem", "mkd"])

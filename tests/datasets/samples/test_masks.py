@@ -11,6 +11,7 @@ from PIL import Image
 from datasets.errors import DatasetError
 from datasets.samples.images import decode_mask, load_mask, resize_mask, same_shape_up_to_scale
 from datasets.samples.sample import Sample
+from tests.datasets.samples.test_value_range import write_colour_png
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -55,6 +56,21 @@ def test_any_value_above_zero_is_defect(folder, values):
 def test_masks_of_other_modes(folder, mask):
     save(folder, "mask.png", mask)
     assert np.array_equal(load_mask(folder, defective("mask.png")), GREY > 200)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_small_numbers_in_sixteen_bit_masks_of_several_channels_are_defect(folder, channels):
+    alpha = channels in (2, 4)
+    mask = np.zeros((20, 30, channels), dtype=np.uint16)
+    mask[4:9, 5:20, 0] = 1  # a region's number, whose first byte is zero
+    mask[..., -1] = 65535 if alpha else 0
+    write_colour_png(folder / "mask.png", mask)
+    assert load_mask(folder, defective("mask.png")).sum() == 5 * 15
+    assert not load_mask(folder, defective("mask.png"), 1).any()
+    if alpha:
+        mask[4:9, 5:10, -1] = 0
+        write_colour_png(folder / "mask.png", mask)
+        assert load_mask(folder, defective("mask.png")).sum() == 5 * 10
 
 
 def test_alpha_of_a_mask_is_not_defect(folder):

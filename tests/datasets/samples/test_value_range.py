@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.errors import DatasetError
 from datasets.index.mvtec_layout import index_folder
 from datasets.index.pixel_values import range_problems, range_remarks
 from datasets.samples.images import decode, load_images
@@ -40,13 +41,13 @@ def write_deep(root: Path, bits: dict[str, int]) -> Path:
 
 
 def write_colour_png(file: Path, values: np.ndarray) -> None:
-    """A PNG with 16 bits in each of three channels, which Pillow does not write."""
+    """A PNG with 16 bits in each of two channels (grey and alpha) to four, which Pillow does not write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, {2: 4, 3: 2, 4: 6}[values.shape[2]], 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
 
@@ -107,6 +108,32 @@ def test_colour_images_of_sixteen_bits_are_scaled_alike(tmp_path, bits):
     for name in ("a.png", "b.tif", "c.tif"):
         assert bits_in_use(tmp_path, [name]) == bits
         assert np.abs(np.asarray(decode(tmp_path, name, bits)).astype(int) - COLOURS).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("opaque", [1, 65535])
+def test_alpha_does_not_count_in_the_range_and_grey_may_have_it(tmp_path, bits, opaque):
+    values = with_bits(COLOURS, bits).astype(np.uint16)
+    alpha = np.full((20, 30, 1), opaque, dtype=np.uint16)
+    write_colour_png(tmp_path / "colour.png", np.concatenate([values, alpha], axis=2))
+    write_colour_png(tmp_path / "grey.png", np.concatenate([values[..., :1], alpha], axis=2))
+    for name, expected in (("colour.png", COLOURS), ("grey.png", COLOURS[..., :1])):
+        assert bits_in_use(tmp_path, [name]) == bits
+        assert np.abs(np.asarray(decode(tmp_path, name, bits)).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_ppm_of_sixteen_bits_is_scaled_as_a_pgm_is(tmp_path, bits):
+    values = with_bits(COLOURS, bits)
+    (tmp_path / "a.ppm").write_bytes(b"P6\n# camera\n30 20\n65535\n" + values.astype(">u2").tobytes())
+    (tmp_path / "b.pgm").write_bytes(b"P5\n30 20\n65535\n" + values[..., 0].astype(">u2").tobytes())
+    (tmp_path / "c.ppm").write_bytes(b"P6\n30 20\n4095\n" + with_bits(COLOURS, 12).astype(">u2").tobytes())
+    assert [bits_in_use(tmp_path, [name]) for name in ("a.ppm", "b.pgm", "c.ppm")] == [bits, bits, None]
+    for name, expected in (("a.ppm", COLOURS), ("b.pgm", COLOURS[..., :1]), ("c.ppm", COLOURS)):
+        assert np.abs(np.asarray(decode(tmp_path, name, bits)).astype(int) - expected).max() <= 1
+    (tmp_path / "a.ppm").write_bytes((tmp_path / "a.ppm").read_bytes()[:-10])
+    with pytest.raises(DatasetError, match=r"a\.ppm: can't be decoded"):
+        decode(tmp_path, "a.ppm", 12)
 
 
 def test_colour_images_that_use_all_sixteen_bits_are_decoded_as_before(tmp_path):
