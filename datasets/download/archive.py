@@ -69,6 +69,7 @@ def _difference(archive: Archive, file: Path) -> str:
         if archive.size and size != archive.size:
             return f"{size:,} bytes, expected {archive.size:,}"
         if archive.checksum is None:
+            file.open("rb").close()
             return ""
         algorithm, expected = archive.checksum
         found = pooch.file_hash(str(file), alg=algorithm)

@@ -61,6 +61,8 @@ def array_row(root: Path, path: str, row: int) -> NDArray[Any]:
         require_ordinary(file)
         stat = file.stat()
         array = _mapped(file, stat.st_size, stat.st_mtime_ns)
+    except PermissionError as error:
+        raise DatasetError(f"{file}: can't be read ({error.strerror}). Check its permissions.") from error
     except Exception as error:  # a damaged header makes numpy raise nearly anything, tokenize.TokenError among it
         raise DatasetError(
             f"{file}: not a readable array of images ({error}). Delete it and build or fetch it again."

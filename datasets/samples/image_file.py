@@ -76,6 +76,8 @@ def _require_small(image: ImageFile.ImageFile) -> None:
 def _diagnosis(file: Path, error: Exception) -> str:
     """Why a file could not be decoded, and what to do about it."""
     again = "Remove it, or put a sound copy in its place. make data restores files of a download that were removed."
+    if isinstance(error, PermissionError):
+        return f"can't be read ({error.strerror}). Check its permissions."
     try:
         start = read_bytes(file) if file.stat().st_size < 1024 else b""
     except OSError as unreadable:

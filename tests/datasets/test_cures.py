@@ -1,10 +1,13 @@
 """Every cure that a message about a dataset prints is tried: what was reported before is not reported after it.
 
-The cures of downloads are tried in ``download/test_cures_of_downloads.py`` and ``tests/bench/commands/test_data.py``.
+The cures of downloads are tried in ``download/test_cures_of_downloads.py`` and ``tests/bench/commands/test_data.py``,
+those of published datasets in ``test_cures_of_published_sets.py``, those of single files in
+``samples/test_cures_of_files.py``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import find_dataset
+from datasets.index.unread import describe_unread
 from datasets.index.verify import verify_root
 from tests.support.miniature import write_miniature_folder
 
@@ -171,6 +176,21 @@ CASES = {
         "Copy the files themselves.",
         [both(away("nut"), away(f"{T}x.png"), copy("../away/nut/test/good/000.png", f"{T}x.png"))],
     ),
+    "a link to a directory above it": (
+        lambda root: (root / "bolt/extra").symlink_to(root),
+        "Remove the link.",
+        [away("bolt/extra")],
+    ),
+    "a name that is no text": (
+        copy(f"{T}000.png", f"{T}\udcff.png"),
+        "Rename the file or its directory.",
+        [both(away(f"{T}000.png"), move(f"{T}\udcff.png", f"{T}900.png"))],
+    ),
+    "a name of a directory that is no text": (
+        move(S, "bolt/test/\udcff"),
+        "Rename the file or its directory.",
+        [move("bolt/test/\udcff", S)],
+    ),
     "a file of another format": (
         saved(f"{T}000.png", ".gif", "GIF"),
         "If they are images, save them as PNG.",
@@ -291,3 +311,22 @@ def test_a_cure_heals(sound, tmp_path, case):
         assert cure in " ".join(reported(place / "set"))
         heal(place / "set")
         assert reported(place / "set") == []
+
+
+def test_the_printed_threshold_heals_grey_masks(sound, tmp_path):
+    shutil.copytree(sound, tmp_path / "set")
+    mask(f"{M}000_mask.png", soft)(tmp_path / "set")
+    (problem,) = verify_root(tmp_path / "set", find_dataset("folder"))
+    threshold = int(re.fullmatch(r"Choose MASK_THRESHOLD=(\d+) .--mask-threshold \1., or .*", problem.cure)[1])
+    assert verify_root(tmp_path / "set", find_dataset("folder"), mask_threshold=threshold) == []
+
+
+def test_the_line_about_masks_without_an_image_heals(sound, tmp_path):
+    """``run`` counts such masks in one line, ``verify`` lists them one by one."""
+    root = tmp_path / "set"
+    shutil.copytree(sound, root)
+    copy(f"{M}000_mask.png", f"{M}900_mask.png")(root)
+    index = index_folder(root, "folder")
+    assert "Check their names, or remove them." in " ".join(describe_unread(index.unread, index.categories, 9))
+    away(f"{M}900_mask.png")(root)
+    assert index_folder(root, "folder").unread == ()
