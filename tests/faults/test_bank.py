@@ -18,6 +18,7 @@ from methods.backbones.choice import BackboneChoice
 from methods.feature_spec import FeatureSpec
 from methods.features.bank_file import BankFile, array_digest
 from tests.support.banks import bank
+from tests.support.benchmarks import run_all
 from tests.support.miniature import write_miniature_folder
 
 SPEC = FeatureSpec(64, (8, 16), images=True)
@@ -172,6 +173,37 @@ def test_values_in_another_order_or_of_another_bank_are_noticed(filled, index, b
         again, made = read(index, backbone, directory)
     assert made == 1
     assert all(torch.equal(a, b) for a, b in zip(again, expected, strict=True))
+
+
+def test_runs_on_a_bank_in_another_order_have_the_right_numbers(options, tmp_path, monkeypatch):
+    """From the file to the record: one shuffled page a run, then all pages of all files in reverse order."""
+    opts = options(settings=("separate",), categories=("bolt",), cache_dir=tmp_path / "cache", force=True)
+    (expected,) = run_all(opts)
+    whole = {file: file.read_bytes() for file in (tmp_path / "cache").rglob("*.npy")}
+    dice, other = random.Random(0), b""
+
+    def damaged(damage, files) -> None:
+        for file in files:
+            content = bytearray(whole[file])
+            damage(content, other, dice)
+            file.write_bytes(content)
+
+    for _ in range(5):
+        file = dice.choice(sorted(whole))
+        damaged(_shuffled_words, [file])
+        with pytest.warns(UserWarning, match=rf"{file}: damaged: its digest .*computed again"):
+            (record,) = run_all(opts)
+        assert record.results == expected.results
+        assert file.read_bytes() == whole[file]
+    damaged(_pages_in_reverse_order, whole)
+    with pytest.warns(UserWarning, match="computed again") as warned:
+        (record,) = run_all(opts)
+    assert {str(one.message).partition(":")[0] for one in warned} == set(map(str, whole))
+    assert record.results == expected.results
+    damaged(_pages_in_reverse_order, whole)
+    monkeypatch.setattr("methods.features.bank_file._fault", lambda *_: "")
+    (unchecked,) = run_all(opts)
+    assert unchecked.results != expected.results, "without the check the numbers are wrong, and nobody is warned"
 
 
 def test_the_digest_notices_every_single_flip_every_shuffled_page_and_every_swap_of_blocks(tmp_path, monkeypatch):
