@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.commands.parameters import takes_options, values_of
-from bench.errors import EXIT_FAILED_RUNS
+from bench.errors import EXIT_FAILED_RUNS, OptionError
 from bench.plan.options import Options, parse_list
 from datasets.index.registry import family, known_datasets
 
@@ -94,6 +94,13 @@ def _benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> None:
 
 
 def _datasets(names: str) -> list[str]:
-    """The datasets that are named; the common beginning of several names (``cifar10``) stands for all of them."""
+    """The datasets that are named; the common beginning of several names (``cifar10``) stands for all of them.
+
+    Raises:
+        OptionError: If no dataset is named.
+    """
     known = known_datasets()
-    return [member for name in parse_list(names, "dataset") for member in family(name, known)]
+    found = [member for name in parse_list(names, "dataset") for member in family(name, known)]
+    if not found:
+        raise OptionError("DATASET is empty: name a dataset, e.g. DATASET=synthetic. `make list` lists them.")
+    return found

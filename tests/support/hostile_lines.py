@@ -184,6 +184,7 @@ def _spoil(rng: random.Random, parts: list[list[str]]) -> None:
         if kind == "twice":
             parts.append(list(part))
         elif kind == "short":
-            part[0] = part[0][: rng.randint(1, len(part[0]))]
+            option = rng.choice([one for one in parts if one[0].startswith("--")] or [["--"]])
+            option[0] = option[0][: rng.randint(1, len(option[0]))]
         else:
             del part[1:]

@@ -69,3 +69,12 @@ def test_a_configuration_that_makes_no_detector_is_an_error_before_anything_runs
     assert stopped.value.code == EXIT_USER_ERROR
     assert message in " ".join(capsys.readouterr().err.split())
     assert not runs.exists()
+
+
+@pytest.mark.parametrize("command", [["run"], ["rescore"], ["shortcut"], ["ablation", "--study", "uniad-query"]])
+def test_an_empty_name_of_the_dataset_is_an_error_that_says_what_to_do(monkeypatch, capsys, command):
+    monkeypatch.setattr(sys, "argv", ["bench", *command, "--dataset", ""])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == EXIT_USER_ERROR
+    assert "DATASET is empty: name a dataset" in capsys.readouterr().err
