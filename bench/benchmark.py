@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-import joblib
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -41,6 +40,7 @@ from datasets.index.problems import LISTED
 from datasets.index.unread import describe_unread
 from datasets.samples.sample import Counts
 from datasets.storage.atomic import write_bytes
+from datasets.storage.cores import usable_cores
 from methods.registry import card_of
 from reports.build import build
 from reports.pages.study import study_file
@@ -293,7 +293,7 @@ def _print_mask_problems(console: Console, runs: list[Run]) -> None:
     for index in {id(run.index): run.index for run in runs}.values():
         tested = {category for run in runs if run.index is index for category in run.categories} - set(index.faults)
         threshold = runs[0].protocol.mask_threshold
-        for problem in mask_problems(index, sorted(tested), threshold, min(4, joblib.cpu_count())):
+        for problem in mask_problems(index, sorted(tested), threshold, min(4, usable_cores())):
             console.print(str(problem), highlight=False, markup=False)
 
 

@@ -24,6 +24,7 @@ from datasets.index.mvtec_layout import index_folder
 from datasets.index.registry import DatasetInfo, register
 from datasets.samples.sample import GOOD, DatasetIndex, Split
 from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.cores import usable_cores
 from datasets.storage.locks import file_lock
 from datasets.storage.ordinary_files import read_json
 from datasets.synthetic_parts.catalogue import LOOKS
@@ -155,14 +156,12 @@ def _refuse_other_files(root: Path) -> None:
 
 
 def _replace(root: Path, recipe: Recipe) -> None:
-    from joblib import cpu_count  # here, because every command imports this module
-
     _log.info("generating the synthetic dataset in %s (about half a minute)", root)
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
         fresh = scratch / "new"
         fresh.mkdir()
-        with ThreadPoolExecutor(min(4, cpu_count())) as pool:
+        with ThreadPoolExecutor(min(4, usable_cores())) as pool:
             for _ in pool.map(lambda job: _write_sample(fresh, recipe.seed, *job), recipe.samples()):
                 pass  # drains the iterator, so that an error is raised here
         text = json.dumps(asdict(recipe), indent=1, sort_keys=True) + "\n"

@@ -36,6 +36,7 @@ from datasets.index.pixel_values import range_remarks
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.registry import DataInfo, DatasetInfo, family, known_data
 from datasets.samples.sample import DatasetIndex
+from datasets.storage.cores import usable_cores
 
 app = typer.Typer()
 
@@ -56,8 +57,6 @@ def data(
     Exit code 0: the dataset is there and sound; 1: it has problems, which are listed; 2: it could not be fetched or
     unpacked; 3: a person has to get it, because a form has to be filled in.
     """
-    from joblib import cpu_count
-
     info = _find(name)
     place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     console = Console()
@@ -82,7 +81,7 @@ def data(
             obtain(info.archive, place, partial(fetch_file, progress=progress), say)
     say(f"Verifying the images in {place}")
     with _bar(console, "Verifying", MofNCompleteColumn()) as progress:
-        seen, problems = check(info, place, progress, threads=min(4, cpu_count()))
+        seen, problems = check(info, place, progress, threads=min(4, usable_cores()))
     _report(say, problems, f"{info.title} in {place}: {seen} images, no problem found.{_unknown(info)}", place)
 
 

@@ -10,6 +10,7 @@ from bench.commands.parameters import takes_options, values_of
 from bench.console import Console
 from bench.errors import EXIT_FAILED_RUNS
 from bench.plan.options import Scoring
+from datasets.storage.cores import usable_cores
 
 app = typer.Typer()
 
@@ -19,11 +20,10 @@ app = typer.Typer()
 def score(**given: Any) -> None:
     """Write anomaly maps, image scores and overlays of any images, computed by a checkpoint."""
     import torch
-    from joblib import cpu_count
 
     from bench.score.score_directory import score_directory
 
-    torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))  # torch does not see the limit of a container
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))  # torch does not see the limit of a container
 
     if score_directory(Scoring(**values_of(Scoring, given)), Console(soft_wrap=True)):
         raise typer.Exit(EXIT_FAILED_RUNS)

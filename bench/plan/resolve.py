@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NewType
 
-import joblib
-
 from bench.errors import OptionError
 from bench.plan.devices import gpu_count
 from bench.plan.options import SETTINGS, Options
 from bench.plan.weights_and_textures import weights_of
 from datasets.index.registry import find_dataset
+from datasets.storage.cores import usable_cores
 from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
 from results.records.weights import WeightsKind
@@ -89,14 +88,14 @@ def _jobs(options: Options, preset: str) -> int:
         return options.jobs or 1
     if gpu_count(options.device) > 1:
         return gpu_count(options.device)
-    return min(joblib.cpu_count(), _QUICK_JOBS) if preset == "quick" else 1
+    return min(usable_cores(), _QUICK_JOBS) if preset == "quick" else 1
 
 
 def _threads(options: Options, jobs: int) -> int:
     """Threads of each run: the cores divided among the jobs; one on a cluster, whose cores are not known here.
 
-    The cores are those that this process may use: joblib reads its affinity and the limit of its container (cgroup).
+    The cores are those that this process may use.
     """
     if options.cluster:
         return options.threads or 1
-    return options.threads or max(1, joblib.cpu_count() // jobs)
+    return options.threads or max(1, usable_cores() // jobs)

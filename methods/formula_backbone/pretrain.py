@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, cast
 
-import joblib
 import numpy as np
 import timm
 import torch
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from datasets.errors import UniBoardError
 from datasets.samples.fingerprint import file_digest
 from datasets.storage.atomic import written
+from datasets.storage.cores import usable_cores
 from datasets.storage.temporary_files import sweep
 from methods.backbones.shipped import ARCHITECTURE, STRIDES
 from methods.errors import CheckpointError
@@ -313,7 +313,7 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
     bfloat16: Annotated[bool, typer.Option(help="Matrix products in bfloat16.")] = Recipe.bfloat16,
     seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that make the pool.")] = joblib.cpu_count(),
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that make the pool.")] = usable_cores(),
 ) -> None:
     """Train the small backbone on pictures that formulas make, or resume an interrupted training."""
     recipe = Recipe(classes=classes, each=each, steps=steps, batch_size=batch_size, bfloat16=bfloat16, seed=seed)

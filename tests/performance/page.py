@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
 
 from bench.execution.provenance import device_name, git_state, utc_now
+from datasets.storage.cores import usable_cores
 from tests.performance.row import Outcome, Row
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -43,7 +43,7 @@ def entry(row: Row, outcome: Outcome, load: float) -> Entry:
         "agrees": outcome.agrees,
         "notes": outcome.notes,
         "machine": device_name(torch.device("cpu")),
-        "cores": joblib.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "load_before": round(load, 2),
         "measured_utc": utc_now(),

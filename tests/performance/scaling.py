@@ -19,11 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
 from rich.console import Console
 
 from bench.execution.provenance import device_name, git_state, utc_now
+from datasets.storage.cores import usable_cores
 from datasets.synthetic import generate
 from results.records.record import RunRecord
 from results.records.store import Store
@@ -124,7 +124,7 @@ def measure(most: int) -> dict[str, Any]:
     commit, dirty = git_state()
     return {
         "machine": device_name(torch.device("cpu")),
-        "cores": joblib.cpu_count(),
+        "cores": usable_cores(),
         "bank_bytes_per_category": bank / counts[-1],
         "filling_seconds_per_category": filling / counts[-1],
         "commit": commit + ("-dirty" if dirty else ""),
