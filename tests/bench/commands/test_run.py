@@ -71,7 +71,7 @@ def test_a_configuration_that_makes_no_detector_is_an_error_before_anything_runs
     assert not runs.exists()
 
 
-@pytest.mark.parametrize("command", [["run"], ["rescore"], ["shortcut"], ["ablation", "--study", "uniad-query"]])
+@pytest.mark.parametrize("command", [["run"], ["rescore"], ["shortcut"]])
 def test_an_empty_name_of_the_dataset_is_an_error_that_says_what_to_do(monkeypatch, capsys, command):
     monkeypatch.setattr(sys, "argv", ["bench", *command, "--dataset", ""])
     with pytest.raises(SystemExit) as stopped:
