@@ -44,13 +44,13 @@ class DetectorInfo:
     """The description of a detector, which is shown on the page and against which its records are checked.
 
     Attributes:
-        name: Name on the command line, e.g. ``uniad``.
+        name: Name on the command line, e.g. ``uniad``: small letters, digits and ``_``.
         title: Name in the literature, e.g. ``UniAD``.
         family: Kind of method, e.g. ``feature reconstruction``, ``memory bank``.
         designed_for: The setting for which the method was published. It runs in both.
         paper: Authors, title and venue of the paper.
         year: Year of publication.
-        url: Link to the paper.
+        url: Link to the paper, or to the code of a method without one; it begins with ``https://``.
         version: Number that is raised at any change of the code that changes results; older records are then stale.
         presets: Presets by name; ``quick`` and ``paper`` are required.
         class_aware: Whether the training uses category labels. Such a detector may also use the category at test
@@ -293,7 +293,7 @@ class Detector(ABC):
 
     @abstractmethod
     def sizes(self) -> str:
-        """The most important sizes, as text for the row, e.g. ``224 px, 14x14 tokens, width 256``."""
+        """The most important sizes, as text for the row, e.g. ``224 px, 14x14 tokens, width 256``: the input first."""
 
     def trainable_parameters(self) -> int:
         """Number of parameters that the fit trains by gradients."""

@@ -2,7 +2,7 @@
 
 A job is one fit with the runs that share it. The process that executes it claims it first; a fit that was recorded in
 the meantime is not executed again. Jobs that another process has claimed are polled. Jobs whose worker died are tried
-again alone, and recorded as failed after two deaths.
+again alone, and recorded as failed after ``DEATHS`` deaths.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from results.records.run_files import read_record
 from results.records.store import Store
 
 DEATHS = 2
-"""Number of processes that may die over a fit: after the first it is tried again, after the second it has failed."""
+"""Number of processes that may die over a fit: it is tried again after each but the last, and has failed after that."""
 Stamp = tuple[int, int] | None
 Stamps = Mapping[str, Stamp]
 

@@ -24,7 +24,7 @@ def pooled_cell(store: Store, row: Row, setting: Setting, metric: str = "I-AUROC
         store: The store of the per-image scores (read for the separate setting only).
         row: The leaderboard row.
         setting: Unified numbers come from the records; separate ones are computed from all per-image scores.
-        metric: ``I-AUROC``, ``I-AP`` or ``I-F1max``, with `` (common)`` for the harness's own image score.
+        metric: An image metric, e.g. ``I-AUROC``; with `` (common)`` for the harness's own image score.
 
     Returns:
         The cell; blank, with the reason, where a run or its scores are missing.

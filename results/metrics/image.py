@@ -1,4 +1,4 @@
-"""I-AUROC, I-AP and I-F1max: how well the image score separates anomalous images from normal ones."""
+"""The image metrics: how well the image score separates anomalous images from normal ones."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def image_metrics(scores: ArrayLike, labels: ArrayLike) -> MetricResult:
         labels: (n,) bool (or 0 and 1), True = anomalous. From the dataset's index, never from a resized mask.
 
     Returns:
-        ``I-AUROC`` (ties half), ``I-AP`` (step sum) and ``I-F1max`` as fractions with the curves
-        ``roc_image`` and ``pr_image``. With images of one class only, all three are blank with the reason.
+        Every image metric of the catalogue as a fraction, with the curves ``roc_image`` and ``pr_image``. With images
+        of one class only, all are blank with the reason.
 
     Raises:
         MetricError: If shapes differ, labels are not binary, or a score is NaN or infinite.

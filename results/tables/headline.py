@@ -11,10 +11,11 @@ from results.analyses.pooled import pooled_cell, pooled_delta
 from results.errors import ResultsError
 from results.leaderboard import Leaderboard, leaderboard_of
 from results.metrics.catalogue import DEFINITIONS, FURTHER, HEADLINE, POOLED, POOLED_METRICS, RECORDED_METRICS
+from results.records.record import Setting
 from results.records.store import Store
-from results.rows.cell import Cell
+from results.rows.cell import Cell, difference
 from results.rows.labels import backbone_text
-from results.rows.row import SETTINGS, Row
+from results.rows.row import ONE_CATEGORY, SETTINGS, Row
 
 Group = Literal["unified", "separate", "delta"]
 GROUPS: tuple[Group, ...] = ("unified", "separate", "delta")
@@ -36,13 +37,20 @@ class Column:
     Attributes:
         name: Its heading, e.g. ``I-AUROC``.
         meaning: What the number is; the site shows it at the heading.
-        cell: The number of a row in ``unified``, ``separate`` or ``delta``: a fraction (0.965 is printed as 96.5), and
-            more is better.
+        cell: The number of a row in one setting: a fraction (0.965 is printed as 96.5), and more is better. The
+            difference of the settings is computed from it.
     """
 
     name: str
     meaning: str
-    cell: Callable[[Store, Row, Group], Cell]
+    cell: Callable[[Store, Row, Setting], Cell]
+
+    def cells(self, store: Store, row: Row) -> dict[Group, Cell]:
+        """The numbers of a row in both settings, and their difference, which is blank if there is one category."""
+        unified, separate = (self.cell(store, row, setting) for setting in SETTINGS)
+        alone = not row.comparable and bool(row.runs("separate"))
+        delta = Cell(reason=ONE_CATEGORY) if alone else difference(unified, separate)
+        return {"unified": unified, "separate": separate, "delta": delta}
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def further(store: Store, board: Leaderboard) -> Headline:
 def _table(store: Store, board: Leaderboard, columns: tuple[Column, ...]) -> Headline:
     lines = []
     for row in board.rows:
-        cells = {(column.name, group): column.cell(store, row, group) for column in columns for group in GROUPS}
+        cells = {(c.name, group): cell for c in columns for group, cell in c.cells(store, row).items()}
         lines.append(HeadlineRow(row, board.label(row), cells))
     return Headline(columns, tuple(lines))
 

@@ -18,6 +18,7 @@ import pytest
 
 from bench.commands.app import main
 from bench.dispatch.dask_cluster import ClusterError, open_cluster
+from bench.dispatch.jobs import DEATHS
 from bench.errors import OptionError
 from bench.plan.devices import resolve_device
 from bench.plan.options import Options
@@ -211,7 +212,7 @@ def holder_of_a_training(store: Path, workers: set[int]) -> int:
 @needs_dask
 @pytest.mark.long
 def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_on(cluster, tmp_path):
-    cluster.start_workers(3)
+    cluster.start_workers(DEATHS + 1)
     data, store = small.write_data(tmp_path), tmp_path / "runs"
     args = small.arguments(data, store, tmp_path / "cache", steps=100_000)
     command = small.command(*args, "--cluster", cluster.address, "--settings", "unified")
@@ -220,7 +221,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_o
         deadline = time.monotonic() + 200
         while not list(store.rglob("padim/*/seed*.json")) and time.monotonic() < deadline:
             time.sleep(0.1)  # all later claims belong to the training
-        for _ in range(2):
+        for _ in range(DEATHS):
             workers = {process.pid for process in cluster.processes if process.poll() is None}
             os.kill(holder_of_a_training(store, workers), signal.SIGKILL)
             time.sleep(1.5)
@@ -229,7 +230,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_failed_and_the_others_go_o
     by_method = {record.method.name: record for record in Store(store).records()}
     assert by_method["padim"].status == "ok"
     assert by_method["uniad"].failure.error_type == "WorkerError"
-    assert "2 worker processes were killed" in by_method["uniad"].failure.message
+    assert f"{DEATHS} worker processes were killed" in by_method["uniad"].failure.message
 
 
 @needs_dask

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.dispatch.claims import Claims
-from bench.dispatch.jobs import Job, Outcome, WorkerError, WorkersDiedError, do_job, do_jobs, stamps
+from bench.dispatch.jobs import DEATHS, Job, Outcome, WorkerError, WorkersDiedError, do_job, do_jobs, stamps
 from bench.execution.runner import Execution
 from bench.plan.plan import make_plan
 from bench.plan.runs import fits
@@ -60,10 +60,10 @@ def test_a_run_over_which_processes_die_is_recorded_as_failed(options, dead):
     job = job_of(options(settings=("unified",)))
     claims = Claims(job.execution.results_dir, "mine")
     file = claims.directory / f"{job.group[0].fit_id}.1"
-    assert claims._create(file, replace(dead, session="mine", deaths=1))
+    assert claims._create(file, replace(dead, session="mine", deaths=DEATHS - 1))
     (record,) = do_job(job).records
     assert record.failure.error_type == "WorkerError"
-    assert "2 worker processes were killed" in record.failure.message
+    assert f"{DEATHS} worker processes were killed" in record.failure.message
     assert not list(claims.directory.iterdir())
 
 

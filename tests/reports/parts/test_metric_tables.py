@@ -9,6 +9,7 @@ from results.leaderboard import leaderboard
 from results.metrics.catalogue import METRICS
 from results.records.store import Store
 from results.reported.numbers import reported_categories
+from results.tables.headline import COLUMNS
 from tests.support.html_tables import Tables, line_of, table_ending
 from tests.support.records import make_record, make_row
 
@@ -65,7 +66,7 @@ def test_a_setting_that_no_row_has_run_in_gets_no_columns(tmp_path):
     store.write(make_record(set_categories=("01234",), metrics={"P-AUROC": None, "PRO": None}))
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
     heads = table_ending(text, "-headline")[1]
-    assert heads == ["unified"] * 3
+    assert heads == ["unified"] * len(COLUMNS)
     assert "Only the unified setting has run here" in text
 
 
