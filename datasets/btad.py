@@ -45,7 +45,7 @@ def build_btad(root: Path) -> DatasetIndex:
         IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If no product is found.
     """
-    return index_folder(categories_home(root), "btad")
+    return index_folder(categories_home(root), "btad", given=root)
 
 
 register(

@@ -45,7 +45,7 @@ def build_mpdd(root: Path) -> DatasetIndex:
         IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If no category is found.
     """
-    return index_folder(categories_home(root), "mpdd")
+    return index_folder(categories_home(root), "mpdd", given=root)
 
 
 register(

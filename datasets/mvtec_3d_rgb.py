@@ -41,7 +41,7 @@ def build_mvtec_3d_rgb(root: Path) -> DatasetIndex:
         IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If no category is found.
     """
-    return index_folder(categories_home(root, LAYOUT), "mvtec_3d_rgb", LAYOUT)
+    return index_folder(categories_home(root, LAYOUT), "mvtec_3d_rgb", LAYOUT, given=root)
 
 
 register(

@@ -48,7 +48,7 @@ def build_mvtec_ad2(root: Path) -> DatasetIndex:
         IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If no object is found.
     """
-    return index_folder(categories_home(root, LAYOUT), "mvtec_ad2", LAYOUT)
+    return index_folder(categories_home(root, LAYOUT), "mvtec_ad2", LAYOUT, given=root)
 
 
 register(

@@ -49,7 +49,7 @@ def build_mvtec_loco(root: Path) -> DatasetIndex:
         IndexingError: If files are missing or wrong. It lists every problem.
         DatasetError: If no category is found.
     """
-    return index_folder(categories_home(root), "mvtec_loco")
+    return index_folder(categories_home(root), "mvtec_loco", given=root)
 
 
 register(

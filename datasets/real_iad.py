@@ -63,7 +63,8 @@ def build_real_iad(root: Path) -> DatasetIndex:
         prefix = _prefix(content, category)
         if (images / prefix).is_dir():
             _add_category(images, file, content, samples, problems)
-    unread = unlisted(images, samples, problems, f"its list in {LISTS}")
+    lists = {parent / LISTS for parent in (images.parent, images)}
+    unread = unlisted(images, samples, problems, f"a list in {LISTS}", lists, root)
     index = DatasetIndex(name="real_iad", root=images, samples=tuple(samples), unread=unread)
     if problems:
         raise IndexingError(images, problems, partial=index)

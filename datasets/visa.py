@@ -66,14 +66,14 @@ def build_visa(root: Path) -> DatasetIndex:
     candidates = [root, *(entry for entry in sorted_entries(root) if entry.is_dir())]
     for directory in candidates:
         if (directory / SPLIT_FILE).is_file():
-            return _index_native(directory)
+            return _index_native(directory, root)
     for directory in candidates:
         if any((directory / name / "train").is_dir() for name in COUNTS):
-            return index_folder(directory, "visa")
+            return index_folder(directory, "visa", given=root)
     raise DatasetError(f"{root}: neither {SPLIT_FILE} nor <object>/train/good is there. {ARCHIVE.instructions}")
 
 
-def _index_native(root: Path) -> DatasetIndex:
+def _index_native(root: Path, given: Path) -> DatasetIndex:
     samples: list[Sample] = []
     problems: list[Problem] = []
     seen: set[str] = set()
@@ -95,9 +95,9 @@ def _index_native(root: Path) -> DatasetIndex:
         problems += [Problem(path, what, "Unpack the archive again.") for path in missing]
         if defect != GOOD and not masks:
             problems.append(Problem(row["image"], f"defective, but {where} names no mask.", _AGAIN))
-    index = DatasetIndex(
-        name="visa", root=root, samples=tuple(samples), unread=unlisted(root, samples, problems, SPLIT_FILE)
-    )
+    lists = {(root / SPLIT_FILE).parent}
+    unread = unlisted(root, samples, problems, SPLIT_FILE, lists, given)
+    index = DatasetIndex(name="visa", root=root, samples=tuple(samples), unread=unread)
     if problems:
         raise IndexingError(root, problems, partial=index)
     if not samples:

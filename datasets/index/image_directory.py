@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.download.obtain import MANIFEST
-from datasets.index.unread import Kind, UnreadFiles, entries_below, is_image
+from datasets.index.unread import MANIFESTS, Kind, UnreadFiles, entries_below, is_image
 from datasets.samples.findings import Unread
 from datasets.samples.value_range import bits_in_use
 
@@ -52,7 +51,7 @@ def read_image_directory(root: Path) -> ImageDirectory:
     for entry, kind in entries_below(root):
         if kind is Kind.FILE and is_image(entry):
             images.append(entry)
-        elif entry != root / MANIFEST:
+        elif entry.parent != root or entry.name not in MANIFESTS:
             others.append((entry, kind))
     homes = {root, *(parent for image in images for parent in image.parents)}
     unread = UnreadFiles(root)

@@ -43,6 +43,7 @@ from datasets.index.names import (
 )
 from datasets.index.problems import IndexingError, Problem
 from datasets.index.unread import (
+    BESIDE,
     NORMAL_MASK,
     ORPHAN,
     Kind,
@@ -54,16 +55,17 @@ from datasets.index.unread import (
 )
 from datasets.samples.sample import GOOD, DatasetIndex, Sample
 
-_MANIFESTS = frozenset({"manifest.json", "uniboard-manifest.json"})
 
-
-def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -> DatasetIndex:
+def index_folder(
+    root: Path, name: str, layout: Layout = MVTEC, given: Path | None = None, **fields: Any
+) -> DatasetIndex:
     """Build the index of a directory of categories in the MVTec layout or one of its variants.
 
     Args:
         root: Directory that holds one directory per category.
         name: Name of the dataset, as in ``DatasetIndex.name``.
         layout: Where a category keeps its images and masks.
+        given: Directory in which ``root`` was found, if it is another one. What is beside ``root`` is not read.
         **fields: Other fields of ``DatasetIndex``, e.g. ``textures``.
 
     Returns:
@@ -79,7 +81,7 @@ def index_folder(root: Path, name: str, layout: Layout = MVTEC, **fields: Any) -
     reader = _Reader(root, layout)
     for category in categories:
         reader.read(category)
-    reader.note_other_entries(set(categories))
+    reader.note_other_entries(set(categories), given)
     problems = reader.problems
     fields.setdefault("has_masks", reader.has_masks)
     index = DatasetIndex(
@@ -176,25 +178,16 @@ class _Reader:
             elif entry.name not in read:
                 self._note_sibling(category, entry, masks is not None)
 
-    def note_other_entries(self, categories: set[Path]) -> None:
-        """Note what is beside the categories."""
-        for entry in sorted_entries(self.root, hidden=True):
-            if entry in categories or entry.name in _MANIFESTS:
-                continue
-            if not entry.is_dir() or entry.name.startswith("."):
-                self._note_file("", self.root, entry)
-            else:
-                why = f"it is not a category, because it holds neither {self.layout.train} nor {self.layout.test}"
-                self.unread.add_directory("", entry, why, "Check the names of its directories, or move it away.")
+    def note_other_entries(self, categories: set[Path], given: Path | None) -> None:
+        """Note what is beside the categories, and beside their directory in the one that was given."""
+        why = f"it is not a category, because it holds neither {self.layout.train} nor {self.layout.test}"
+        self.unread.add_beside(self.root, categories, why, "Check the names of its directories, or move it away.")
+        if given is not None and given != self.root:
+            self.unread.add_beside(given, {self.root}, f"only {self.root.name} is read", BESIDE)
 
     def _note_file(self, category: str, directory: Path, entry: Path) -> None:
-        if entry.name.startswith("."):
-            self.unread.add(category, directory, [entry], Kind.HIDDEN.value, severity="remark")
-        elif is_image(entry):
-            cure = f"Move them to {self.layout.train}/good or {self.layout.test}/<type>."
-            self.unread.add(category, directory, [entry], "no image is expected there", cure)
-        else:
-            self.unread.add(category, directory, [entry], "no image is expected there", severity="remark")
+        cure = f"Move them to {self.layout.train}/good or {self.layout.test}/<type>."
+        self.unread.add_file(category, directory, entry, cure)
 
     def _note_sibling(self, category: Path, directory: Path, has_masks: bool) -> None:
         layout = self.layout

@@ -6,7 +6,7 @@ No file is left out without a word: every file below a category is read or is pa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
@@ -21,10 +21,16 @@ ORPHAN = "no image has this name"
 NORMAL_MASK = "masks of normal images are not used"
 """Why a mask of a normal image is not read. ``verify`` checks that it marks nothing."""
 
+MANIFESTS = frozenset({"manifest.json", "uniboard-manifest.json"})
+"""Names of files that this project writes into the root of a dataset."""
+
 _NO_IMAGES = frozenset(
     {".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py", ".rst"}
     | {".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"}
 )
+
+
+BESIDE = "Move it away, or give the directory that should be read."
 
 
 class Kind(Enum):
@@ -99,7 +105,7 @@ class UnreadFiles:
     """Collects the files of a dataset that are not read.
 
     Args:
-        root: Directory that all paths are relative to.
+        root: Directory that all paths are relative to. Those of files outside it begin with ``..``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -128,6 +134,31 @@ class UnreadFiles:
                 self.add(category, directory, [entry], kind.value, severity="remark")
             else:
                 self.add(category, directory, [entry], kind.value, "Copy the files themselves.")
+
+    def add_file(self, category: str, directory: Path, entry: Path, cure: str) -> None:
+        """Add a file of a directory that has only directories to be read; an image is a warning with the cure."""
+        if entry.name.startswith("."):
+            self.add(category, directory, [entry], Kind.HIDDEN.value, severity="remark")
+        elif is_image(entry):
+            self.add(category, directory, [entry], "no image is expected there", cure)
+        else:
+            self.add(category, directory, [entry], "no image is expected there", severity="remark")
+
+    def add_beside(
+        self, directory: Path, read: Collection[Path], why: str, cure: str, severity: Severity = "warning"
+    ) -> None:
+        """Add what is in a directory beside its entries that are read: directories for the reason, and files.
+
+        Raises:
+            DatasetError: If the directory can't be listed.
+        """
+        for entry in sorted_entries(directory, hidden=True):
+            if entry in read or entry.name in MANIFESTS:
+                continue
+            if not entry.is_dir() or entry.name.startswith("."):
+                self.add_file("", directory, entry, cure)
+            else:
+                self.add_directory("", entry, why, cure, severity)
 
     def add_directory(
         self, category: str, directory: Path, why: str, cure: str = "", severity: Severity = "warning"
@@ -160,17 +191,27 @@ class UnreadFiles:
             self.add(category, directory, [file], why, "If they are images, save them as PNG.")
 
     def _relative(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        inside = path.is_relative_to(self._root)
+        return (path.relative_to(self._root) if inside else Path(os.path.relpath(path, self._root))).as_posix()
 
 
-def unlisted(root: Path, samples: Iterable[Sample], problems: Iterable[Problem], source: str) -> tuple[Unread, ...]:
-    """The files that a list of the dataset does not name, in the directories of its categories.
+def unlisted(
+    root: Path,
+    samples: Iterable[Sample],
+    problems: Iterable[Problem],
+    source: str,
+    lists: Collection[Path] = (),
+    given: Path | None = None,
+) -> tuple[Unread, ...]:
+    """The files that a list of the dataset does not name.
 
     Args:
         root: Directory that all paths are relative to.
         samples: What the list names. The first part of a path is the directory of a category.
         problems: Problems of files, which are not named again.
         source: Name of the list.
+        lists: Directories of lists, which are no images.
+        given: Directory in which ``root`` was found, if it is another one. What is beside ``root`` is not read.
     """
     unread = UnreadFiles(root)
     samples = list(samples)
@@ -185,6 +226,10 @@ def unlisted(root: Path, samples: Iterable[Sample], problems: Iterable[Problem],
                 unread.add(category, entry.parent, [entry], why, severity="remark")
             else:
                 unread.add_other(category, entry.parent, [(entry, kind)])
+    read = {root / home for home in homes} | set(lists)
+    unread.add_beside(root, read, f"{source} names none of its files", "", "remark")
+    if given is not None and given != root:
+        unread.add_beside(given, {root, *lists}, f"only {root.name} is read", BESIDE)
     return unread.found()
 
 

@@ -7,6 +7,7 @@ other one.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,10 +22,11 @@ from datasets.index.copies import Copies, copy_problems, count_copies
 from datasets.index.mvtec_layout import index_folder
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
-from datasets.index.registry import find_dataset
+from datasets.index.registry import find_dataset, known_datasets
 from datasets.index.unread import describe_unread
 from datasets.index.verify import verify_root
 from datasets.samples.sample import Counts, DatasetIndex
+from tests.datasets.test_contract import stand_in
 from tests.support.miniature import write_miniature_folder, write_miniature_visa
 from tests.support.miniature_layouts import write_miniature_3d, write_miniature_ad2, write_miniature_loco
 
@@ -198,6 +200,32 @@ def test_what_a_protocol_does_not_read_is_only_a_remark(tmp_path, name, write):
     assert index.unread
     assert {unread.severity for unread in index.unread} == {"remark"}
     assert read_or_listed(index) == files_on_disk(index.root)
+
+
+IN_A_DIRECTORY = ("mpdd", "mvtec_3d_rgb", "mvtec_ad2", "mvtec_loco", "visa")
+CASES = [(name, "") for name in sorted(known_datasets())] + [(name, "inner") for name in IN_A_DIRECTORY]
+
+
+@pytest.mark.parametrize(("name", "inner"), CASES)
+def test_of_every_dataset_all_other_files_are_listed(name, inner, tmp_path):
+    root = tmp_path / "set"
+    home = stand_in(name, root / inner)
+    first = find_dataset(name).build(root)
+    own = files_on_disk(root)
+    places = {"", inner, os.path.relpath(first.root, root)} - {"."}
+    for place in places:
+        for file in ("notes.txt", "loose.png", "more/0.png", "more/deep/1.gif", "texts/a.txt", ".hidden/x.png"):
+            (root / place / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / place / file).write_bytes(b"x")
+    index = find_dataset(name).build(root)
+    assert index.samples == first.samples
+    base = root if name.startswith("cifar10") else index.root
+    listed = [os.path.relpath(base / file, root) for one in index.unread for file in one.files]
+    assert len(set(listed)) == len(listed)
+    hidden = {os.path.normpath(Path(place) / ".hidden") for place in places}
+    new = {file for file in files_on_disk(root) - own if ".hidden" not in Path(file).parts}
+    assert new | hidden <= set(listed)
+    assert home.is_relative_to(root)
 
 
 def test_images_that_the_list_of_visa_does_not_name_are_listed(tmp_path):
