@@ -41,6 +41,7 @@ from datasets.index.unread import describe_unread
 from datasets.samples.sample import Counts
 from datasets.storage.atomic import write_bytes
 from datasets.storage.cores import usable_cores
+from methods.backbones.packaged import ARCHITECTURE
 from methods.registry import card_of
 from reports.build import build
 from reports.pages.study import study_file
@@ -104,6 +105,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     _print_data(console, options, plan)
     _print_textures(console, plan)
     _print_copies(console, options, plan)
+    _print_stand_ins(console, options, plan)
     _print_faults(console, plan)
     _print_pixel_values(console, plan)
     before = stamps(store, plan)
@@ -266,6 +268,21 @@ def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -
     if copies:
         text = f"Images with equal files: {copies}. `{_verify_command(options)}` lists the pairs."
         console.print(text, highlight=False, markup=False)
+
+
+def _print_stand_ins(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
+    """Print which pretrained weights could not be had, so that installed ones are used instead."""
+    if options.weights or options.checkpoint is not None:
+        return
+    presets = {run.detector_class.info.presets[run.method.preset].backbone for run in plan}
+    if any(run.backbone.weights == "packaged" for run in plan) and (names := sorted(presets - {"", ARCHITECTURE})):
+        console.print(
+            f"The pretrained weights of {', '.join(names)} can't be fetched; {ARCHITECTURE} with its installed "
+            "weights is used instead, and the rows say so. With network access, or with WEIGHTS_DIR=, the presets' "
+            "own are used.",
+            highlight=False,
+            markup=False,
+        )
 
 
 def _verify_command(options: ResolvedOptions) -> str:

@@ -16,6 +16,8 @@ from bench.plan.resolve import ResolvedOptions
 from bench.plan.weights_and_textures import require_textures
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
+from methods.backbones.packaged import ARCHITECTURE
+from methods.backbones.pretrained import can_be_had
 from methods.checkpoints.checkpoint import Checkpoint, remarks_on, require_categories
 from methods.detector import Detector
 from methods.errors import ConfigError
@@ -178,12 +180,18 @@ def require_buildable(method: ConfiguredMethod, categories: tuple[str, ...], tex
 
 
 def _backbone_choice(options: ResolvedOptions, preset_backbone: str, deepest: int) -> BackboneChoice:
-    """The backbone that the user names, or else the preset's; ``NO_BACKBONE`` for methods without one."""
+    """The backbone that the user names, or else the preset's; ``NO_BACKBONE`` for methods without one.
+
+    If the user names neither backbone nor weights, and the preset's weights can't be had, the backbone is the one whose
+    weights are installed.
+    """
     require_padding(options.backbone_padding)
     if not preset_backbone:
         return NO_BACKBONE
     name = options.backbone or preset_backbone
-    weights = cast(WeightsKind, options.weights)
+    weights = cast(WeightsKind, options.weights or "pretrained")
+    if not options.weights and not can_be_had(with_paper_tag(name)):
+        name, weights = ARCHITECTURE, "packaged"
     directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
     padding = cast(Padding, options.backbone_padding or "timm")
     return BackboneChoice(name, weights, directory, padding, max(deepest, BackboneChoice.deepest))

@@ -152,7 +152,7 @@ _CheckpointCategories = Annotated[
     _categories,
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-_Weights = Annotated[str, typer.Option(help="pretrained, file, random or shipped.")]
+_Weights = Annotated[str, typer.Option(help="pretrained, file, packaged, random or shipped.")]
 _WeightsDir = Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors or .pth.")]
 _BackbonePadding = Annotated[
     str,

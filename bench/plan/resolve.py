@@ -11,6 +11,7 @@ from bench.plan.options import SETTINGS, Options
 from bench.plan.weights_and_textures import weights_of
 from datasets.index.registry import find_dataset
 from datasets.storage.cores import usable_cores
+from methods.backbones.packaged import ARCHITECTURE
 from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
 from results.records.weights import WeightsKind
@@ -30,6 +31,9 @@ ResolvedOptions = NewType("ResolvedOptions", Options)
 def resolve(options: Options) -> ResolvedOptions:
     """Fill in the options that were left out.
 
+    The kind of weights stays open if the user names neither a backbone nor weights, and each preset has its own
+    backbone: then it depends on whether the preset's pretrained weights can be had.
+
     A checkpoint determines its method, preset, backbone and weights: with one, these options stay as they are given.
 
     Raises:
@@ -45,7 +49,8 @@ def resolve(options: Options) -> ResolvedOptions:
             replace(resolved, settings=options.settings or ("unified",), seeds=options.seeds or (0,))
         )
     backbone = _backbone(options, synthesised)
-    usual: WeightsKind = "random" if synthesised else "pretrained"
+    usual: WeightsKind = "random" if synthesised and backbone != ARCHITECTURE else "pretrained"
+    named = bool(backbone or options.weights or options.weights_dir is not None)
     return ResolvedOptions(
         replace(
             resolved,
@@ -54,7 +59,7 @@ def resolve(options: Options) -> ResolvedOptions:
             seeds=options.seeds or (0, 1, 2),
             preset=preset,
             backbone=backbone,
-            weights=weights_of(options.weights, options.weights_dir, backbone, usual),
+            weights=weights_of(options.weights, options.weights_dir, backbone, usual) if named else "",
         )
     )
 
@@ -71,6 +76,8 @@ def _backbone(options: Options, synthesised: bool) -> str:
 
     The default for the synthetic dataset needs no download: the formula backbone, or a ResNet-18 for other weights.
     """
+    if options.weights == "packaged" and not options.backbone:
+        return ARCHITECTURE
     if options.backbone or not synthesised:
         return options.backbone
     return "resnet18" if options.weights not in ("", "shipped") or options.weights_dir is not None else FORMULA

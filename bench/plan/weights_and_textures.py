@@ -13,11 +13,12 @@ from bench.errors import OptionError
 from datasets.errors import unknown_name
 from datasets.index.image_directory import read_image_directory
 from datasets.samples.fingerprint import file_digest
+from methods.backbones.packaged import ARCHITECTURE as PACKAGED
 from methods.backbones.shipped import ARCHITECTURE, FORMULA
 from results.ids import short_id
 from results.records.weights import WeightsKind
 
-KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "random", "shipped")
+KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "packaged", "random", "shipped")
 """The kinds of weights that a user may choose."""
 
 
@@ -28,7 +29,8 @@ def weights_of(requested: str, directory: Path | None, backbone: str, usual: Wei
         requested: The kind that the user names, one of ``KINDS``, or empty.
         directory: Directory of weights files, or None.
         backbone: The backbone's name; empty if each preset has its own.
-        usual: The kind to use if the user names neither a kind nor a directory.
+        usual: The kind to use if the user names neither a kind nor a directory; ``pretrained`` means the packaged
+            weights for the backbone that has them.
 
     Raises:
         UnknownNameError: For another kind.
@@ -49,10 +51,14 @@ def weights_of(requested: str, directory: Path | None, backbone: str, usual: Wei
         return "shipped"
     if requested == "shipped":
         raise OptionError(f"Only BACKBONE={FORMULA} has shipped weights; {backbone or 'the preset'} has none.")
+    if requested == "packaged" and backbone != PACKAGED:
+        raise OptionError(f"Only BACKBONE={PACKAGED} has packaged weights; {backbone or 'the preset'} has none.")
     for kind in KINDS:
         if kind == requested:
             return kind
-    return "file" if directory is not None else usual
+    if directory is not None:
+        return "file"
+    return "packaged" if backbone == PACKAGED and usual == "pretrained" else usual
 
 
 def require_textures(method: str, directory: Path) -> None:

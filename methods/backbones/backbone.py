@@ -103,7 +103,8 @@ class Backbone(nn.Module):
             BackboneError: If the network is not a plain sequence of stages, so that it has no such part.
         """
         taps = dict(zip(self.channels, self.model.feature_info.module_name(), strict=True))
-        names = list(dict(self.model.named_children()))
+        stages = self._stages()
+        names = list(stages)
         ends = {stride: taps[stride].replace(".", "_") for stride in (shallow, deep) if stride in taps}
         if len(ends) < 2 or not all(end in names for end in ends.values()):
             raise BackboneError(
@@ -111,8 +112,16 @@ class Backbone(nn.Module):
                 "sequence of stages, e.g. vgg11_bn or resnet18."
             )
         part = names[names.index(ends[shallow]) + 1 : names.index(ends[deep]) + 1]
-        copy = nn.Sequential(OrderedDict((name, deepcopy(getattr(self.model, name))) for name in part))
+        copy = nn.Sequential(OrderedDict((name, deepcopy(stages[name])) for name in part))
         return copy.requires_grad_(True).train()
+
+    def _stages(self) -> dict[str, nn.Module]:
+        """The parts of the network in the order of their execution; EfficientNets keep their stages in ``blocks``."""
+        children = dict(self.model.named_children())
+        blocks = children.pop("blocks", None)
+        if isinstance(blocks, nn.Sequential | nn.ModuleList):
+            children |= {f"blocks_{number}": stage for number, stage in enumerate(blocks)}
+        return children
 
     @torch.inference_mode()
     def forward(self, images: Tensor, normalisation: Normalisation = "backbone") -> dict[int, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from datasets.errors import unknown_name
 from datasets.samples.fingerprint import file_digest
 from methods.backbones.choice import FROM_FILE, BackboneChoice
+from methods.backbones.packaged import packaged_weights
 from methods.backbones.tensor_file import listed, load_pickle, load_safetensors, tensor_files, without_wrappers
 from methods.errors import BackboneError
 
@@ -72,7 +73,7 @@ def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
     torch.random.set_rng_state(state)
     model = _cut(choice.name, model)
     if choice.weights in FROM_FILE:
-        _load(model, choice.file, choice.architecture)
+        _load(model, choice)
     return model
 
 
@@ -101,11 +102,15 @@ def _cut(name: str, model: Any) -> Any:
     return model
 
 
-def _load(model: nn.Module, file: Path, name: str) -> None:
+def _load(model: nn.Module, choice: BackboneChoice) -> None:
     """Load the weights from a file. Keys outside the stages in use are ignored; a missing key inside is an error."""
-    if not file.is_file():
+    file, name = choice.file, choice.name
+    if choice.weights == "packaged":
+        weights = packaged_weights()
+    elif file.is_file():
+        weights = _weights_in(file)
+    else:
         raise BackboneError(f"{file}: no such weights file. {_what_lies_there(file.parent, name)}")
-    weights = _weights_in(file)
     wanted = model.state_dict()
     # ``num_batches_tracked`` counts training batches; it is not a weight, and many files leave it out.
     missing = [key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")]

@@ -35,6 +35,8 @@ class HVQTransConfig(TrainingConfig):
         weight_decay: Weight decay of AdamW.
         schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
+        standardise: Whether every channel of the features is standardised by its mean and standard deviation over the
+            training images (an addition of this project).
         routing: Source of a test image's category: it is ``given``, or ``predicted`` from the image's features.
         ot_weight: Weight of the transport cost in the anomaly map.
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
@@ -59,6 +61,7 @@ class HVQTransConfig(TrainingConfig):
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
+    standardise: bool = field(default=False, metadata={"added": True})
     routing: Routing = field(default="given", metadata={"score": True})
     ot_weight: float = field(default=80.0, metadata={"score": True})
     score_window: int = field(default=16, metadata={"score": True})

@@ -40,6 +40,7 @@ from torch import Tensor
 from datasets.errors import unknown_name
 from methods.blocks.anomaly_map import prediction_from_tokens
 from methods.blocks.dropout import DropoutSource
+from methods.blocks.standardiser import Standardiser, fit_standardisers
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
@@ -128,6 +129,8 @@ class HVQTrans(Detector):
             self.network = QuantisedTransformer(config, channels, config.grid, len(self.categories), self.dropout)
         except ValueError as error:
             raise ConfigError(f"hvq_trans: {error}.") from error
+        self.standardiser = Standardiser(channels, active=config.standardise)
+        self.network.add_module("standardiser", self.standardiser)  # so that it is part of the network's state
         self.router = CategoryRouter(channels, len(self.categories))
         self.network.eval()
 
@@ -160,9 +163,10 @@ class HVQTrans(Detector):
         """Fit the router, then train each image with its category's codebooks and output layer."""
         config = self.config
         self.network.to(context.device)
+        fit_standardisers([self.standardiser], train)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            (features,) = batch.features
+            features = self.standardiser(batch.features[0])
             rebuilt, quantised = self.network(features, self._indices(batch.categories))
             yield F.mse_loss(rebuilt.float(), features) + config.commitment * quantised.commitment
 
@@ -191,14 +195,14 @@ class HVQTrans(Detector):
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
         """The rebuilt features, (B, C, h, w), with the codebooks of each image's category."""
-        return (self.network(*self._routed(batch))[0],)
+        return (self.standardiser.restore(self.network(*self._routed(batch))[0]),)
 
     def _routed(self, batch: Batch) -> tuple[Tensor, list[int]]:
-        """Features (B, C, h, w) on the device, and the index of each image's given or predicted category."""
+        """The network's input (B, C, h, w) on the device, and the index of each image's given or predicted category."""
         features = batch.features[0].to(next(self.network.parameters()).device)
         if self.config.routing == "predicted":
-            return features, self.router(features).tolist()
-        return features, self._indices(batch.categories, len(batch))
+            return self.standardiser(features), self.router(features).tolist()
+        return self.standardiser(features), self._indices(batch.categories, len(batch))
 
     @torch.inference_mode()
     def choose_categories(self, features: Tensor) -> tuple[tuple[str, ...], str]:
@@ -223,9 +227,9 @@ class HVQTrans(Detector):
             return tuple(self.categories[index] for index in self.router(features).tolist()), "predicted"
         if not self.network.levels or self.config.codebooks == "shared":
             raise ConfigError(
-                "hvq_trans: this detector has neither a router nor codebooks per category. Give --category."
+                "hvq_trans: this detector has neither a router nor codebooks per category. Give the category."
             )
-        tokens = self.network.encode(features)[-1].float()
+        tokens = self.network.encode(self.standardiser(features))[-1].float()
         errors = []
         for category in range(len(self.categories)):
             codebook = self.network.codebook(self.config.layers, category)

@@ -39,6 +39,8 @@ class RLRConfig(TrainingConfig):
         learning_rate: Learning rate of Adam.
         weight_decay: Weight decay of AdamW; with 0 it is Adam.
         clip: Largest norm of the gradient; 0 for no clipping.
+        standardise: Whether every channel of the features is standardised by its mean and standard deviation over the
+            training images (an addition of this project).
         smoothing_sigma: Standard deviation in pixels of the Gaussian before the maximum that is the image score; 0
             for no smoothing.
     """
@@ -65,4 +67,5 @@ class RLRConfig(TrainingConfig):
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     clip: float = 0.0
+    standardise: bool = field(default=False, metadata={"added": True})
     smoothing_sigma: float = field(default=4.0, metadata={"score": True})

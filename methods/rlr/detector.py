@@ -22,7 +22,7 @@ run. The last epoch counts; the official code keeps the epoch that is best on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from methods.blocks.anomaly_map import gaussian_smooth
 from methods.blocks.dropout import DropoutSource
 from methods.blocks.jitter import jitter_tokens
+from methods.blocks.standardiser import Standardiser, fit_standardisers
 from methods.detector import Batch, Detector, DetectorInfo, FitContext, FitReport, Prediction, Preset, TrainingSet
 from methods.errors import ConfigError
 from methods.feature_spec import FeatureLayout, FeatureSpec
@@ -49,6 +50,13 @@ class Levels(nn.Module):
         super().__init__()
         sizes = zip(layout.channels, layout.grids, config.widths, config.windows, strict=True)
         self.levels = nn.ModuleList([ReferenceNetwork(config, *size, source) for size in sizes])
+        active = config.standardise
+        self.standardisers = nn.ModuleList([Standardiser(channels, active=active) for channels in layout.channels])
+
+    def inputs(self, taps: Sequence[Tensor]) -> list[Tensor]:
+        """The input (B, C, h, w) of every level on the device, standardised if the configuration says so."""
+        device = next(self.parameters()).device
+        return [one(tap.to(device)) for one, tap in zip(self.standardisers, taps, strict=True)]
 
 
 @register
@@ -119,9 +127,10 @@ class RLR(Detector):
         """Train to reconstruct clean features from jittered ones."""
         config = self.config
         self.network.to(context.device)
+        fit_standardisers([cast(Standardiser, one) for one in self.network.standardisers], train)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            levels = zip(self.network.levels, batch.features, strict=True)
+            levels = zip(self.network.levels, self.network.inputs(batch.features), strict=True)
             losses = (self._loss(cast(ReferenceNetwork, level), features) for level, features in levels)
             if config.update == "summed":
                 yield torch.stack(list(losses)).sum()
@@ -155,8 +164,7 @@ class RLR(Detector):
         device = next(self.network.parameters()).device
         size = (self.config.image_size, self.config.image_size)
         maps = torch.zeros(len(batch), *size, device=device)
-        for level, tap in zip(self.network.levels, batch.features, strict=True):
-            clean = tap.to(device)
+        for level, clean in zip(self.network.levels, self.network.inputs(batch.features), strict=True):
             rebuilt = level(clean)
             error = (rebuilt - clean).square().mean(dim=1) + 1 - F.cosine_similarity(rebuilt, clean, dim=1)
             maps += F.interpolate(error[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]
@@ -167,8 +175,9 @@ class RLR(Detector):
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
         """The rebuilt features of every level."""
-        device = next(self.network.parameters()).device
-        return tuple(level(tap.to(device)) for level, tap in zip(self.network.levels, batch.features, strict=True))
+        network = self.network
+        parts = zip(network.levels, network.standardisers, network.inputs(batch.features), strict=True)
+        return tuple(cast(Standardiser, one).restore(level(clean)) for level, one, clean in parts)
 
     def state(self) -> dict[str, Tensor]:
         """The networks' weights, named ``levels.<level>.`` followed by the name in the official checkpoints."""

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from methods.blocks.anomaly_map import prediction_from_error
 from methods.blocks.dropout import DropoutSource
+from methods.blocks.standardiser import Standardiser, fit_standardisers
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -65,6 +66,8 @@ class ShortcutConfig(TrainingConfig):
         weight_decay: Weight decay of AdamW.
         schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
+        standardise: Whether every channel of the features is standardised by its mean and standard deviation over the
+            training images (an addition of this project).
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
 
@@ -78,6 +81,7 @@ class ShortcutConfig(TrainingConfig):
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
+    standardise: bool = field(default=False, metadata={"added": True})
     score_window: int = field(default=16, metadata={"score": True})
 
     @property
@@ -156,6 +160,8 @@ class Shortcut(NetworkDetector):
             self.network = self.build()
         except ValueError as error:
             raise ConfigError(f"{name}: {error}.") from error
+        self.standardiser = Standardiser(layout.total_channels, active=config.standardise)
+        self.network.add_module("standardiser", self.standardiser)  # so that it is part of the network's state
         self.network.eval()
 
     @abstractmethod
@@ -175,9 +181,10 @@ class Shortcut(NetworkDetector):
         """Train the network to reconstruct its input."""
         config = self.config
         self.network.to(context.device)
+        fit_standardisers([self.standardiser], train)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            (features,) = batch.features
+            features = self._input(batch)
             yield F.mse_loss(self.network(features).float(), features)
 
         training = Training.of(config)
@@ -186,14 +193,18 @@ class Shortcut(NetworkDetector):
     @torch.inference_mode()
     def predict(self, batch: Batch) -> Prediction:
         """UniAD's map (norm of the error, upsampled) and image score (maximum after a mean filter)."""
-        features = batch.features[0].to(next(self.network.parameters()).device)
+        features = self._input(batch)
         config = self.config
         return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
 
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
         """The rebuilt features, (B, C, h, w)."""
-        return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
+        return (self.standardiser.restore(self.network(self._input(batch))),)
+
+    def _input(self, batch: Batch) -> Tensor:
+        """The features (B, C, h, w) on the device, standardised if the configuration says so."""
+        return self.standardiser(batch.features[0].to(next(self.network.parameters()).device))
 
     def sizes(self) -> str:
         """Input, tokens and width; subclasses add their depth."""

@@ -40,6 +40,8 @@ class UniADConfig(TrainingConfig):
         weight_decay: Weight decay of AdamW.
         schedule: Schedule of the learning rate; ``step`` divides it by 10 after 80 % of the training.
         clip: Largest norm of the gradient.
+        standardise: Whether every channel of the features is standardised by its mean and standard deviation over the
+            training images (an addition of this project).
         score_window: Side in pixels of the mean filter before the maximum that is the image score.
     """
 
@@ -65,6 +67,7 @@ class UniADConfig(TrainingConfig):
     weight_decay: float = 1e-4
     schedule: ScheduleName = "step"
     clip: float = 0.1
+    standardise: bool = field(default=False, metadata={"added": True})
     score_window: int = field(default=16, metadata={"score": True})
 
     @property

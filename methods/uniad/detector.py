@@ -28,6 +28,7 @@ from torch import Tensor
 from methods.blocks.anomaly_map import prediction_from_error
 from methods.blocks.dropout import DropoutSource
 from methods.blocks.jitter import jitter
+from methods.blocks.standardiser import Standardiser, fit_standardisers
 from methods.detector import (
     Batch,
     DetectorInfo,
@@ -102,6 +103,8 @@ class UniAD(NetworkDetector):
             self.network = UniADNetwork(config, layout.total_channels, self.dropout)
         except ValueError as error:
             raise ConfigError(f"uniad: {error}.") from error
+        self.standardiser = Standardiser(layout.total_channels, active=config.standardise)
+        self.network.add_module("standardiser", self.standardiser)  # so that it is part of the network's state
         self.network.eval()
 
     @classmethod
@@ -113,9 +116,10 @@ class UniAD(NetworkDetector):
         """Train to reconstruct clean features from jittered ones."""
         config = self.config
         self.network.to(context.device)
+        fit_standardisers([self.standardiser], train)
 
         def losses_of(batch: Batch) -> Iterator[Tensor]:
-            (clean,) = batch.features
+            clean = self._input(batch)
             rebuilt = self.network(jitter(clean, config.jitter_scale, config.jitter_probability))
             yield F.mse_loss(rebuilt.float(), clean)
 
@@ -128,14 +132,18 @@ class UniAD(NetworkDetector):
 
         The image score is the maximum of the map after a mean filter of 16x16, stride 1, no padding (official code).
         """
-        features = batch.features[0].to(next(self.network.parameters()).device)
+        features = self._input(batch)
         config = self.config
         return prediction_from_error(self.network(features), features, config.image_size, config.score_window)
 
     @torch.inference_mode()
     def rebuilt(self, batch: Batch) -> tuple[Tensor, ...]:
         """The rebuilt features, (B, C, h, w)."""
-        return (self.network(batch.features[0].to(next(self.network.parameters()).device)),)
+        return (self.standardiser.restore(self.network(self._input(batch))),)
+
+    def _input(self, batch: Batch) -> Tensor:
+        """The features (B, C, h, w) on the device, standardised if the configuration says so."""
+        return self.standardiser(batch.features[0].to(next(self.network.parameters()).device))
 
     def sizes(self) -> str:
         """Size of the input, tokens, width, depth and neighbour window."""

@@ -2,8 +2,8 @@
 
 Ids, labels and sentences depend on what the weights were trained on, not on where they came from. Code that needs to
 know it asks ``BackboneEntry``, which looks it up in this table, so a new kind of weights is a name in ``WeightsKind``
-and an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, and weights
-of another backbone that come with a package need a separate kind.
+and an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, ``packaged``
+the weights of EfficientNet-Lite0 that come with an installed package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-WeightsKind = Literal["pretrained", "file", "shipped", "random", "none"]
+WeightsKind = Literal["pretrained", "file", "packaged", "shipped", "random", "none"]
 TrainedOn = Literal["photographs", "formulas", "nothing"]
 
 
@@ -33,6 +33,7 @@ class WeightsFacts:
 WEIGHTS: Mapping[WeightsKind, WeightsFacts] = {
     "pretrained": WeightsFacts("photographs"),
     "file": WeightsFacts("photographs"),
+    "packaged": WeightsFacts("photographs", one_backbone=True),
     "shipped": WeightsFacts("formulas", one_backbone=True),
     "random": WeightsFacts("nothing"),
     "none": WeightsFacts(None),

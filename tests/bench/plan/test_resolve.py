@@ -12,6 +12,7 @@ import pytest
 from bench.plan.options import Options
 from bench.plan.resolve import resolve
 from datasets.storage import cores
+from methods.backbones.packaged import ARCHITECTURE as PACKAGED
 from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
 
@@ -72,7 +73,11 @@ SOMEWHERE = Path("weights")
         ("synthetic", {"weights": "pretrained"}, "resnet18", "pretrained"),
         ("synthetic", {"weights_dir": SOMEWHERE}, "resnet18", "file"),
         ("synthetic", {"backbone": "resnet34"}, "resnet34", "random"),
-        ("folder", {}, "", "pretrained"),
+        ("folder", {}, "", ""),  # the presets' own, if they can be had
+        ("synthetic", {"backbone": PACKAGED}, PACKAGED, "packaged"),
+        ("folder", {"backbone": PACKAGED}, PACKAGED, "packaged"),
+        ("folder", {"weights": "packaged"}, PACKAGED, "packaged"),
+        ("synthetic", {"weights": "packaged"}, PACKAGED, "packaged"),
         ("folder", {"backbone": FORMULA}, FORMULA, "shipped"),
         ("folder", {"weights": "random"}, "", "random"),
         ("folder", {"weights_dir": SOMEWHERE, "backbone": "resnet34"}, "resnet34", "file"),
