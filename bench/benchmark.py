@@ -87,8 +87,8 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
         return 0
     store = Store(first.results_dir, (first.reference_dir,))
     page = build(store, first.site)
-    for path, reason in store.problems:
-        console.print(f"Left out of the page: {path}: {reason}", highlight=False, markup=False)
+    for _, reason in store.problems:  # each begins with its path
+        console.print(f"Left out of the page: {reason}", highlight=False, markup=False)
     print_headline(console, store, [run for _, plan in plans.values() for run in plan])
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
@@ -120,8 +120,8 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     todo = [run for run in todo if run.score_id not in shared]
     if options.only_kept:
         todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
-    for path, reason in store.problems:
-        console.print(f"Unreadable record {path}: {reason}", highlight=False, markup=False)
+    for _, reason in store.problems:  # each begins with its path
+        console.print(f"Unreadable record {reason}", highlight=False, markup=False)
     _print_counts(console, plan, todo, records, len(shared))
     _print_mask_problems(console, todo)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)

@@ -139,8 +139,8 @@ def export(
 
 def _print_left_out(store: Store) -> None:
     """Name the files that can't be read, on the error stream: a table may be the standard output."""
-    for path, reason in store.problems:
-        Console(stderr=True).print(f"Left out: {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    for _, reason in store.problems:  # each begins with its path
+        Console(stderr=True).print(f"Left out: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -179,7 +179,8 @@ class Claims:
                 continue
             for lower in self._numbers(fit_id):
                 if lower <= number:
-                    self._file(fit_id, lower).unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # e.g. a directory of that name: only the highest number counts
+                        self._file(fit_id, lower).unlink(missing_ok=True)
             return Claim(file, mine)
         return Holder()
 

@@ -159,7 +159,7 @@ def copy_run(
     curves: bool = True,
     edit: Callable[[RunRecord], RunRecord] = lambda record: record,
 ) -> None:
-    """Copy a record with its arrays. All files of the source are read and checked before the target is changed.
+    """Copy a record with its arrays. All files that are copied are read and checked before the target is changed.
 
     Args:
         source: JSON file of the record.
@@ -176,10 +176,10 @@ def copy_run(
     encoded = _content(source)
     record = record_of(encoded, source)
     contents: dict[str, bytes] = {}
-    for kind in ARRAYS:
+    for kind in ARRAYS if maps else ("scores",):
         content = array_bytes(source, record, kind)
         file = source.with_suffix(f".{kind}.npz")
-        if content is not None and (maps or kind != "maps"):
+        if content is not None:
             arrays_of(content, file, kind, record)
             contents[kind] = content if curves or kind == "maps" else without_curves(content)
         elif content is None and kind == "scores" and record.status == "ok" and has_scores(target):

@@ -41,6 +41,21 @@ def test_current_finished_records_are_copied_without_maps(store, tmp_path):
     assert len(list(out.rglob("*.scores.npz"))) == len(files)
 
 
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_maps_which_are_not_copied_need_not_be_readable(store, tmp_path, damage):
+    record = make_record()
+    store.write(record, make_scores(record), np.ones((3, 64, 64), dtype=np.float16))
+    maps = store.path_of(record).with_suffix(".maps.npz")
+    if damage == "cut":
+        maps.write_bytes(maps.read_bytes()[:-9])
+    else:
+        maps.unlink()
+    (file,) = export(store, tmp_path / "out")
+    assert store.problems == []
+    assert list(read_record(file).arrays) == ["scores"]
+    assert Store(tmp_path / "out").damaged_arrays(read_record(file)) is None
+
+
 def test_levels_of_a_study_are_copied_without_their_curves(store, tmp_path):
     on = {"query": "all", "mask_encoder": True, "mask_decoder_self": True, "mask_decoder_cross": True}
     base = make_record(method="uniad", fit_config=on)

@@ -217,6 +217,19 @@ def test_a_dead_claim_with_the_last_number_is_taken_over(tmp_path, dead):
     assert [path.name for path in claims.directory.iterdir()] == [f"{FIT}.1"]
 
 
+def test_a_directory_with_the_name_of_a_claim_is_passed_over(tmp_path):
+    claims = Claims(tmp_path, "mine")
+    directory = claims.directory / f"{FIT}.7"
+    directory.mkdir(parents=True)
+    os.utime(directory, (time.time() - 4000,) * 2)
+    for _ in range(2):
+        claim = claims.take(FIT)
+        assert isinstance(claim, Claim)
+        with claim:
+            assert isinstance(Claims(tmp_path, "theirs").take(FIT), Holder)
+    assert [path.name for path in claims.directory.iterdir()] == [directory.name]
+
+
 def test_a_claim_from_the_future_is_not_waited_for(tmp_path):
     claims = Claims(tmp_path, "mine")
     write_claim(claims, ELSEWHERE, age=-3600)
