@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from rich.markup import escape
 from rich.table import Column, Table
 
 from bench.console import Console
@@ -33,7 +32,7 @@ from bench.plan.plan import make_plan, missing_runs
 from bench.plan.resolve import ResolvedOptions, resolve
 from bench.plan.runs import Run, cache_file, fits
 from bench.printing import print_headline
-from datasets.errors import StorageError, printable
+from datasets.errors import StorageError
 from datasets.index.image_directory import read_image_directory
 from datasets.index.pixel_values import mask_problems, range_problems, range_remarks
 from datasets.index.problems import LISTED
@@ -88,7 +87,7 @@ def benchmark(all_options: list[Options], studies: Sequence[str] = ()) -> int:
     store = Store(first.results_dir, (first.reference_dir,))
     page = build(store, first.site)
     for _, reason in store.problems:  # each begins with its path
-        console.print(f"Left out of the page: {reason}", highlight=False, markup=False)
+        console.print(f"Left out of the page: {reason}", highlight=False)
     print_headline(console, store, [run for _, plan in plans.values() for run in plan])
     if failed:
         console.print(f"{failed} runs failed; the page names them. Repeat them with --retry-failed.", style="bold red")
@@ -121,7 +120,7 @@ def _execute_plan(options: ResolvedOptions, plan: list[Run], console: Console) -
     if options.only_kept:
         todo = [run for run in todo if cache_file(options.cache_dir / "states", run, ".safetensors").exists()]
     for _, reason in store.problems:  # each begins with its path
-        console.print(f"Unreadable record {reason}", highlight=False, markup=False)
+        console.print(f"Unreadable record {reason}", highlight=False)
     _print_counts(console, plan, todo, records, len(shared))
     _print_mask_problems(console, todo)
     estimator = Estimator(records, probe=bool(todo) and not options.cluster, curves=options.curves)
@@ -224,7 +223,6 @@ def _print_missing_settings(console: Console, options: ResolvedOptions, plan: li
             f"'{category}' is the only category: unified and separate are the same training, so it is run once "
             f"({chosen}) and there is nothing to compare.",
             highlight=False,
-            markup=False,
         )
         return
     for setting in options.settings:
@@ -237,21 +235,21 @@ def _print_data(console: Console, options: ResolvedOptions, plan: list[Run]) -> 
     for index in {id(run.index): run.index for run in plan}.values():
         table = Table("category", *(Column(name, justify="right") for name in Counts._fields), box=None)
         for category in index.categories:
-            table.add_row(escape(printable(category)), *map(str, index.counts(category)))
+            table.add_row(category, *map(str, index.counts(category)))
         console.print(table)
         lines = [str(remark) for remark in index.remarks if remark.path.split("/")[0] in index.categories]
         lines += describe_unread(index.unread, index.categories, LISTED)
         for line in lines:
-            console.print(line, highlight=False, markup=False)
+            console.print(line, highlight=False)
         if len(lines) >= LISTED:
-            console.print(f"`{_verify_command(options)}` lists all of them.", highlight=False, markup=False)
+            console.print(f"`{_verify_command(options)}` lists all of them.", highlight=False)
 
 
 def _print_textures(console: Console, plan: list[Run]) -> None:
     """Print how many textures are pasted, from which range they are scaled, and what of their directory is not read."""
     for directory in sorted({run.textures for run in plan if run.textures is not None}):
         found = read_image_directory(directory)
-        say = partial(console.print, highlight=False, markup=False)
+        say = partial(console.print, highlight=False)
         count = "1 image" if len(found.images) == 1 else f"{len(found.images):,} images"
         say(f"Textures: {count} in {directory}. {found.range_remark()}".rstrip())
         lines = describe_unread(found.unread, (), LISTED)
@@ -267,7 +265,7 @@ def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -
     copies = describe_copies({c: entry for run in plan for c, entry in run.dataset.copies.items()}.values())
     if copies:
         text = f"Images with equal files: {copies}. `{_verify_command(options)}` lists the pairs."
-        console.print(text, highlight=False, markup=False)
+        console.print(text, highlight=False)
 
 
 def _print_stand_ins(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
@@ -281,7 +279,6 @@ def _print_stand_ins(console: Console, options: ResolvedOptions, plan: list[Run]
             "weights is used instead, and the rows say so. With network access, or with WEIGHTS_DIR=, the presets' "
             "own are used.",
             highlight=False,
-            markup=False,
         )
 
 
@@ -294,7 +291,7 @@ def _print_faults(console: Console, plan: list[Run]) -> None:
     """Print the faults of categories; runs on other categories are executed nevertheless."""
     for index in {id(run.index): run.index for run in plan}.values():
         for category, fault in index.faults.items():
-            console.print(f"Every run on '{category}' will fail: {fault}", highlight=False, markup=False)
+            console.print(f"Every run on '{category}' will fail: {fault}", highlight=False)
 
 
 def _print_pixel_values(console: Console, plan: list[Run]) -> None:
@@ -302,7 +299,7 @@ def _print_pixel_values(console: Console, plan: list[Run]) -> None:
     for index in {id(run.index): run.index for run in plan}.values():
         sound = [category for category in index.categories if category not in index.faults]
         for line in (*range_remarks(index, sound), *range_problems(index, sound)):
-            console.print(str(line), highlight=False, markup=False)
+            console.print(str(line), highlight=False)
 
 
 def _print_mask_problems(console: Console, runs: list[Run]) -> None:
@@ -311,7 +308,7 @@ def _print_mask_problems(console: Console, runs: list[Run]) -> None:
         tested = {category for run in runs if run.index is index for category in run.categories} - set(index.faults)
         threshold = runs[0].protocol.mask_threshold
         for problem in mask_problems(index, sorted(tested), threshold, min(4, usable_cores())):
-            console.print(str(problem), highlight=False, markup=False)
+            console.print(str(problem), highlight=False)
 
 
 def _print_dry_run(console: Console, plan: list[Run], todo: list[Run], estimator: Estimator, jobs: int) -> None:

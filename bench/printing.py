@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from results.records.store import Placed, Store
@@ -52,7 +51,7 @@ def print_headline(console: Console, store: Store, runs: Collection[Placed] | No
             table.add_column("runs", justify="right", no_wrap=True)
             for line in lines:
                 cells = [line.cells[column.name, group].text(signed=group == "delta") for group in groups]
-                table.add_row(escape(f"{line.method} ({line.row.method.preset})"), *cells, str(line.facts["runs"]))
+                table.add_row(f"{line.method} ({line.row.method.preset})", *cells, str(line.facts["runs"]))
             console.print(table)
             _print_reasons(console, lines, column.name, dict.fromkeys((*groups, GROUPS[-1])))
 
@@ -81,7 +80,7 @@ def _print_reasons(console: Console, lines: Sequence[HeadlineRow], column: str, 
     for reason, cells in places.items():
         more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
         text = f"{BLANK} {reason}: {', '.join(cells[:_NAMED])}{more}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def print_datasets(console: Console, infos: Mapping[str, DatasetInfo]) -> None:

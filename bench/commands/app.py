@@ -10,6 +10,7 @@ import io
 import sys
 
 import typer
+from rich.text import Text
 
 from bench.commands import data, records, run, score
 from bench.console import Console
@@ -40,13 +41,14 @@ def main() -> None:
     try:
         app()
     except StoppedError as error:
-        error_console.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        error_console.print(str(error), highlight=False, soft_wrap=True)
         sys.exit(EXIT_STOPPED)
     except (UniBoardError, OSError, RuntimeError) as error:
         shown = error if isinstance(error, UniBoardError) else _shown(error)
         if shown is None:
             raise
-        error_console.print(f"[bold red]Error[/]: {_escape(str(shown))}", highlight=False, soft_wrap=True)
+        message = Text.assemble(("Error", "bold red"), f": {printable(str(shown))}")
+        error_console.print(message, highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
 
 
@@ -61,10 +63,6 @@ def _shown(error: OSError | RuntimeError) -> UniBoardError | None:
             f"{error.filename or 'A file'}: can't be read or written ({error.strerror}). Check the disk."
         )
     return machine_fault(error, "Free some space there and start again.")
-
-
-def _escape(text: str) -> str:
-    return printable(text).replace("[", r"\[")
 
 
 @app.command("list")

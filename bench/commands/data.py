@@ -60,7 +60,7 @@ def data(
     info = _find(name)
     place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
     console = Console()
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say = partial(console.print, highlight=False, soft_wrap=True)
     say(f"{info.title}\n  Licence:   {info.licence}")
     if info.page:
         say(f"  Page:      {info.page}")
@@ -90,7 +90,7 @@ def verify(dataset: str, data_dir: DataDir = DATA, root: Root = None, mask_thres
     """Check a dataset (counts, masks paired by name, mask polarity, files that can't be decoded); list all problems."""
     info = _find(dataset)
     place = dataset_root(info, home_expanded(data_dir), home_expanded(root) if root is not None else None)
-    say = partial(Console().print, highlight=False, markup=False, soft_wrap=True)
+    say = partial(Console().print, highlight=False, soft_wrap=True)
     for remark in _remarks(info, place):
         say(remark)
     _, problems = check(info, place, mask_threshold=mask_threshold)
@@ -146,7 +146,7 @@ def _somebody_is_there() -> bool:
 @contextmanager
 def _bar(console: Console, what: str, *columns: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that appears with its first progress; without a terminal nothing is drawn."""
-    columns = (TextColumn("{task.description}"), BarColumn(), *columns)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *columns)
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     ) as bar:

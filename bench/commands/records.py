@@ -93,7 +93,7 @@ def merge(
     console = Console()
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        console.print(text, highlight=False, soft_wrap=True)
 
     say(
         f"{len(done.copied)} records copied, {len(done.same)} the same in both, {len(done.replaced)} replaced by "
@@ -140,7 +140,7 @@ def export(
 def _print_left_out(store: Store) -> None:
     """Name the files that can't be read, on the error stream: a table may be the standard output."""
     for _, reason in store.problems:  # each begins with its path
-        Console(stderr=True).print(f"Left out: {reason}", highlight=False, markup=False, soft_wrap=True)
+        Console(stderr=True).print(f"Left out: {reason}", highlight=False, soft_wrap=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

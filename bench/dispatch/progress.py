@@ -79,7 +79,7 @@ class Reporter:
     def line(self, text: str) -> None:
         """Print a line that stays on the screen."""
         self._last_line = time.monotonic()
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(text, highlight=False)
 
     def finished(self, run: Run, record: RunRecord, seconds: float, *, by_others: bool = False) -> None:
         """Show that a run is recorded.

@@ -325,4 +325,4 @@ def _save(file: Path, detector: Detector, backbone: AnyBackbone, value_bits: Map
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False)
+    console.print(text, highlight=False)

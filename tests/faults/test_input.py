@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
+from rich.table import Table
 
+from bench.commands.app import main
+from bench.console import Console
 from bench.dispatch.estimate import Estimator
 from bench.dispatch.progress import Reporter
+from bench.errors import EXIT_USER_ERROR
 from bench.execution.thumbnails import keep_pictures
 from bench.plan.plan import make_plan
 from datasets.errors import DatasetError, printable
@@ -188,6 +192,24 @@ def test_names_that_look_like_markup_are_shown_as_they_are(options):
         reporter.stage(odd.describe() + " [/]", 1, 2, "[/red]")
         reporter.progress.refresh()
     assert "[/red]" in console.file.getvalue()
+
+
+@pytest.mark.parametrize("text", ["[/]", "[bold]parts[/bold]", "a [red] part", "[link=x]"])
+def test_no_text_on_the_console_is_taken_for_markup(text):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(text)
+    table = Table(text, title=text)
+    table.add_row(text)
+    console.print(table)
+    assert console.file.getvalue().count(text) == 4
+
+
+def test_a_dataset_that_looks_like_markup_is_unknown(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "--dry-run", "--dataset", "[/]"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == EXIT_USER_ERROR
+    assert "Unknown dataset '[/]'" in capsys.readouterr().err
 
 
 def test_names_that_are_no_text_are_spelled_out():
