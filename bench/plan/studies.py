@@ -81,7 +81,13 @@ def _require_base(study: Study, cls: type[Detector], preset: str, given: Mapping
 
 
 def chosen_studies(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the chosen studies; ``all`` means every study of this project."""
+    """The names of the chosen studies; ``all`` means every study of this project.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    if not names:
+        raise OptionError("STUDY is empty: name a study, e.g. STUDY=uniad-query, the file of one, or all.")
     return tuple(shipped_studies()) if names == (ALL_STUDIES,) else names
 
 

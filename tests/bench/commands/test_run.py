@@ -71,10 +71,18 @@ def test_a_configuration_that_makes_no_detector_is_an_error_before_anything_runs
     assert not runs.exists()
 
 
-@pytest.mark.parametrize("command", [["run"], ["rescore"], ["shortcut"]])
-def test_an_empty_name_of_the_dataset_is_an_error_that_says_what_to_do(monkeypatch, capsys, command):
-    monkeypatch.setattr(sys, "argv", ["bench", *command, "--dataset", ""])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--dataset", ""], "DATASET is empty: name a dataset"),
+        (["rescore", "--dataset", ""], "DATASET is empty: name a dataset"),
+        (["shortcut", "--dataset", ""], "DATASET is empty: name a dataset"),
+        (["ablation", "--study", ""], "STUDY is empty: name a study"),
+    ],
+)
+def test_an_empty_name_is_an_error_that_says_what_to_do(monkeypatch, capsys, words, message):
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == EXIT_USER_ERROR
-    assert "DATASET is empty: name a dataset" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
