@@ -64,8 +64,8 @@ def data(
     say(f"{info.title}\n  Licence:   {info.licence}")
     if info.page:
         say(f"  Page:      {info.page}")
-    if info.archive is not None and info.archive.url:
-        say(f"  Archive:   {info.archive.url}")
+    if info.archive is not None and info.archive.source:
+        say(f"  Archive:   {info.archive.source}")
     say(f"  Directory: {place}")
     state = state_of(info, place)
     if state is State.PERSON:

@@ -22,10 +22,11 @@ class Archive:
         md5: md5 of the file, 32 hex digits, if the publisher states no sha256. It detects a damaged file, but not one
             that was forged.
         size: Size of the file in bytes; 0 if no source states it.
-        url: Address to fetch it from, https. Empty if only a person can fetch it.
+        url: Address to fetch it from, https; empty if it has none.
+        requirement: The package and version, e.g. ``name==1.0``, if pip fetches it; ``file`` is then its wheel.
 
     Raises:
-        ValueError: If it has an address but no checksum.
+        ValueError: If a program fetches it, but it has no checksum.
     """
 
     file: str
@@ -35,10 +36,16 @@ class Archive:
     md5: str = ""
     size: int = 0
     url: str = ""
+    requirement: str = ""
 
     def __post_init__(self) -> None:
-        if self.url and not self.checksum:
-            raise ValueError(f"{self.file} is fetched from {self.url}, so it needs a checksum")
+        if self.source and not self.checksum:
+            raise ValueError(f"{self.file} is fetched from {self.source}, so it needs a checksum")
+
+    @property
+    def source(self) -> str:
+        """Where a program fetches it from, as a user reads it; empty if only a person can fetch it."""
+        return f"the package {self.requirement} (by pip)" if self.requirement else self.url
 
     @property
     def checksum(self) -> tuple[str, str] | None:

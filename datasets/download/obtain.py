@@ -19,6 +19,7 @@ from filelock import Timeout
 
 from datasets.download.archive import Archive, check_file
 from datasets.download.fetch import fetch_file
+from datasets.download.fetch_package import fetch_package
 from datasets.download.unpack import STAGING, unpack
 from datasets.errors import DatasetError
 from datasets.storage.atomic import unwritable, write_bytes
@@ -50,7 +51,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
         archive: The archive of the dataset.
         root: Directory to unpack into, created if missing. If it holds a manifest of this archive and all
             files of the manifest, nothing is done.
-        fetch: Function that fetches the file.
+        fetch: Function that fetches the file, if it has an address.
         say: Function that is called with a description of each step.
 
     Raises:
@@ -61,7 +62,7 @@ def obtain(archive: Archive, root: Path, fetch: Fetch = fetch_file, say: Say = l
     if missing_files(root, archive) == []:
         shutil.rmtree(root / STAGING, ignore_errors=True)  # of an attempt that was killed at its very end
         return
-    if not (root / archive.file).is_file() and not archive.url:
+    if not (root / archive.file).is_file() and not archive.source:
         raise DatasetError(
             f"{root / archive.file}: not there, and it can't be fetched automatically. {archive.instructions}"
         )
@@ -78,7 +79,8 @@ def _obtain(archive: Archive, root: Path, fetch: Fetch, say: Say) -> None:
     file = root / archive.file
     present = file.is_file()
     if not present:
-        say(f"Fetching {archive.url}")
+        size = f": {archive.size / 1e6:.0f} MB" if archive.size else ""
+        say(f"Fetching {archive.source}{size}")
         _fetch(archive, file, fetch)
     say(f"Checking {file}" if archive.checksum else f"No checksum of {file} is known: it is unpacked unchecked")
     if present:
@@ -145,6 +147,9 @@ def read_manifest(root: Path, archive: Archive | None = None) -> dict[str, int] 
 
 
 def _fetch(archive: Archive, file: Path, fetch: Fetch) -> None:
+    if archive.requirement:
+        fetch_package(archive.requirement, file)
+        return
     try:
         # The limit for the contents holds for the archive too, which is compressed.
         fetch(archive.url, file, size=archive.size, limit=archive.unpacked_limit)
@@ -159,7 +164,7 @@ def _check_fetched(archive: Archive, file: Path) -> None:
         # If it were kept, it would count as an archive put there by a person, and be refused until removed by hand.
         file.unlink(missing_ok=True)
         raise DatasetError(
-            f"{error} It came from {archive.url}; it was removed, and nothing of it was unpacked. If this happens "
+            f"{error} It came from {archive.source}; it was removed, and nothing of it was unpacked. If this happens "
             f"again, the publisher or somebody in between has changed it. {archive.instructions}"
         ) from error
 
@@ -169,7 +174,7 @@ def _write_manifest(root: Path, archive: Archive, file: Path, contents: dict[str
     manifest = {
         "archive": archive.file,
         algorithm: digits,
-        "url": archive.url,
+        "source": archive.source,
         "files": dict(sorted(contents.items())),
     }
     cure = "Free some space or check the permissions, and download again."

@@ -41,14 +41,14 @@ def state_of(info: DataInfo, root: Path) -> State:
     gone = missing_files(root, archive) if archive is not None else None
     if gone == []:
         return State.THERE
-    if gone and archive is not None and not (root / archive.file).is_file() and not archive.url:
+    if gone and archive is not None and not (root / archive.file).is_file() and not archive.source:
         return State.THERE  # not all of it; what is missing is reported when the files are checked
     # After an interruption only a part of the contents may be in place. Unpacking again reports which.
     if gone is None and root.is_dir() and not (root / STAGING).exists() and _unpacked(info, root):
         return State.THERE
     if archive is not None and (root / archive.file).is_file():
         return State.ARCHIVE
-    return State.FETCH if archive is not None and archive.url else State.PERSON
+    return State.FETCH if archive is not None and archive.source else State.PERSON
 
 
 def check(

@@ -147,7 +147,7 @@ def changed_files(root: Path, info: DataInfo) -> list[Problem]:
     restore = f"make data DATASET={info.name} restores it."
     if info.archive is None:
         restore = "make data restores it under the name of the dataset that was downloaded."
-    elif not info.archive.url:
+    elif not info.archive.source:
         restore = f"If {info.archive.file} is put into this directory again, {restore}"
     problems = []
     for path, size in (read_manifest(root) or {}).items():

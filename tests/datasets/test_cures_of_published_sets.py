@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import elpv
 from datasets.errors import DatasetError
 from datasets.index.open_dataset import open_dataset
 from datasets.index.problems import IndexingError
@@ -22,7 +23,12 @@ from datasets.real_iad import build_real_iad
 from datasets.synthetic import MANIFEST, generate
 from datasets.visa import SPLIT_FILE, build_visa
 from tests.support.miniature import write_miniature_folder, write_miniature_visa
-from tests.support.miniature_layouts import write_miniature_ad2, write_miniature_loco, write_miniature_real_iad
+from tests.support.miniature_layouts import (
+    write_miniature_ad2,
+    write_miniature_elpv,
+    write_miniature_loco,
+    write_miniature_real_iad,
+)
 
 Spoil = Callable[[Path], object]
 
@@ -51,6 +57,17 @@ def gone(*paths: str) -> Spoil:
     return lambda root: [(root / path).unlink() for path in paths]
 
 
+ELPV_LIST = "elpv_dataset/data/labels.csv"
+
+
+def edited_labels(edit: Callable[[str], str]) -> Spoil:
+    def spoil(root: Path) -> None:
+        file = root / ELPV_LIST
+        file.write_text(edit(file.read_text(encoding="utf-8")), encoding="utf-8")
+
+    return spoil
+
+
 MINT = "realiad_jsons/realiad_jsons/mint.json"
 RESTORED = {
     "visa": {
@@ -68,19 +85,27 @@ RESTORED = {
         "a list without a split": edited_list(lambda all_: {"train": all_["train"]}),
         "a list that is no JSON": lambda root: (root / MINT).write_text("{"),
     },
+    "elpv": {
+        "a line of the list": edited_labels(lambda text: text.replace("1.0", "0.5", 1)),
+        "a list without a column": edited_labels(lambda text: text.replace("mono", "").replace("poly", "")),
+        "an empty list": edited_labels(lambda text: ""),
+        "no normal images in the list": edited_labels(lambda text: text.replace(" 0.0", " 1.0")),
+        "a list that is no text": lambda root: (root / ELPV_LIST).write_bytes(b"\xff\xfe\x00"),
+    },
 }
 """Faults of a list. Cure: the list of the archive."""
 LISTS = {
     "visa": (SPLIT_FILE, f"Restore {SPLIT_FILE} from the archive."),
     "real_iad": (MINT, "Restore it from realiad_jsons.zip."),
+    "elpv": (ELPV_LIST, f"Restore it from {elpv.ARCHIVE.file}, a zip archive."),
 }
-BUILD = {"visa": build_visa, "real_iad": build_real_iad}
+BUILD = {"visa": build_visa, "real_iad": build_real_iad, "elpv": elpv.build_elpv}
 
 
 def written(name: str, root: Path) -> Path:
     if name == "visa":
         return write_miniature_visa(root, objects=("candle", "pcb1"))
-    return write_miniature_real_iad(root)
+    return write_miniature_elpv(root) if name == "elpv" else write_miniature_real_iad(root)
 
 
 @pytest.mark.parametrize(("name", "fault"), [(name, fault) for name, faults in RESTORED.items() for fault in faults])
@@ -105,6 +130,10 @@ MISSING = {
     "real_iad": (
         ("realiad_256/mint/NG/HS/S0000/mint_0000_NG_HS_C1.png", "realiad_256/mint/OK/S0001/mint_0001_OK_C2.jpg"),
         "Unpack mint.zip again.",
+    ),
+    "elpv": (
+        ("elpv_dataset/data/images/cell0001.png", "elpv_dataset/data/images/cell0018.png"),
+        f"Restore it from {elpv.ARCHIVE.file}, a zip archive.",
     ),
 }
 

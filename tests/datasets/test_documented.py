@@ -40,8 +40,8 @@ def test_licence_source_and_counts_are_those_of_the_code(name):
     info = known_data()[name]
     _, licence, how, archive, categories, counts = ROWS[name]
     assert licence == info.licence
-    if info.archive is not None and info.archive.url:
-        assert how == "fetched"
+    if info.archive is not None and info.archive.source:
+        assert how == ("fetched by pip" if info.archive.requirement else "fetched")
     elif info.page:
         assert info.page in how
     if info.archive is not None and archive != "the same":

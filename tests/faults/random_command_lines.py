@@ -171,6 +171,7 @@ def prepare() -> None:
         return copy.deepcopy(create(name, **options))
 
     bench.commands.data.fetch_file = refuse
+    datasets.download.obtain.fetch_package = refuse
     timm.create_model = once
     bench.execution.cost.REPEATS = 1
     datasets.synthetic.generate = few

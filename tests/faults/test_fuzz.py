@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets.errors import DatasetError, UniBoardError
-from datasets.index.mvtec_layout import index_folder
-from datasets.index.registry import find_dataset
+from datasets.index.registry import DatasetInfo, find_dataset
 from datasets.index.verify import verify_root
 from datasets.samples.images import decode, decode_mask, image_size, load_image, load_mask
 from methods.features.bank_file import BankFile
@@ -37,6 +37,7 @@ from results.records.store import Store
 from results.records.thumbnails import Pictures, read_pictures, write_pictures
 from results.tables.formats import table
 from tests.support.miniature import write_miniature_folder
+from tests.support.miniature_layouts import write_miniature_elpv
 from tests.support.records import make_record, make_scores
 
 FOLDER = find_dataset("folder")
@@ -168,6 +169,12 @@ def template() -> dict[str, bytes]:
         return {f.relative_to(directory).as_posix(): f.read_bytes() for f in directory.rglob("*.png")}
 
 
+def template_of_elpv() -> dict[str, bytes]:
+    with place() as directory:
+        write_miniature_elpv(directory, normal=2, anomalous=1, doubtful=1)
+        return {f.relative_to(directory).as_posix(): f.read_bytes() for f in directory.rglob("*") if f.is_file()}
+
+
 TEMPLATE = template()
 name = st.one_of(
     st.sampled_from(NAMES),
@@ -216,13 +223,13 @@ def apply(root: bytes, step: tuple[Any, ...]) -> None:
             shutil.copy(path, target)
 
 
-def inspect(root: Path) -> None:
-    problems = verify_root(root, FOLDER)
+def inspect(root: Path, info: DatasetInfo = FOLDER) -> None:
+    problems = verify_root(root, info)
     for problem in problems:
         str(problem).encode()
     sound = not any(problem.severity == "error" for problem in problems)
     try:
-        index = index_folder(root, "folder")
+        index = info.build(root)
     except UniBoardError as error:
         index = getattr(error, "partial", None)
         str(error).encode()
@@ -231,12 +238,13 @@ def inspect(root: Path) -> None:
         raised = False
     assert not (sound and raised), "verify found no error"
     for sample in index.samples if index else ():
-        pixels, message = attempt(partial(load_image, root, sample.path, 4), UniBoardError)
-        _, also = attempt(partial(load_mask, root, sample), UniBoardError)
+        pixels, message = attempt(partial(load_image, index.root, sample.path, 4), UniBoardError)
+        _, also = attempt(partial(load_mask, index.root, sample), UniBoardError)
         assert message or pixels.shape == (4, 4, 3)
         for text in (message, also):
             assert not (sound and text), (problems, text)
             assert not text or str(root) in text
+        assert Path(os.path.normpath(index.root / sample.path)).is_relative_to(root)
     for category, split in itertools.product(index.categories if index else (), ("train", "test")):
         digest, message = attempt(partial(index.fingerprint, category, split), UniBoardError)
         assert len(digest) == 64 if digest else not sound
@@ -256,6 +264,39 @@ def test_any_tree_is_an_index_or_an_error_for_people(budget):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # Pillow warns about odd metadata
                 inspect(directory)
+
+    examine()
+
+
+@both(40, 900)
+def test_any_list_and_tree_of_elpv_is_an_index_or_an_error_for_people(budget):
+    elpv, whole = replace(find_dataset("elpv"), counts={}), template_of_elpv()
+    labels = "elpv_dataset/data/labels.csv"
+    hostile = st.sampled_from(
+        "../a.png;/etc/a.png;c:a.png;a\\b.png;images/\0.png;labels.csv;images//cell0001.png;./images/cell0002.png;images;"
+        f"images/{'a' * 300}.png;x.npy#1;[/].png;nan;inf;-0.0;1_0;1e400;٣;Mono;;mono poly;\x1b[2J;\u2028;1.0\r".split(
+            ";"
+        )
+    )
+
+    @cases(budget)
+    @given(st.data(), st.lists(change(), max_size=3))
+    def examine(data, changes):
+        lines = [line.split() for line in whole[labels].decode().splitlines()]
+        for _ in range(data.draw(st.integers(0, 3))):
+            line = data.draw(st.sampled_from(lines))
+            line[data.draw(st.integers(0, 2))] = data.draw(hostile)
+        text = "\n".join(map(" ".join, lines)).encode()
+        with place() as directory:
+            for file, content in whole.items():
+                (directory / file).parent.mkdir(parents=True, exist_ok=True)
+                (directory / file).write_bytes(content)
+            (directory / labels).write_bytes(data.draw(damaged(text)) if data.draw(st.booleans()) else text)
+            for step in changes:
+                apply(os.fsencode(directory), step)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # Pillow warns about odd metadata
+                inspect(directory, elpv)
 
     examine()
 

@@ -109,6 +109,27 @@ def write_miniature_real_iad(root: Path, objects: Sequence[str] = ("mint", "usb"
     return root
 
 
+def write_miniature_elpv(root: Path, normal: int = 5, anomalous: int = 2, doubtful: int = 2) -> Path:
+    """Write the package elpv-dataset as it is unpacked: grey images, ``labels.csv``, and files that are not needed."""
+    home, lines = root / "elpv_dataset" / "data", []
+    for name in ("mono", "poly"):
+        probabilities = ["0.0"] * normal + ["1.0"] * anomalous + ["0.3333333333333333", "0.6666666666666666"] * doubtful
+        for number, probability in enumerate(probabilities[: normal + anomalous + doubtful]):
+            picture = picture_of(name, number, SIZE)
+            if probability != "0.0":
+                picture = damaged(picture, blocks_of(name, number, SIZE))
+            path = f"images/cell{len(lines) + 1:04d}.png"
+            write_image(home / path, picture[..., 0])
+            lines.append(f"{path}  {probability:19} {name}\n")
+    (home / "labels.csv").write_text("".join(lines), encoding="utf-8")
+    (home.parent / "utils.py").write_text("raise AssertionError('nothing of the package is executed')\n")
+    about = root / "elpv_dataset-1.0.0.post1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: elpv-dataset\nVersion: 1.0.0.post1\n")
+    (about / "WHEEL").write_text("Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+    return root
+
+
 def _row(category: str, kind: str, image: str, mask: str | None) -> dict[str, str | None]:
     return {"category": category, "anomaly_class": kind, "image_path": image, "mask_path": mask}
 

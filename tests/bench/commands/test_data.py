@@ -15,7 +15,7 @@ from bench.commands import data as data_commands
 from bench.commands.app import main
 from bench.commands.data import EXIT_PERSON, EXIT_PROBLEMS
 from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
-from datasets import btad, dtd, mpdd, mvtec
+from datasets import btad, dtd, elpv, mpdd, mvtec
 from datasets.download import fetch as fetch_module
 from datasets.download.fetch import fetch_file
 from datasets.download.obtain import MANIFEST
@@ -24,7 +24,7 @@ from tests.support.archives import member, write_tar, write_zip, zip_member
 from tests.support.command_line import invoke
 from tests.support.faulty_server import Faults, faulty_server
 from tests.support.miniature import write_miniature_folder, write_miniature_visa
-from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad
+from tests.support.miniature_layouts import DEFECTIVE_TEST, GOOD_TEST, TRAIN, write_miniature_btad, write_miniature_elpv
 
 MINIATURE = dict.fromkeys(("01", "02"), (TRAIN, GOOD_TEST, DEFECTIVE_TEST))
 
@@ -223,6 +223,51 @@ def test_textures_are_fetched_into_the_directory_that_draem_reads(tmp_path, wher
     broken = invoke("data", "dtd", *where)
     assert broken.exit_code == EXIT_PROBLEMS
     assert "dtd/images/0.png: " in broken.output
+
+
+@pytest.fixture
+def package_index(tmp_path, monkeypatch):
+    """A directory in which pip finds a small ELPV, and no other index."""
+    index = tmp_path / "index"
+    index.mkdir()
+    content = packed(write_miniature_elpv(tmp_path / "original"), index / elpv.ARCHIVE.file)
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(index), "CONFIG_FILE": "/dev/null"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    real = find_dataset("elpv")
+    archive = replace(elpv.ARCHIVE, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    register(replace(real, archive=archive, counts=dict.fromkeys(("mono", "poly"), (4, 1, 2))))
+    yield index
+    register(real)
+
+
+def test_a_package_is_fetched_by_pip_after_its_licence_was_shown(package_index, tmp_path, where):
+    result = invoke("data", "elpv", "--yes", *where)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[1] == "  Licence:   CC BY-NC-SA 4.0"
+    assert "  Archive:   the package elpv-dataset==1.0.0.post1 (by pip)" in lines
+    assert sum(line.startswith("Fetching the package elpv-dataset==1.0.0.post1 (by pip)") for line in lines) == 1
+    assert "14 images, no problem found." in lines[-1]
+    gone = next((tmp_path / "data/elpv").rglob("cell0001.png"))
+    gone.unlink()
+    assert "make data DATASET=elpv restores it." in invoke("verify", "elpv", *where).output
+    assert invoke("data", "elpv", "--yes", *where).exit_code == 0
+    assert gone.is_file()
+
+
+def test_no_package_is_fetched_without_a_yes(package_index, tmp_path, where, capsys, monkeypatch):
+    assert "give --yes (make: YES=1)" in stopped(capsys, monkeypatch, "elpv", *where)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_package_that_pip_does_not_find_is_put_there_by_hand(package_index, tmp_path, where, capsys, monkeypatch):
+    wheel = (package_index / elpv.ARCHIVE.file).rename(tmp_path / elpv.ARCHIVE.file)
+    error = stopped(capsys, monkeypatch, "elpv", "--yes", *where)
+    place = tmp_path / "data/elpv"
+    assert "pip could not fetch it" in error
+    assert f"put {wheel.name} into {place}" in error
+    wheel.rename(place / wheel.name)
+    assert invoke("data", "elpv", *where).exit_code == 0
 
 
 def test_files_of_an_interrupted_unpacking_do_not_count_as_the_dataset(published, place, where, tmp_path):

@@ -28,5 +28,5 @@ def test_downloads_have_https_addresses_and_real_checksums():
         assert archive.url == "" or archive.url.startswith("https://")
         assert len(bytes.fromhex(archive.sha256)) in {0, 32}
         assert len(bytes.fromhex(archive.md5)) in {0, 16}
-        assert archive.checksum or not archive.url, "what is downloaded is verified"
+        assert archive.checksum or not archive.source, "what is downloaded is verified"
     assert {"visa", "btad", "dtd"} <= {name for name, archive in archives.items() if archive.url}
