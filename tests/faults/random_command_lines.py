@@ -52,6 +52,7 @@ import bench.benchmark
 import bench.commands.data
 import bench.execution.cost
 import bench.score.score_directory
+import datasets.download.obtain
 import datasets.synthetic
 import reports.build  # noqa: F401  imported before processes are forked
 from bench.commands.app import main as bench_main

@@ -36,7 +36,7 @@ ELSEWHERE += ("/dev/null/x", "/dev/full")
 ELSEWHERE += ("/proc/self/x", "/proc/self/mem", "/sys/x", "/dev/zero", "/dev/stdin", "/dev/fd/99")
 USUAL = {
     "dataset": ("folder", "folder", "folder", "synthetic", "mvtec", "cifar10", "visa", "folder,folder", "btad"),
-    "name": ("folder", "synthetic", "mvtec", "btad", "dtd", "real-iad", "cifar10", "mvtec_loco", "mvtec-ad2"),
+    "name": ("folder", "synthetic", "mvtec", "btad", "dtd", "real-iad", "cifar10", "mvtec_loco", "mvtec-ad2", "elpv"),
     "methods": ("padim", "uniad", "patchcore", "all", "uniad,padim", "rlr,hvq_trans", "draem", "simplenet,cutpaste"),
     "settings": ("unified", "separate", "unified,separate", "both"),
     "seeds": ("1", "3", "0,4", "42-46", "111,", "21", "5-3", "0-2000", "1-"),
