@@ -22,6 +22,7 @@ from datasets.errors import DatasetError
 from datasets.samples.array_rows import split_row
 from datasets.samples.image_file import UnknownScaleError, opened, raw_mode
 from datasets.storage.atomic import raise_machine_fault
+from datasets.storage.ordinary_files import read_bytes
 
 RANGES = (8, 10, 12, 14, 16)
 """The ranges, in bits."""
@@ -113,7 +114,8 @@ def deep_values(file: Path, image: ImageFile.ImageFile) -> NDArray[Any]:
     """
     if _is_deep_ppm(image):  # Pillow scales it to 8 bits; its pixels are the rest of the file
         shape = (image.height, image.width, 3)
-        return np.fromfile(file, ">u2", math.prod(shape), offset=image.tile[0][2]).reshape(shape).astype(np.uint16)
+        values = np.frombuffer(read_bytes(file), ">u2", math.prod(shape), image.tile[0][2])
+        return values.reshape(shape).astype(np.uint16)
     if raw_mode(image) == _GREY_ALPHA:
         with opened(file) as other:
             other.tile = [tile._replace(args="RGBA") for tile in other.tile]
