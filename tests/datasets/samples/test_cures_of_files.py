@@ -148,6 +148,7 @@ def as_an_ordinary_user() -> Iterator[None]:
 @pytest.mark.parametrize("mode", [0o000, 0o400])
 def test_a_directory_is_read_after_its_permissions_were_set(place, path, mode):
     root = write_miniature_folder(place / "set", categories=("bolt",))
+    open_dataset("folder", place, root)  # imports what it needs, which an ordinary user may have no right to read
     (root / path).chmod(mode)
     with (
         as_an_ordinary_user(),
