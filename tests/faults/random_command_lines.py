@@ -64,8 +64,8 @@ from tests.support.miniature import write_miniature_folder
 from tests.support.records import make_record, make_row, make_scores
 
 SECONDS = 60.0
-HOMES = (os.path.expanduser("~nobody"), "//x")  # noqa: PTH111
-"""Directories that a line may name and root could write: they are refused, as they are to anybody else."""
+HOMES = (os.path.expanduser("~nobody"), "/.nonexistent", "//x")  # noqa: PTH111
+"""Paths that a line may name, or locks beside them, and root could write: they are refused, as to anybody else."""
 GIB = 2**30
 CODES = {0, 1, 2}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
