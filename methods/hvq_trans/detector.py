@@ -227,7 +227,7 @@ class HVQTrans(Detector):
             return tuple(self.categories[index] for index in self.router(features).tolist()), "predicted"
         if not self.network.levels or self.config.codebooks == "shared":
             raise ConfigError(
-                "hvq_trans: this detector has neither a router nor codebooks per category. Give the category."
+                "hvq_trans: this detector has neither a router nor codebooks per category. Give --category."
             )
         tokens = self.network.encode(self.standardiser(features))[-1].float()
         errors = []
