@@ -190,6 +190,7 @@ def test_weights_fit_timms_model_and_the_card_describes_them(tmp_path):
     torch.testing.assert_close(backbone(images)[16], pupil.backbone(pixels)[-1])
 
 
+@pytest.mark.long
 def test_it_learns(tmp_path):
     """After some steps on six classes, most positions are classified correctly; by chance it is one in six."""
     recipe = replace(SMALL, each=8, size=64, steps=250, batch_size=8, smoothing=0.0)
