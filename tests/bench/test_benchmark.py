@@ -29,7 +29,8 @@ def test_a_native_visa_runs_end_to_end_with_its_counts_unchecked(cache, tmp_path
     common = ["run", "--dataset", "visa", "--data-dir", str(data), "--methods", "padim", "--seeds", "1", "--preset",
               "quick", "--weights", "random", "--backbone", "resnet18", "--cache-dir", str(cache), "--jobs", "1",
               "--results-dir", str(tmp_path / "runs"), "--reference-dir", str(tmp_path / "none"), "--site",
-              str(tmp_path / "site"), "--set", "padim.image_size=64", "--set", "padim.channels=12", "--only", "candle"]  # fmt: skip
+              str(tmp_path / "site"), "--set", "padim.image_size=64", "--set", "padim.channels=12",
+              "--only", "candle"]  # fmt: skip
     refused = CliRunner().invoke(app, common)
     assert "900" in str(refused.exception), "the count check names what it expects"
     dry = invoke(*common, "--unchecked-counts", "--dry-run")
