@@ -24,14 +24,14 @@ from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": ("circuit", {"batch_size": 4, "steps": 100}),
-    "draem": ("washer", {"batch_size": 1, "steps": 150}),
+    "cutpaste": ("circuit", {"batch_size": 4, "steps": 60}),
+    "draem": ("washer", {"batch_size": 1, "steps": 120}),
     "fcdd": ("oak", {"steps": 80}),
     "mkd": ("oak", {"steps": 50}),
-    "patch_svdd": ("flange", {"steps": 80}),
-    "rd4ad": ("oak", {"steps": 50}),
+    "patch_svdd": ("flange", {"steps": 60}),
+    "rd4ad": ("oak", {"steps": 30}),
     "simplenet": ("oak", {"steps": 60}),
-    "uninformed_students": ("washer", {"teacher_steps": 60, "steps": 60}),
+    "uninformed_students": ("washer", {"teacher_steps": 40, "steps": 40}),
 }
 """By method, the category of the short test, on which the training adds much, and as many steps as show it."""
 LEARNED = {"fcdd": 3}

@@ -31,6 +31,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: forked processes must not inherit a pool of threads
 
 from tests.faults import small_benchmark as small
+from tests.support import everything_imported as _everything_imported  # noqa: F401 (forked processes have it then)
 
 LIMIT_SECONDS = 240.0
 Snapshot = dict[str, tuple[int, bytes]]

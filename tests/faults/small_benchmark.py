@@ -25,7 +25,7 @@ def write_data(directory: Path) -> Path:
     return write_miniature_folder(directory / "folder", train=3, good=2, defects=("scratch",))
 
 
-def arguments(data: Path, store: Path, cache: Path, *more: str, steps: int = 20, seeds: int = 1) -> list[str]:
+def arguments(data: Path, store: Path, cache: Path, *more: str, steps: int = 10, seeds: int = 1) -> list[str]:
     """Arguments of ``python -m bench``: six short fits by default, three of them trainings."""
     small = [a for a in SMALL if a.startswith(("padim", "uniad")) and not a.startswith("uniad.steps")]
     sets = [part for a in (*small, f"uniad.steps={steps}") for part in ("--set", a)]
@@ -61,9 +61,10 @@ def logged(log: Path, what: str) -> list[str]:
 
 
 def instrument() -> None:
-    """Log which fits begin and where trainings are resumed; write a checkpoint after every step."""
+    """Log fits and resumed trainings, write a checkpoint after every step, measure inference times once."""
     import bench.benchmark
     import bench.dispatch.jobs
+    import bench.execution.cost
     import methods.training.loop
     from methods.training.resume import TrainingState
 
@@ -82,6 +83,7 @@ def instrument() -> None:
     bench.dispatch.jobs.execute = logged_execute
     TrainingState.resume = logged_resume
     methods.training.loop._CHECKPOINT_SECONDS = 0.0
+    bench.execution.cost.REPEATS = 1
     if os.environ.get(HASTE) == "1":
         bench.benchmark.Estimator = lambda records, probe, curves: estimator(records, probe=False, curves=curves)
         bench.benchmark.build = lambda store, site: site

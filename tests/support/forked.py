@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-_IMPORTED = ["bench.commands.app", "bench.execution.runner", "bench.plan.plan", "tests.support.forked"]
+_IMPORTED = ["tests.support.everything_imported", "tests.support.forked"]
 
 
 def bench_main() -> None:
