@@ -50,6 +50,10 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not JSON, because it is not text") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON ({error})") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
