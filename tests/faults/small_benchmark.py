@@ -90,12 +90,30 @@ def instrument() -> None:
         bench.benchmark.print_headline = lambda *args: None
 
 
-def holders(store: Path) -> list[int]:
-    """The processes that have claimed a fit, except where a claim is just being written or removed."""
+def claimed(store: Path) -> list[tuple[str, int]]:
+    """Fit id and process of each claim, except where a claim is just being written or removed."""
     found = []
     for claim in store.glob(".claims/*"):
         with contextlib.suppress(OSError, ValueError):
-            found.append(json.loads(claim.read_text())["process"])
+            found.append((claim.name.partition(".")[0], json.loads(claim.read_text())["process"]))
+    return found
+
+
+def holders(store: Path) -> list[int]:
+    """The processes that have claimed a fit, except where a claim is just being written or removed."""
+    return [process for _, process in claimed(store)]
+
+
+def workers_of(parent: int) -> list[int]:
+    """The worker processes that a benchmark has started."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal():
+            with contextlib.suppress(OSError):
+                state, of, *_ = (directory / "stat").read_text().rpartition(")")[2].split()
+                line = (directory / "cmdline").read_bytes()
+                if int(of) == parent and state not in "ZX" and b"popen_loky_posix" in line:
+                    found.append(int(directory.name))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,52 @@ def test_a_scheduler_that_is_not_there_is_reported(monkeypatch, capsys, tmp_path
         main()
     assert stopped.value.code == 2
     assert "No Dask scheduler answers at tcp://127.0.0.1:1" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture
+def dask(tmp_path):
+    """Starts `dask` with the words of a command; returns a function that gives what the process has printed."""
+    started: list[subprocess.Popen] = []
+
+    def start(*words: str) -> Callable[[], str]:
+        log = tmp_path / f"dask{len(started)}.log"
+        program = Path(sys.executable).with_name("dask")
+        with log.open("wb") as stream:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            started.append(subprocess.Popen([program, *words], cwd=tmp_path, env=env, stdout=stream, stderr=stream))
+        return lambda: log.read_text(encoding="utf-8")
+
+    yield start
+    for process in reversed(started):
+        process.kill()
+        process.wait()
+
+
+@needs_dask
+@pytest.mark.long
+def test_the_scheduler_that_the_message_asks_for_is_started_and_the_command_works(dask, monkeypatch, capsys, tmp_path):
+    data, store = small.write_data(tmp_path), tmp_path / "runs"
+    args = [*small.arguments(data, store, tmp_path / "cache"), "--settings", "unified"]
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.dispatch.dask_cluster._CONNECT_SECONDS", 1)
+        patch.setattr(sys, "argv", ["bench", *args, "--cluster", "tcp://127.0.0.1:1"])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert stopped.value.code == 2
+    assert Store(store).records() == []
+    message = " ".join(capsys.readouterr().err.split())
+    (printed,) = re.findall(r"Start one with `dask (.+?)` and give the address that it prints", message)
+    output = dask(*printed.split(), "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    deadline = time.monotonic() + 60
+    while not (address := re.search(r"\btcp://\S+:\d+", output())):
+        assert time.monotonic() < deadline, output()
+        time.sleep(0.05)
+    dask("worker", address[0], "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    monkeypatch.setattr(sys, "argv", ["bench", *args, "--cluster", address[0]])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr().err
+    assert [record.status for record in Store(store).records()] == ["ok", "ok"]
 
 
 class ClusterOfProcesses:

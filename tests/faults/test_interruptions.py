@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.dispatch.jobs import DEATHS
+from bench.errors import EXIT_FAILED_RUNS, EXIT_USER_ERROR
 from results.records.store import Store
 from tests.faults import small_benchmark as small
 from tests.support.forked import Forked
@@ -182,3 +185,69 @@ def test_a_disk_that_runs_full_under_two_jobs_is_reported_and_costs_no_record(tm
     assert before.items() <= {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}.items()
     assert small.garbage(store, tmp_path / "cache") == []
     assert small.outcome(store) == undisturbed
+
+
+def recorded_times(store: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.rglob("seed*.json")}
+
+
+@pytest.mark.long
+def test_a_run_whose_workers_were_killed_is_repeated_with_retry_failed_and_fewer_jobs(tmp_path, undisturbed):
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
+    process = start(data, tmp_path, log, "--jobs", "2", "--reverse")
+    fit, killed = "", set()
+    while process.poll() is None:
+        for found, holder in small.claimed(store):
+            if found == (fit or found) and holder not in killed and len(killed) < DEATHS:
+                assert holder != process.pid
+                os.kill(holder, signal.SIGKILL)
+                fit = found
+                killed.add(holder)
+        time.sleep(0.01)
+    assert process.returncode == EXIT_FAILED_RUNS, process.output()
+    (failed,) = [record for record in Store(store).records() if record.status == "failed"]
+    message = failed.failure.message
+    assert f"{DEATHS} worker processes were killed in the course of this run" in message
+    assert message in " ".join(process.output().split())
+    (option,) = re.findall(r"Repeat it with (--\S+) and fewer JOBS", message)
+    before = recorded_times(store)
+    del before[Store(store).path_of(failed)]
+    again = start(data, tmp_path, log, option, "--jobs", "1")
+    output, _ = again.communicate(timeout=280)
+    assert again.returncode == 0, output
+    named_by_digest = re.compile(r"\.[0-9a-f]{12}(?=\.\w+\.npz$)")  # the arrays of a record that replaced another one
+    assert {named_by_digest.sub("", name): held for name, held in small.outcome(store).items()} == undisturbed
+    assert before.items() < recorded_times(store).items(), "the other runs are not repeated"
+    assert small.garbage(store, tmp_path / "cache") == []
+
+
+def kill_all_workers(process: Forked) -> int:
+    """Kill each worker process as soon as it is there, until the benchmark ends; returns their number."""
+    killed = set()
+    while process.poll() is None:
+        for worker in small.workers_of(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+                killed.add(worker)
+        time.sleep(0.01)
+    return len(killed)
+
+
+@pytest.mark.long
+def test_where_no_worker_survives_fewer_jobs_run_the_rest(tmp_path, undisturbed):
+    data, log, store = small.write_data(tmp_path), tmp_path / "log", tmp_path / "runs"
+    process = start(data, tmp_path, log, "--jobs", "2")
+    wait_for(lambda: list(store.rglob("seed*.json")), process)
+    assert kill_all_workers(process) > DEATHS
+    output = " ".join(process.output().split())
+    assert process.returncode == EXIT_USER_ERROR, output
+    assert "Error: Worker processes are killed again and again" in output
+    assert "What is recorded stays; start again with fewer JOBS to run the rest." in output
+    before = recorded_times(store)
+    assert 1 <= len(before) < 6
+    again = start(data, tmp_path, log, "--jobs", "1")
+    assert kill_all_workers(again) == 0
+    assert again.returncode == 0, again.output()
+    assert small.outcome(store) == undisturbed
+    assert before.items() < recorded_times(store).items()
+    assert small.garbage(store, tmp_path / "cache") == []
