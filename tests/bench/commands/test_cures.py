@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import re
 import sys
 import warnings
@@ -73,6 +75,35 @@ def test_a_path_is_corrected(command, tmp_path, wrong, cure, right):
     assert code == EXIT_USER_ERROR
     assert cure in printed
     assert command("verify", "folder", "--root", right)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "number", "cure"),
+    [
+        ("", errno.EIO, "can't be read or written ({0}). Check the disk."),
+        ("", errno.ESTALE, "can't be read or written ({0}). Check the disk."),
+        ("bolt/train", errno.EIO, "can't be read ({0}). Check the disk and its permissions."),
+        ("bolt/train", errno.EACCES, "can't be read ({0}). Check the disk and its permissions."),
+    ],
+)
+def test_once_the_disk_is_in_order_the_same_command_works(command, monkeypatch, tmp_path, part, number, cure):
+    root = write_miniature_folder(tmp_path / "set", categories=("bolt",))
+    place, is_dir = root / part, Path.is_dir
+
+    def broken(path: Path) -> bool:
+        if path == place:
+            raise OSError(number, os.strerror(number), str(path))
+        return is_dir(path)
+
+    what = arguments(root, tmp_path / "cache", tmp_path / "runs", "--dry-run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", broken)
+        code, printed = command(*what)
+    assert code == EXIT_USER_ERROR
+    assert f"Error: {place}: {cure.format(os.strerror(number))}" in printed
+    code, printed = command(*what)
+    assert code == 0, printed
+    assert "1 runs, 0 recorded already, 1 to do." in printed
 
 
 @pytest.fixture
