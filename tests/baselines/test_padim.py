@@ -122,3 +122,48 @@ def test_more_channels_than_the_backbone_has_are_refused():
 def test_a_single_image_is_refused():
     with pytest.raises(FitError, match="at least two training images"):
         fitted(images=1)
+
+
+def test_epsilon_has_the_unit_of_the_features_variance():
+    """Features 20 times as large need an epsilon 400 times as large for the same maps."""
+    maps = []
+    for factor in (1, 20):
+        detector = PaDiM(PaDiMConfig(image_size=32, channels=6, smoothing=0.0, epsilon=0.01 * factor**2), LAYOUT)
+        detector.fit(FakeImages(*(factor * tap for tap in taps(40, 1))), FitContext(0, CPU))
+        maps.append(detector.predict(Batch(tuple(factor * tap for tap in taps(3, 2)))).maps)
+        assert detector.variance == pytest.approx(factor**2, rel=0.1)
+    torch.testing.assert_close(maps[0], maps[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("epsilon", "defect_wins"), [(0.01, True), (0.01 / 400, False)])
+def test_with_a_small_epsilon_the_ground_outweighs_a_defect(epsilon, defect_wins):
+    """Why PaDiM does not localise on the tire with EfficientNets.
+
+    The left half of the map is ground, which is nearly equal in all training images and a little different in the test
+    image. The right half is a part, which varies, and has a defect.
+    """
+    layout = FeatureLayout(32, (4,), (8,))
+    generator = torch.Generator().manual_seed(0)
+    deviation = torch.full((8, 8), 0.1)
+    deviation[:, :4] = 0.003
+    train = deviation * torch.randn(60, 4, 8, 8, generator=generator)
+    test = torch.zeros(1, 4, 8, 8)
+    test[..., :4] = 0.04
+    test[0, :, 4, 6] = 0.4
+    detector = PaDiM(PaDiMConfig(image_size=32, strides=(4,), channels=0, smoothing=0.0, epsilon=epsilon), layout)
+    detector.fit(FakeImages(train), FitContext(0, CPU))
+    (map_,) = detector.predict(Batch((test,))).maps
+    assert bool(map_[16:20, 24:28].max() > map_[:, :12].max()) == defect_wins
+
+
+def test_a_badge_names_an_epsilon_that_is_small_against_the_variance():
+    assert fitted(epsilon=0.2).badges() == ()
+    detector = fitted()
+    badges = detector.badges()
+    assert badges == (f"epsilon is 1/{detector.variance / 0.01:.0f} of the features' mean variance",)
+    restored = PaDiM(detector.config, LAYOUT)
+    assert restored.badges() == ()
+    restored.load_state(detector.state(), CPU)
+    assert restored.badges() == badges
+    restored.load_state({name: value for name, value in detector.state().items() if name != "variance"}, CPU)
+    assert restored.badges() == ()
