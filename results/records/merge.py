@@ -17,6 +17,7 @@ from results.records.run_files import (
     array_bytes,
     arrays_of,
     digest,
+    files_below,
     has_scores,
     read_record,
     record_files,
@@ -77,10 +78,11 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
         raise ResultsError(f"{other}: no such directory. Give the directory of the other machine's records.")
     if os.path.realpath(other) == os.path.realpath(store.root):
         raise ResultsError(f"{other}: is the store itself. Give the directory of the other machine's records.")
-    files = record_files(other)
-    if not files:
+    done, unlisted = Merged(), list[tuple[Path, str]]()
+    files = record_files(other, unlisted)
+    done.unreadable += [(path.relative_to(other).as_posix(), reason) for path, reason in unlisted]
+    if not files and not unlisted:
         raise ResultsError(f"{other}: holds no record (files named seed<k>-<id>.json).")
-    done = Merged()
     for path in files:
         try:
             _take(read_record(path), path, store, keep, done)
@@ -92,7 +94,9 @@ def merge(other: Path, store: Store, keep: Keep = "ask") -> Merged:
 
 def _take_pictures(other: Path, store: Store, done: Merged) -> None:
     """Copy the pictures of test images that this store lacks: the maps of all runs are shown with them."""
-    for path in sorted(other.glob("**/pictures/*.npz")):
+    for path in files_below(other, []):  # directories that can't be listed were noted when records were listed
+        if not path.match("pictures/*.npz"):
+            continue
         target = store.root.joinpath(*path.parts[-3:])
         if target.exists():
             continue

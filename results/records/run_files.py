@@ -39,6 +39,7 @@ _COLUMNS = {"paths": "U", "categories": "U", "labels": "b", "own": "f", "common"
 """Arrays of a file of scores, and numpy's kind of each."""
 _REPEATED = "Start the benchmark again: its run is repeated."
 _KEPT = "Its run will be repeated; this file is kept under another name."
+_UNLISTED = "The records in it are left out, and their runs count as not recorded. Check its permissions and the disk."
 _DIGITS = 12
 _MOST_BYTES, _MOST_BYTES_OF_AN_IMAGE = 16 << 20, 64 << 10
 """Largest size of the unpacked arrays: for all curves together, and for each test image. A map has 8 KiB."""
@@ -57,16 +58,32 @@ def without_curves(content: bytes) -> bytes:
         return npz({name: archive[name] for name in archive.files if not name.startswith(CURVE)})
 
 
-def record_files(root: Path) -> list[Path]:
-    """All files below a directory that may be records, sorted. Directories may vanish while they are listed.
+def record_files(root: Path, problems: list[tuple[Path, str]]) -> list[Path]:
+    """All files below a directory that may be records, sorted; arguments and errors as those of ``files_below``."""
+    return [path for path in files_below(root, problems) if path.match("seed*.json")]
+
+
+def files_below(root: Path, problems: list[tuple[Path, str]]) -> list[Path]:
+    """All files below a directory, sorted, without hidden directories. Directories may vanish while they are listed.
+
+    Args:
+        root: The directory.
+        problems: Receives each directory that can't be listed, with the reason: what it holds is left out.
 
     Raises:
         StorageError: If the machine opens no more files; otherwise the store would look empty.
     """
+
+    def note(error: OSError) -> None:
+        raise_machine_fault(error)
+        if not isinstance(error, FileNotFoundError):
+            reason = f"{error.filename}: can't be listed ({error.strerror}). {_UNLISTED}"
+            problems.append((Path(error.filename), reason))
+
     found = []
-    for directory, names, files in os.walk(root, onerror=raise_machine_fault):
+    for directory, names, files in os.walk(root, onerror=note):
         names[:] = [name for name in names if not name.startswith(".")]
-        found += [Path(directory, file) for file in files if file.startswith("seed") and file.endswith(".json")]
+        found += [Path(directory, file) for file in files]
     return sorted(found)
 
 

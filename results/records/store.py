@@ -150,7 +150,7 @@ class Store:
         """
         found: dict[str, list[Path]] = {}
         for root in (self.root, *self.also):
-            for path in record_files(root):
+            for path in record_files(root, self.problems):
                 found.setdefault(path.relative_to(root).as_posix(), []).append(path)
         yield from map(tuple, found.values())
 

@@ -81,7 +81,7 @@ def test_a_disk_that_breaks_is_an_error(monkeypatch, capsys):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("results.records.store.read_record", broken)
-    monkeypatch.setattr("results.records.store.record_files", lambda root: [root / "seed0-0.json"])
+    monkeypatch.setattr("results.records.store.record_files", lambda root, problems: [root / "seed0-0.json"])
     assert "A file: can't be read or written" in stopped(capsys, monkeypatch, "table")
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from datasets.errors import StorageError
 from datasets.storage.atomic import write_bytes
 from results.errors import RecordError
+from results.records.merge import merge
 from results.records.record import sealed
 from results.records.run_files import read_record
 from results.records.store import Store, newest_versions, portable
@@ -177,3 +180,25 @@ def test_a_metric_that_cannot_be_is_refused_in_a_sealed_record_too(tmp_path, val
     path.write_bytes(sealed(text[: text.index(',\n "digest"')] + "\n}"))
     assert store.records() == []
     assert "results.bolt.metrics.I-AUROC" in store.problems[0][1]
+
+
+@pytest.mark.parametrize("fault", [errno.EIO, errno.EACCES])
+def test_a_directory_that_cannot_be_listed_is_named_and_the_other_records_count(tmp_path, monkeypatch, fault):
+    store = Store(tmp_path / "mine")
+    for method in ("plain", "other"):
+        store.write(make_record(method=method), make_scores(make_record(method=method)))
+    closed = store.root / "toy" / "unified" / "plain"
+    listed = os.scandir
+
+    def scandir(path):
+        if Path(path) == closed:
+            raise OSError(fault, os.strerror(fault), os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [record.method.name for record in store.records()] == ["other"]
+    reason = f"{closed}: can't be listed ({os.strerror(fault)}). The records in it are left out"
+    assert [(path, text[: len(reason)]) for path, text in store.problems] == [(closed, reason)]
+    merged = merge(store.root, Store(tmp_path / "theirs"))
+    assert merged.unreadable[0][0] == "toy/unified/plain"
+    assert [record.method.name for record in Store(tmp_path / "theirs").records()] == ["other"]
