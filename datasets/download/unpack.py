@@ -16,10 +16,11 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, cast
 
 from datasets.errors import DatasetError
 
@@ -39,6 +40,9 @@ _LARGEST_HEADER = 1 << 20
 _HEADERS = {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE}
 _HEADERS |= {tarfile.SOLARIS_XHDTYPE}
 
+_XZ_STARTS = (b"\xfd7zX", b"]\0\0\0", b"]\0\0\x80")  # of xz, and of the format before it
+_MOST_DECODER_BYTES = 256 << 20
+"""Memory that the decoder of an xz may take. The strongest of xz's levels needs 65 MiB; a header can ask for 4 GiB."""
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
 _ENCRYPTED = 0x1  # in the flags of a zip entry
 _DAMAGED = (
@@ -74,6 +78,33 @@ class _Member(tarfile.TarInfo):
         if member.type == tarfile.GNUTYPE_SPARSE:  # the list of its parts has no limit
             raise tarfile.TarError("it holds a sparse file, which no image is")
         return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # of the pax format; nor has this list a limit
+        raise tarfile.TarError("it holds a sparse file, which no image is")
+
+
+class _Xz:
+    """The contents of an xz file, read in order, by a decoder whose memory is limited."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source, self._decoder = source, lzma.LZMADecompressor(memlimit=_MOST_DECODER_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end. Raises ``LZMAError`` or ``EOFError`` where the file is damaged."""
+        data = b""
+        while not data:
+            if self._decoder.eof:  # several xz files in one
+                rest = (self._decoder.unused_data or self._source.read(_CHUNK)).lstrip(b"\0")
+                if not rest:
+                    return b""
+                self._decoder = lzma.LZMADecompressor(memlimit=_MOST_DECODER_BYTES)
+                data = self._decoder.decompress(rest, size)
+                continue
+            block = self._source.read(_CHUNK) if self._decoder.needs_input else b""
+            if self._decoder.needs_input and not block:
+                raise EOFError("the file ends too early")
+            data = self._decoder.decompress(block, size)
+        return data
 
 
 def unpack(
@@ -199,15 +230,20 @@ def _write(entry: _Entry, target: Path, most: int) -> int:
 
 
 def _entries(file: Path) -> Iterator[_Entry]:
-    with file.open("rb") as start:
-        is_zip = start.read(4) in _ZIP_STARTS
-    if is_zip:
+    with file.open("rb") as opened:
+        start = opened.read(4)
+    if start in _ZIP_STARTS:
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
                 # The name as it is stored: zipfile would cut it at a zero byte.
                 yield _Entry(info.orig_filename, _zip_kind(info), partial(archive.open, info))
     else:
-        with tarfile.open(file, tarinfo=_Member) as tar:
+        with ExitStack() as stack:
+            if start in _XZ_STARTS:
+                xz = cast("IO[bytes]", _Xz(stack.enter_context(file.open("rb"))))
+                tar = stack.enter_context(tarfile.open(fileobj=xz, mode="r|", tarinfo=_Member))
+            else:
+                tar = stack.enter_context(tarfile.open(file, tarinfo=_Member))
             for member in tar:
                 kind = "file" if member.isfile() else "directory" if member.isdir() else "other"
                 yield _Entry(member.name, kind, partial(tar.extractfile, member))

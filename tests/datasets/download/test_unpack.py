@@ -1,11 +1,13 @@
 import gzip
 import io
+import lzma
 import os
 import random
 import stat
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 
@@ -290,3 +292,38 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path, kind):
 def test_a_long_name_is_read(tmp_path):
     name = f"{'d' * 200}/{'x' * 200}.png"
     assert unpack(write_tar(tmp_path / "a", member(name, b"x")), tmp_path / "set", 10) == {name: 1}
+
+
+def test_an_xz_whose_decoder_would_fill_the_memory_is_refused(tmp_path):
+    tar = write_tar(tmp_path / "a.tar", member("a.png", bytes(1000)))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}]
+    small = lzma.compress(tar.read_bytes(), filters=filters)
+    # Byte 4 of the block's header is the size of the dictionary: 0x28 stands for 4 GiB. The header ends in its CRC.
+    header = bytearray(small[12:24])
+    header[4] = 0x28
+    header[8:12] = zlib.crc32(header[:8]).to_bytes(4, "little")
+    bomb = tmp_path / "bomb.tar.xz"
+    bomb.write_bytes(small[:12] + header + small[24:])
+    with pytest.raises(DatasetError, match=r"can.t be unpacked .Memory usage limit exceeded"):
+        unpack(bomb, tmp_path / "set", 10**6)
+    assert untouched(tmp_path / "set")
+
+
+def test_an_xz_in_several_parts_is_read_as_one(tmp_path):
+    content = os.urandom(3 << 20)
+    tar = write_tar(tmp_path / "a.tar", member("a.png", content), member("b.png", b"1" * 512)).read_bytes()
+    parts = [lzma.compress(tar[:700_000]), bytes(8), lzma.compress(tar[700_000:], preset=9 | lzma.PRESET_EXTREME)]
+    (tmp_path / "a.tar.xz").write_bytes(b"".join(parts))
+    assert unpack(tmp_path / "a.tar.xz", tmp_path / "set", 10**7) == {"a.png": len(content), "b.png": 512}
+    assert (tmp_path / "set" / "a.png").read_bytes() == content
+
+
+def test_a_sparse_file_of_the_pax_format_is_refused(tmp_path):
+    info = tarfile.TarInfo("a.png")
+    info.size = 512
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info, io.BytesIO(b"1\n0\n1\n".ljust(512, b"\0")))
+    with pytest.raises(DatasetError, match="it holds a sparse file"):
+        unpack(tmp_path / "a.tar", tmp_path / "set", 10**6)
+    assert untouched(tmp_path / "set")
