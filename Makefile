@@ -30,7 +30,7 @@ OPTIONS = $(call options,$(VARIABLES)) $(ARGS)
 DRY = $(if $(filter-out 0 no,$(DRY_RUN)),--dry-run)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data bench dry-run backbone shortcut ablation ablations rescore report table list verify test test-long perf scaling lint lock audit format contact-sheet clean
+.PHONY: help setup data bench dry-run shortcut ablation ablations rescore report table list verify test test-long perf scaling lint lock audit format contact-sheet clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,9 +64,6 @@ ablation: setup ## Run ablation studies: STUDY=uniad-query, several with commas,
 
 ablations: STUDY = all
 ablations: ablation ## Run all ablation studies
-
-backbone: setup ## Train a small backbone on images computed from formulas (OUT=directory, default .cache/backbone; resumes)
-	$(PY) -m methods.formula_backbone.pretrain --out "$${OUT:-.cache/backbone}" $(ARGS)
 
 rescore: setup ## Score kept detectors under other test-time options, without training
 	$(PY) -m bench rescore $(OPTIONS)

@@ -107,7 +107,7 @@ class MKD(NetworkDetector):
         presets={
             "quick": Preset(
                 {**_RESNET, "steps": 250, "batch_size": 4},
-                "resnet18",
+                "tf_efficientnet_lite0",
                 "this project: CPU minutes",
             ),
             "paper": Preset({}, "vgg16", "the paper for MVTec AD; maps are plain gradients"),

@@ -96,7 +96,7 @@ class PaDiM(Detector):
         url="https://arxiv.org/abs/2011.08785",
         version=1,
         presets={
-            "quick": Preset({"image_size": 128}, "resnet18", "this project: CPU minutes"),
+            "quick": Preset({"image_size": 128}, "tf_efficientnet_lite0", "this project: CPU minutes"),
             "paper": Preset({}, "resnet18", "the paper's R18-Rd100"),
             "paper-wide": Preset({"channels": 550}, "wide_resnet50_2", "the paper's WR50-Rd550"),
         },

@@ -100,7 +100,7 @@ class RD4AD(NetworkDetector):
                     "steps": 250,
                     "batch_size": 2,
                 },
-                "resnet18",
+                "tf_efficientnet_lite0",
                 "this project: CPU minutes",
             ),
             "paper": Preset({}, "wide_resnet50_2", "the paper: cosine at every position"),

@@ -157,7 +157,7 @@ class SimpleNet(NetworkDetector):
                     "steps": 400,
                     "batch_size": 8,
                 },
-                "resnet18",
+                "tf_efficientnet_lite0",
                 "this project: CPU minutes",
             ),
             "paper": Preset({}, "wide_resnet50_2", "the paper and the official code"),

@@ -270,7 +270,7 @@ def _print_copies(console: Console, options: ResolvedOptions, plan: list[Run]) -
 
 def _print_stand_ins(console: Console, options: ResolvedOptions, plan: list[Run]) -> None:
     """Print which pretrained weights could not be had, so that installed ones are used instead."""
-    if options.weights or options.checkpoint is not None:
+    if options.weights or options.backbone or options.weights_dir is not None or options.checkpoint is not None:
         return
     presets = {run.detector_class.info.presets[run.method.preset].backbone for run in plan}
     if any(run.backbone.weights == "packaged" for run in plan) and (names := sorted(presets - {"", ARCHITECTURE})):

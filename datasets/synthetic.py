@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,12 +32,13 @@ from datasets.synthetic_parts.catalogue import LOOKS
 from datasets.synthetic_parts.sample_image import sample_image
 
 NAME = "synthetic"
-VERSION = 1
+VERSION = 2
 """Version of the images. Raise it when any image changes: stored sets are then generated again."""
 
 SEED, TRAIN, TEST_GOOD, PER_DEFECT = 0, 40, 12, 6
 MANIFEST = "manifest.json"
 _PNG_LEVEL = 2  # of 9: noise hardly compresses, and the default takes longer than drawing
+_PNG_STRATEGY = zlib.Z_RLE  # finds runs only; zlib's hash tables, which differ between its builds, are not used
 
 _log = logging.getLogger(__name__)
 
@@ -181,7 +183,7 @@ def _write_sample(root: Path, seed: int, category: str, split: Split, kind: str,
         files[root / category / "ground_truth" / kind / f"{number:03d}_mask.png"] = mask
     for path, image in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, compress_level=_PNG_LEVEL)
+        image.save(path, compress_level=_PNG_LEVEL, compress_type=_PNG_STRATEGY)
 
 
 def build(root: Path) -> DatasetIndex:

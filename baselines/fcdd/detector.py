@@ -170,7 +170,7 @@ class FCDD(Detector):
         version=2,
         made_up_defects=True,
         presets={
-            "quick": Preset(_QUICK, "resnet18", "this project: CPU minutes"),
+            "quick": Preset(_QUICK, "tf_efficientnet_lite0", "this project: CPU minutes"),
             "paper": Preset(
                 {}, "vgg11_bn", "the paper's loss; sizes, budget and confetti noise as released for MVTec AD"
             ),

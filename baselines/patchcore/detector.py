@@ -100,7 +100,7 @@ class PatchCore(Detector):
         presets={
             "quick": Preset(
                 {"image_size": 128, "tap_width": 256, "target_width": 256, "coreset_fraction": 0.05},
-                "resnet18",
+                "tf_efficientnet_lite0",
                 "this project: CPU minutes",
             ),
             "paper": Preset({}, "wide_resnet50_2", "the paper's PatchCore-1 % with re-weighting"),

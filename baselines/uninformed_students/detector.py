@@ -173,7 +173,7 @@ class UninformedStudents(NetworkDetector):
                     "learning_rate": 2e-3,
                     "schedule": "one_cycle",
                 },
-                "resnet18",
+                "tf_efficientnet_lite0",
                 "this project: CPU minutes",
             ),
             "paper": Preset({}, "resnet18", "the paper's sizes, the reimplementation's training"),

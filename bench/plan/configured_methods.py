@@ -13,7 +13,7 @@ from bench.errors import OptionError
 from bench.plan.checkpoints import PRESET, backbone_choice, read_checkpoint_file, require_padding
 from bench.plan.configuration import configure, find_preset, parse_overrides, split_config
 from bench.plan.resolve import ResolvedOptions
-from bench.plan.weights_and_textures import require_textures
+from bench.plan.weights_and_textures import require_textures, weights_of
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Padding, with_paper_tag
 from methods.backbones.packaged import ARCHITECTURE
@@ -25,7 +25,6 @@ from methods.feature_spec import FeatureSpec
 from methods.features.batch import layout_of
 from methods.registry import find_detector
 from results.records.record import MethodEntry
-from results.records.weights import WeightsKind
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,7 @@ def _from_preset(options: ResolvedOptions, cls: type[Detector], texts: dict[str,
     papers = find_preset(cls, options.preset).backbone
     config, typed = configure(cls, options.preset, texts)
     choice = _backbone_choice(options, papers, _features(cls, config).deepest)
-    # A quick preset's backbone is a stand-in itself. So is the shipped backbone, which has a badge of its own.
-    stand_in = choice.weights == "shipped" and options.preset == "quick"
-    known = not papers or stand_in or with_paper_tag(choice.name) == with_paper_tag(papers)
+    known = not papers or with_paper_tag(choice.name) == with_paper_tag(papers)
     badges = () if known else (f"backbone is not the preset's ({papers})",)
     variants = tuple(_score_variants(cls, config, typed))
     return ConfiguredMethod(cls, options.preset, typed, variants, choice, badges)
@@ -189,8 +186,9 @@ def _backbone_choice(options: ResolvedOptions, preset_backbone: str, deepest: in
     if not preset_backbone:
         return NO_BACKBONE
     name = options.backbone or preset_backbone
-    weights = cast(WeightsKind, options.weights or "pretrained")
-    if not options.weights and not can_be_had(with_paper_tag(name)):
+    weights = weights_of(options.weights, options.weights_dir, name, "pretrained")
+    chosen = options.backbone or options.weights
+    if weights == "pretrained" and not chosen and not can_be_had(with_paper_tag(name)):
         name, weights = ARCHITECTURE, "packaged"
     directory = str(options.weights_dir) if weights == "file" and options.weights_dir else ""
     padding = cast(Padding, options.backbone_padding or "timm")

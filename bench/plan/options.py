@@ -152,7 +152,7 @@ _CheckpointCategories = Annotated[
     _categories,
 ]
 _Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-_Weights = Annotated[str, typer.Option(help="pretrained, file, packaged, random or shipped.")]
+_Weights = Annotated[str, typer.Option(help="pretrained, file, packaged or random.")]
 _WeightsDir = Annotated[Path | None, typer.Option(help="Directory of <timm name>.safetensors or .pth.")]
 _BackbonePadding = Annotated[
     str,
@@ -225,9 +225,7 @@ class Options:
     ] = None
     weights: _Weights = ""
     weights_dir: _WeightsDir = None
-    backbone: Annotated[str, typer.Option(help="timm name for all methods, or formula; default: the presets' own.")] = (
-        ""
-    )
+    backbone: Annotated[str, typer.Option(help="timm name for all methods; default: the presets' own.")] = ""
     backbone_padding: _BackbonePadding = ""
     checkpoint: Annotated[
         Path | None, typer.Option(help="Fitted detector to evaluate without training, published or of this project.")
@@ -293,7 +291,7 @@ class Scoring:
     ] = ()
     category: Annotated[str, typer.Option(help="Category of all images, for class-aware checkpoints.")] = ""
     categories: _CheckpointCategories = ()
-    backbone: Annotated[str, typer.Option(help="timm name, or formula; default: the checkpoint's.")] = ""
+    backbone: Annotated[str, typer.Option(help="timm name; default: the checkpoint's.")] = ""
     backbone_padding: _BackbonePadding = ""
     weights: _Weights = ""
     weights_dir: _WeightsDir = None

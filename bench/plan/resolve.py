@@ -8,13 +8,11 @@ from typing import NewType
 from bench.errors import OptionError
 from bench.plan.devices import gpu_count
 from bench.plan.options import SETTINGS, Options
-from bench.plan.weights_and_textures import weights_of
+from bench.plan.weights_and_textures import require_weights_options
 from datasets.index.registry import find_dataset
 from datasets.storage.cores import usable_cores
 from methods.backbones.packaged import ARCHITECTURE
-from methods.backbones.shipped import FORMULA
 from methods.registry import known_detectors
-from results.records.weights import WeightsKind
 
 SYNTHETIC_METHODS = ("uniad", "padim", "patchcore")
 REAL_METHODS = ("uniad", "rlr", "hvq_trans", "padim", "draem", "patchcore")
@@ -31,9 +29,7 @@ ResolvedOptions = NewType("ResolvedOptions", Options)
 def resolve(options: Options) -> ResolvedOptions:
     """Fill in the options that were left out.
 
-    The kind of weights stays open if the user names neither a backbone nor weights, and each preset has its own
-    backbone: then it depends on whether the preset's pretrained weights can be had.
-
+    Each method's kind of weights follows from its backbone; see ``bench/plan/configured_methods.py``.
     A checkpoint determines its method, preset, backbone and weights: with one, these options stay as they are given.
 
     Raises:
@@ -48,9 +44,7 @@ def resolve(options: Options) -> ResolvedOptions:
         return ResolvedOptions(
             replace(resolved, settings=options.settings or ("unified",), seeds=options.seeds or (0,))
         )
-    backbone = _backbone(options, synthesised)
-    usual: WeightsKind = "random" if synthesised and backbone != ARCHITECTURE else "pretrained"
-    named = bool(backbone or options.weights or options.weights_dir is not None)
+    require_weights_options(options.weights, options.weights_dir)
     return ResolvedOptions(
         replace(
             resolved,
@@ -58,8 +52,7 @@ def resolve(options: Options) -> ResolvedOptions:
             settings=options.settings or SETTINGS,
             seeds=options.seeds or (0, 1, 2),
             preset=preset,
-            backbone=backbone,
-            weights=weights_of(options.weights, options.weights_dir, backbone, usual) if named else "",
+            backbone=_backbone(options, synthesised),
         )
     )
 
@@ -74,13 +67,12 @@ def _methods(options: Options, synthesised: bool) -> tuple[str, ...]:
 def _backbone(options: Options, synthesised: bool) -> str:
     """The backbone of all methods; empty if each preset has its own.
 
-    The default for the synthetic dataset needs no download: the formula backbone, or a ResNet-18 for other weights.
+    The default for the synthetic dataset is the backbone whose weights are installed, so that nothing is downloaded.
     """
-    if options.weights == "packaged" and not options.backbone:
-        return ARCHITECTURE
-    if options.backbone or not synthesised:
+    if options.backbone:
         return options.backbone
-    return "resnet18" if options.weights not in ("", "shipped") or options.weights_dir is not None else FORMULA
+    installed = options.weights == "packaged" or (synthesised and not options.weights and options.weights_dir is None)
+    return ARCHITECTURE if installed else ""
 
 
 def _jobs(options: Options, preset: str) -> int:

@@ -13,27 +13,23 @@ from bench.errors import OptionError
 from datasets.errors import unknown_name
 from datasets.index.image_directory import read_image_directory
 from datasets.samples.fingerprint import file_digest
-from methods.backbones.packaged import ARCHITECTURE as PACKAGED
-from methods.backbones.shipped import ARCHITECTURE, FORMULA
+from methods.backbones.packaged import ARCHITECTURE
 from results.ids import short_id
 from results.records.weights import WeightsKind
 
-KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "packaged", "random", "shipped")
+KINDS: tuple[WeightsKind, ...] = ("pretrained", "file", "random", "packaged")
 """The kinds of weights that a user may choose."""
 
 
-def weights_of(requested: str, directory: Path | None, backbone: str, usual: WeightsKind) -> WeightsKind:
-    """The kind of weights to use.
+def require_weights_options(requested: str, directory: Path | None) -> None:
+    """Check the kind of weights and the directory of weights files that the user names.
 
     Args:
-        requested: The kind that the user names, one of ``KINDS``, or empty.
+        requested: The kind of weights, or empty.
         directory: Directory of weights files, or None.
-        backbone: The backbone's name; empty if each preset has its own.
-        usual: The kind to use if the user names neither a kind nor a directory; ``pretrained`` means the packaged
-            weights for the backbone that has them.
 
     Raises:
-        UnknownNameError: For another kind.
+        UnknownNameError: If the kind is not one of ``KINDS``.
         OptionError: For options that do not go together.
     """
     if requested and requested not in KINDS:
@@ -42,23 +38,31 @@ def weights_of(requested: str, directory: Path | None, backbone: str, usual: Wei
         raise OptionError("WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.")
     if requested != "file" and requested and directory is not None:
         raise OptionError(f"WEIGHTS={requested} does not go with WEIGHTS_DIR: give one of them.")
-    if backbone == FORMULA:
-        if requested not in ("", "shipped") or directory is not None:
-            raise OptionError(
-                f"BACKBONE={FORMULA} has weights of its own: leave WEIGHTS and WEIGHTS_DIR out. For its network with "
-                f"other weights give BACKBONE={ARCHITECTURE}."
-            )
-        return "shipped"
-    if requested == "shipped":
-        raise OptionError(f"Only BACKBONE={FORMULA} has shipped weights; {backbone or 'the preset'} has none.")
-    if requested == "packaged" and backbone != PACKAGED:
-        raise OptionError(f"Only BACKBONE={PACKAGED} has packaged weights; {backbone or 'the preset'} has none.")
+
+
+def weights_of(requested: str, directory: Path | None, backbone: str, usual: WeightsKind) -> WeightsKind:
+    """The kind of weights to use.
+
+    Args:
+        requested: The kind that the user names, one of ``KINDS``, or empty.
+        directory: Directory of weights files, or None.
+        backbone: The backbone's name.
+        usual: The kind to use if the user names neither a kind nor a directory; ``pretrained`` means the packaged
+            weights for the backbone that has them.
+
+    Raises:
+        UnknownNameError: For another kind.
+        OptionError: For options that do not go together.
+    """
+    require_weights_options(requested, directory)
+    if requested == "packaged" and backbone != ARCHITECTURE:
+        raise OptionError(f"Only BACKBONE={ARCHITECTURE} has packaged weights; {backbone} has none.")
     for kind in KINDS:
         if kind == requested:
             return kind
     if directory is not None:
         return "file"
-    return "packaged" if backbone == PACKAGED and usual == "pretrained" else usual
+    return "packaged" if backbone == ARCHITECTURE and usual == "pretrained" else usual
 
 
 def require_textures(method: str, directory: Path) -> None:

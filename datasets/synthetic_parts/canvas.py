@@ -6,21 +6,22 @@ antialiased analytically and a render costs a few milliseconds. Colours are disp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-Field = npt.NDArray[np.float32]
-"""One value per pixel, ``(SIZE, SIZE)`` float32, or an RGB image, ``(SIZE, SIZE, 3)`` float32."""
+from datasets.synthetic_parts.exact_functions import TURN, Field, cos, norm, sin
+from datasets.synthetic_parts.random_numbers import RandomNumbers
+
 Region = npt.NDArray[np.bool_]
 Point = tuple[float, float]
 
 SIZE = 256
 """Edge length of every image in pixels."""
+
+_WAVES = (0.606, 0.344, 0.230, 0.168, 0.130, 0.105)  # 1.6 / n^1.4, n = 2 to 7: heights of waves on an outline
 
 
 @cache
@@ -36,15 +37,15 @@ def pixel_grid() -> tuple[Field, Field]:
 def local_frame(centre: Point, angle: float) -> tuple[Field, Field]:
     """Coordinates along (u) and across (v) an axis through ``centre``, turned by ``angle`` radians."""
     x, y = pixel_grid()
-    cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+    c, s = np.float32(cos(angle)), np.float32(sin(angle))
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
-    return cos * dx + sin * dy, cos * dy - sin * dx
+    return c * dx + s * dy, c * dy - s * dx
 
 
 def to_image(centre: Point, angle: float, u: float, v: float) -> Point:
     """The pixel position (x, y) of local coordinates (u, v): the inverse of ``local_frame`` for one point."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    return centre[0] + cos * u - sin * v, centre[1] + sin * u + cos * v
+    c, s = cos(angle), sin(angle)
+    return centre[0] + c * u - s * v, centre[1] + s * u + c * v
 
 
 def coverage(distance: Field, softness: float = 1.0) -> Field:
@@ -78,18 +79,40 @@ def tinted(grey: Field, colour: Sequence[float] | Field) -> Field:
     return grey[..., None] * np.asarray(colour, dtype=np.float32)
 
 
-def smooth_noise(rng: np.random.Generator, cells_y: int, cells_x: int) -> Field:
+def smooth_noise(rng: RandomNumbers, cells_y: int, cells_x: int) -> Field:
     """Noise with standard deviation 1 on a coarse grid, enlarged to the canvas by bicubic interpolation.
 
-    Unequal numbers of cells stretch it, e.g. few cells along the grain of wood and many across.
+    The values of the grid are ``SIZE / (cells + 1)`` pixels apart. Unequal numbers of cells stretch the noise, e.g. few
+    cells along the grain of wood and many across.
     """
-    coarse = rng.standard_normal((cells_y + 3, cells_x + 3), dtype=np.float32)
-    box = (1.0, 1.0, cells_x + 2.0, cells_y + 2.0)
-    image = Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(image, dtype=np.float32)
+    coarse = rng.normals(cells_y + 4, cells_x + 4)
+    first, weights = _cubic_weights(cells_x)
+    wide = coarse[:, first] * weights[0]
+    for tap in (1, 2, 3):
+        wide += coarse[:, first + tap] * weights[tap]
+    first, weights = _cubic_weights(cells_y)
+    noise = wide[first] * weights[0][:, None]
+    for tap in (1, 2, 3):
+        noise += wide[first + tap] * weights[tap][:, None]
+    return noise
 
 
-def line_noise(rng: np.random.Generator, position: Field, step: float, count: int = 512) -> Field:
+@cache
+def _cubic_weights(cells: int) -> tuple[npt.NDArray[np.int64], Field]:
+    """The number of the first of the four values around each pixel of a line, and their weights ``(4, SIZE)``."""
+    position = (np.arange(SIZE) + 0.5) * (cells + 1) / SIZE
+    below = np.floor(position)
+    f = position - below
+    weights = (
+        ((1 - 0.5 * f) * f - 0.5) * f,
+        (1.5 * f - 2.5) * f * f + 1,
+        ((2 - 1.5 * f) * f + 0.5) * f,
+        (0.5 * f - 0.5) * f * f,
+    )
+    return below.astype(np.int64), np.stack(weights).astype(np.float32)
+
+
+def line_noise(rng: RandomNumbers, position: Field, step: float, count: int = 512) -> Field:
     """One-dimensional noise with standard deviation 1, evaluated at ``position``: tool marks, threads, growth rings.
 
     Args:
@@ -98,7 +121,7 @@ def line_noise(rng: np.random.Generator, position: Field, step: float, count: in
         step: Distance between neighbouring random values in pixels. The line repeats after ``count`` of them.
         count: Number of random values.
     """
-    values = rng.standard_normal(count, dtype=np.float32)
+    values = rng.normals(count)
     scaled = position / np.float32(step)
     below = np.floor(scaled)
     share = scaled - below
@@ -113,7 +136,7 @@ def segment_distance(start: Point, end: Point) -> tuple[Field, Field]:
     length = max(dx * dx + dy * dy, 1e-6)
     px, py = x - np.float32(start[0]), y - np.float32(start[1])
     along = np.clip((px * np.float32(dx) + py * np.float32(dy)) / np.float32(length), 0.0, 1.0)
-    distance = np.hypot(px - along * np.float32(dx), py - along * np.float32(dy))
+    distance = norm(px - along * np.float32(dx), py - along * np.float32(dy))
     return distance, along.astype(np.float32, copy=False)
 
 
@@ -132,7 +155,7 @@ def path_distance(points: Sequence[Point], widths: Sequence[float] | float = 0.0
     return nearest
 
 
-def blob_distance(rng: np.random.Generator, centre: Point, radius: float, roughness: float) -> Field:
+def blob_distance(rng: RandomNumbers, centre: Point, radius: float, roughness: float) -> Field:
     """Approximate signed distance to an irregular round patch.
 
     Args:
@@ -143,15 +166,19 @@ def blob_distance(rng: np.random.Generator, centre: Point, radius: float, roughn
     """
     x, y = pixel_grid()
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
-    angle = np.arctan2(dy, dx)
-    outline = np.ones_like(angle)
-    for wave in range(2, 8):
-        size = 1.6 * roughness * float(rng.uniform(0.3, 1.0)) / wave**1.4
-        outline += np.float32(size) * np.cos(wave * angle + np.float32(rng.uniform(0, 2 * math.pi)))
-    return np.hypot(dx, dy) - np.float32(radius) * np.maximum(outline, np.float32(0.25))
+    away = norm(dx, dy)
+    c, s = dx / np.maximum(away, np.float32(1e-3)), dy / np.maximum(away, np.float32(1e-3))
+    outline = np.ones_like(away)
+    c_wave, s_wave = c, s  # cosine and sine of a multiple of the direction from the centre
+    for share in _WAVES:
+        c_wave, s_wave = c_wave * c - s_wave * s, s_wave * c + c_wave * s
+        size, phase = roughness * rng.uniform(0.3, 1.0) * share, rng.uniform(0, TURN)
+        outline += np.float32(size * cos(phase)) * c_wave - np.float32(size * sin(phase)) * s_wave
+    edge = np.float32(radius) * np.maximum(outline, np.float32(0.25))
+    return (away - edge).astype(np.float32, copy=False)
 
 
-def wander(rng: np.random.Generator, start: Point, angle: float, length: float, turn: float) -> list[Point]:
+def wander(rng: RandomNumbers, start: Point, angle: float, length: float, turn: float) -> list[Point]:
     """A path with small random turns, for scratches, cracks and loose fibres.
 
     Args:
@@ -165,12 +192,12 @@ def wander(rng: np.random.Generator, start: Point, angle: float, length: float, 
     points = [start]
     for _ in range(steps):
         x, y = points[-1]
-        points.append((x + math.cos(angle) * length / steps, y + math.sin(angle) * length / steps))
-        angle += float(rng.normal(0.0, turn))
+        points.append((x + cos(angle) * length / steps, y + sin(angle) * length / steps))
+        angle += rng.normal(0.0, turn)
     return points
 
 
-def pick(rng: np.random.Generator, allowed: Region, margin: int = 8) -> Point:
+def pick(rng: RandomNumbers, allowed: Region, margin: int = 8) -> Point:
     """A random pixel centre where ``allowed`` is true, at least ``margin`` pixels from the border of the canvas.
 
     Raises:
@@ -181,5 +208,5 @@ def pick(rng: np.random.Generator, allowed: Region, margin: int = 8) -> Point:
     candidates = np.flatnonzero(inner)
     if not candidates.size:
         raise ValueError("no pixel is allowed here")
-    row, column = divmod(int(candidates[int(rng.integers(candidates.size))]), SIZE)
+    row, column = divmod(int(candidates[rng.below(candidates.size)]), SIZE)
     return column + 0.5, row + 0.5

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from datasets.synthetic_parts import marks
 from datasets.synthetic_parts.canvas import (
@@ -26,7 +24,9 @@ from datasets.synthetic_parts.canvas import (
     to_image,
     wander,
 )
+from datasets.synthetic_parts.exact_functions import TURN, arcsin_field, bell, cos, norm, power, sin
 from datasets.synthetic_parts.photograph import Drawing
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 CAPSULE_DEFECTS = ("faulty_print", "crack", "dent", "specks", "discoloured")
 
@@ -82,8 +82,18 @@ def _lettering(text: str) -> Field:
     """The text in white on black, ``_TEXT_SCALE / 2`` pixels per pixel of the canvas, centred in its box."""
     font = ImageFont.load_default(19 * _TEXT_SCALE)  # the font that is part of Pillow
     image = Image.new("L", (110 * _TEXT_SCALE, 34 * _TEXT_SCALE))
-    ImageDraw.Draw(image).text((image.width / 2, image.height / 2), text, fill=255, font=font, anchor="mm")
+    ImageDraw.Draw(image).text((image.width // 2, image.height // 2), text, fill=255, font=font, anchor="mm")
     return np.asarray(image.reduce(2), dtype=np.float32) / np.float32(255)
+
+
+def _between_pixels(plate: Field, rows: Field, columns: Field) -> Field:
+    """The value of the plate at each position, by bilinear interpolation."""
+    top, left = np.floor(rows), np.floor(columns)
+    down, right = rows - top, columns - left
+    row, column = top.astype(np.int64), left.astype(np.int64)
+    upper = plate[row, column] * (1 - right) + plate[row, column + 1] * right
+    lower = plate[row + 1, column] * (1 - right) + plate[row + 1, column + 1] * right
+    return (upper * (1 - down) + lower * down).astype(np.float32, copy=False)
 
 
 def _ink(text: str, u: Field, v: Field) -> Field:
@@ -93,18 +103,18 @@ def _ink(text: str, u: Field, v: Field) -> Field:
     rows, columns = v * scale + plate.shape[0] / 2, u * scale + plate.shape[1] / 2
     near = (np.abs(u) < 54) & (np.abs(v) < 16)
     ink = np.zeros_like(u)
-    ink[near] = ndimage.map_coordinates(plate, [rows[near], columns[near]], order=1)
+    ink[near] = _between_pixels(plate, rows[near], columns[near])
     return ink
 
 
-def _capsule(rng: np.random.Generator) -> Capsule:
+def _capsule(rng: RandomNumbers) -> Capsule:
     paper = 0.5 * smooth_noise(rng, 4, 4) + 0.3 * smooth_noise(rng, 128, 128)
     return Capsule(
-        centre=(128 + float(rng.normal(0, 3)), 128 + float(rng.normal(0, 3))),
-        turn=float(rng.normal(0, 0.05)),
-        roll=float(rng.normal(0, 4)),
-        slide=float(rng.normal(0, 2)),
-        light=-2.0 + float(rng.normal(0, 0.1)),
+        centre=(128 + rng.normal(0, 3), 128 + rng.normal(0, 3)),
+        turn=rng.normal(0, 0.05),
+        roll=rng.normal(0, 4),
+        slide=rng.normal(0, 2),
+        light=-2.0 + rng.normal(0, 0.1),
         table=tinted((0.66 + 0.012 * paper).astype(np.float32), (0.96, 1.0, 1.02)),
         haze=(0.012 * smooth_noise(rng, 6, 6)).astype(np.float32),
     )
@@ -115,19 +125,19 @@ def _shell(capsule: Capsule) -> tuple[Field, Field, Field]:
     u, v = local_frame(capsule.centre, capsule.turn)
     beyond = np.clip(np.abs(u) - _HALF_LENGTH, 0, None)
     radius = np.where(u < _SEAM, np.float32(_RADIUS + 1.8), np.float32(_RADIUS))
-    return u, v, np.hypot(beyond, v) - radius
+    return u, v, norm(beyond, v) - radius
 
 
 def _print_on(capsule: Capsule, picture: Field, u: Field, v: Field, text: Print) -> Field:
     """The shell with its print. Ink follows the round shell, so letters are squeezed towards the silhouette."""
-    across = np.arcsin(np.clip(v / _RADIUS, -1, 1)) * np.float32(_RADIUS)
+    across = arcsin_field(np.clip(v / _RADIUS, -1, 1)) * np.float32(_RADIUS)
     across = across - np.float32(capsule.roll + text.shift[1])
     along = u - np.float32(34 + capsule.slide + text.shift[0])
-    cos, sin = np.float32(math.cos(text.turn)), np.float32(math.sin(text.turn))
-    ink = _ink(text.text, cos * along + sin * across, cos * across - sin * along) * text.worn
+    c, s = np.float32(cos(text.turn)), np.float32(sin(text.turn))
+    ink = _ink(text.text, c * along + s * across, c * across - s * along) * text.worn
     picture = paint(picture, (0.16, 0.17, 0.24), np.clip(ink, 0, 1) * np.float32(0.85))
-    band = np.exp(-(((u + np.float32(42 + capsule.slide)) / 1.8) ** 2))  # two printed rings on the cap
-    band = band + np.exp(-(((u + np.float32(49 + capsule.slide)) / 1.2) ** 2))
+    band = bell((u + np.float32(42 + capsule.slide)) / 1.8)  # two printed rings on the cap
+    band = band + bell((u + np.float32(49 + capsule.slide)) / 1.2)
     return paint(picture, (0.93, 0.88, 0.80), np.clip(band, 0, 1) * np.float32(0.8))
 
 
@@ -138,7 +148,7 @@ def _render(capsule: Capsule, text: Print, faded: Field | None = None) -> Field:
     nu, nv = beyond / _RADIUS, v / _RADIUS
     nz = np.sqrt(np.clip(1 - nu * nu - nv * nv, 0.0, 1.0))
     angle = capsule.light - capsule.turn
-    lu, lv, lz = math.cos(angle) * 0.55, math.sin(angle) * 0.55, 0.835
+    lu, lv, lz = cos(angle) * 0.55, sin(angle) * 0.55, 0.835
     diffuse = np.clip(lu * nu + lv * nv + lz * nz, 0, 1)
 
     seam = coverage(u - np.float32(_SEAM), 1.2)
@@ -147,65 +157,65 @@ def _render(capsule: Capsule, text: Print, faded: Field | None = None) -> Field:
         shell = paint(shell, shell * np.array([0.80, 0.66, 0.44], np.float32), faded)
     shell = _print_on(capsule, shell, u, v, text)
     shade = 0.36 + 0.66 * diffuse + capsule.haze
-    step = np.exp(-(((u - np.float32(_SEAM + 1.6)) / 1.5) ** 2))  # the cap casts a thin shadow
+    step = bell((u - np.float32(_SEAM + 1.6)) / 1.5)  # the cap casts a thin shadow
     shade = shade * (1 - 0.28 * step)
     picture = shell * shade[..., None]
     lamp = np.abs(v + np.float32(0.50 * _RADIUS)) - np.float32(4)  # reflection of a strip light
     window = coverage(lamp, 3.0) * coverage(np.abs(u) - np.float32(_HALF_LENGTH + 10), 10.0)
-    gloss = np.clip(lu * 0.6 * nu + lv * 0.75 * nv + 0.9 * nz, 0, 1) ** 40
+    gloss = power(np.clip(lu * 0.6 * nu + lv * 0.75 * nv + 0.9 * nz, 0, 1), 40)
     glint = window * np.float32(0.48) + gloss * np.float32(0.18)
-    fill = np.exp(-(((nv - 0.72) / 0.10) ** 2)) * np.float32(0.07)  # light reflected by the table
+    fill = bell((nv - 0.72) / 0.10) * np.float32(0.07)  # light reflected by the table
     picture = picture + (glint + fill)[..., None]
 
-    du, dv = -6 * math.cos(angle), -6 * math.sin(angle)
-    under = np.hypot(np.clip(np.abs(u - du) - _HALF_LENGTH, 0, None), v - dv) - _RADIUS
+    du, dv = -6 * cos(angle), -6 * sin(angle)
+    under = norm(np.clip(np.abs(u - du) - _HALF_LENGTH, 0, None), v - dv) - _RADIUS
     table = capsule.table * (1 - 0.42 * coverage(under.astype(np.float32) - 3, 18.0))[..., None]
     return paint(table.astype(np.float32), picture.astype(np.float32), coverage(distance))
 
 
-def _faulty_print(rng: np.random.Generator, capsule: Capsule) -> Field:
+def _faulty_print(rng: RandomNumbers, capsule: Capsule) -> Field:
     """The capsule with a print that is worn, rotated, displaced or another text."""
-    kind = int(rng.integers(4))
+    kind = rng.below(4)
     if kind == 0:
         worn = np.clip(0.5 - 1.6 * smooth_noise(rng, 22, 22), 0, 1)
         return _render(capsule, Print(worn=worn))
     if kind == 1:
-        return _render(capsule, Print(turn=float(rng.choice([-1, 1])) * float(rng.uniform(0.16, 0.3))))
+        return _render(capsule, Print(turn=rng.sign() * rng.uniform(0.16, 0.3)))
     if kind == 2:
         return _render(capsule, Print(text="500 mg"))
-    off = float(rng.choice([-1, 1])) * float(rng.uniform(13, 18))
-    return _render(capsule, Print(shift=(float(rng.uniform(-3, 3)), off)))
+    off = rng.sign() * rng.uniform(13, 18)
+    return _render(capsule, Print(shift=(rng.uniform(-3, 3), off)))
 
 
-def _damage(rng: np.random.Generator, capsule: Capsule, normal: Field, defect: str) -> Field:
+def _damage(rng: RandomNumbers, capsule: Capsule, normal: Field, defect: str) -> Field:
     u, _, distance = _shell(capsule)
     shell: Region = distance < -5
     if defect == "faulty_print":
         return _faulty_print(rng, capsule)
     if defect == "crack":
-        at = (float(rng.uniform(-70, 70)), float(rng.uniform(-26, 26)))
+        at = (rng.uniform(-70, 70), rng.uniform(-26, 26))
         start = to_image(capsule.centre, capsule.turn, *at)
-        path = wander(rng, start, float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(26, 52)), 0.3)
+        path = wander(rng, start, rng.uniform(0, TURN), rng.uniform(26, 52), 0.3)
         return marks.crack(rng, normal, path, distance < -1, 1.2, (0.24, 0.14, 0.11))
     if defect == "dent":
-        centre, radius = pick(rng, distance < -12), float(rng.uniform(11, 19))
+        centre, radius = pick(rng, distance < -12), rng.uniform(11, 19)
         return marks.dent(normal, centre, radius, capsule.light, 0.26, distance < -1)
     if defect == "specks":
         picture = normal
         x, y = pick(rng, distance < -12)
-        for _ in range(int(rng.integers(3, 7))):
-            at = (x + float(rng.normal(0, 9)), y + float(rng.normal(0, 9)))
-            speck = coverage(blob_distance(rng, at, float(rng.uniform(1.6, 3.0)), 0.3), 1.2) * shell
+        for _ in range(3 + rng.below(4)):
+            at = (x + rng.normal(0, 9), y + rng.normal(0, 9))
+            speck = coverage(blob_distance(rng, at, rng.uniform(1.6, 3.0), 0.3), 1.2) * shell
             picture = paint(picture, (0.17, 0.15, 0.13), speck * np.float32(0.9))
         return picture
     if defect == "discoloured":
         centre = pick(rng, (distance < -10) & (u > _SEAM + 12))
-        patch = blob_distance(rng, centre, float(rng.uniform(15, 26)), 0.15)
+        patch = blob_distance(rng, centre, rng.uniform(15, 26), 0.15)
         return _render(capsule, Print(), coverage(patch, 5.0) * np.float32(0.8) * (u > _SEAM))
     raise ValueError(f"a capsule has no defect '{defect}'")
 
 
-def draw_capsule(scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+def draw_capsule(scene: RandomNumbers, defect: str | None, damage: RandomNumbers) -> Drawing:
     """A printed capsule: see ``Look.draw``."""
     capsule = _capsule(scene)
     normal = _render(capsule, Print())

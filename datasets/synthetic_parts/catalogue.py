@@ -8,16 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from datasets.synthetic_parts import capsule, circuit, discs, fabrics, screw, wood
 from datasets.synthetic_parts.photograph import Drawing
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 
 class Draw(Protocol):
     """A function that draws a product."""
 
-    def __call__(self, scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+    def __call__(self, scene: RandomNumbers, defect: str | None, damage: RandomNumbers) -> Drawing:
         """Draw one scene.
 
         Args:

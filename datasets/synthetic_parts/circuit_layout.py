@@ -1,14 +1,23 @@
-"""Defines the layout of the circuit board (parts, tracks, vias, lettering) in canvas pixels, and draws it bare."""
+"""Defines the layout of the circuit board (parts, tracks, vias, lettering) in canvas pixels, and draws it bare.
+
+Pillow draws text, upright rectangles and discs with integers, the same on every processor. Oblique edges it computes in
+single precision, so they are drawn here (``fill``).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets.synthetic_parts.canvas import SIZE, Point
+from datasets.synthetic_parts.canvas import SIZE, Point, Region
 
 SCALE = 3
 """The board is drawn larger than the canvas by this factor and reduced afterwards, for smooth edges."""
@@ -16,12 +25,14 @@ SCALE = 3
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 """x and y of the centre, width, height."""
+Pixels = npt.NDArray[np.int64]
 Kind = Literal["quad", "dual", "resistor", "capacitor", "can", "header"]
 
 _MASK, _TRACK, _GOLD, _SILK = (24, 84, 56), (46, 122, 82), (196, 160, 84), (216, 222, 212)
 _HOLE = (26, 28, 27)
 MAT = (92, 98, 106)
 """Colour of the anti-static mat below the board."""
+_TRACK_WIDTH = 2.4
 _LEFT, _TOP, _RIGHT, _BOTTOM = 12.0, 26.0, 244.0, 230.0
 
 
@@ -108,14 +119,74 @@ VIAS: tuple[Point, ...] = (
 MOUNTS: tuple[Point, ...] = ((26, 40), (230, 40), (26, 216), (230, 216))
 
 
-def scaled(*values: float) -> list[float]:
+def scaled(*values: float) -> list[int]:
     """Convert canvas pixels to drawing pixels."""
-    return [v * SCALE for v in values]
+    return [int(v * SCALE) for v in values]
 
 
 def disc(draw: ImageDraw.ImageDraw, at: Point, radius: float, colour: Colour) -> None:
     """Draw a filled circle; position and radius are in canvas pixels."""
     draw.ellipse(scaled(at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), fill=colour)
+
+
+def fill(
+    image: Image.Image,
+    corners: Sequence[Point],
+    colour: Colour,
+    inside: Callable[[Pixels, Pixels], Region],
+) -> None:
+    """Fill the part of a drawing where a condition is true.
+
+    Args:
+        image: The drawing.
+        corners: Points whose bounding box contains that part, in drawing pixels.
+        colour: The colour.
+        inside: Function of the pixels' columns ``(1, W)`` and rows ``(H, 1)`` in drawing pixels.
+    """
+    left, right = math.floor(min(x for x, _ in corners)), math.ceil(max(x for x, _ in corners))
+    top, bottom = math.floor(min(y for _, y in corners)), math.ceil(max(y for _, y in corners))
+    x, y = np.arange(left, right + 1)[None, :], np.arange(top, bottom + 1)[:, None]
+    image.paste(colour, (left, top), Image.fromarray(inside(x, y).astype(np.uint8) * 255))
+
+
+def fill_polygon(image: Image.Image, corners: Sequence[Point], colour: Colour) -> None:
+    """Fill a convex polygon whose corners are given clockwise, in drawing pixels."""
+    whole = [(int(x), int(y)) for x, y in corners]
+
+    def inside(x: Pixels, y: Pixels) -> Region:
+        result = np.ones((y.size, x.size), dtype=bool)
+        for (x0, y0), (x1, y1) in zip(whole, [*whole[1:], whole[0]], strict=True):
+            result &= (x1 - x0) * (y - y0) >= (y1 - y0) * (x - x0)
+        return result
+
+    fill(image, whole, colour, inside)
+
+
+def _fill_track(image: Image.Image, start: Point, end: Point) -> None:
+    """Draw one straight piece of a track, whose ends are round."""
+    (x0, y0), (x1, y1) = ((px * SCALE, py * SCALE) for px, py in (start, end))
+    dx, dy, half = x1 - x0, y1 - y0, _TRACK_WIDTH * SCALE / 2
+
+    def inside(x: Pixels, y: Pixels) -> Region:
+        along = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
+        ax, ay = x - x0 - along * dx, y - y0 - along * dy
+        return ax * ax + ay * ay <= half * half
+
+    box = [(min(x0, x1) - half, min(y0, y1) - half), (max(x0, x1) + half, max(y0, y1) + half)]
+    fill(image, box, _TRACK, inside)
+
+
+def _fill_rounded(image: Image.Image, box: tuple[float, float, float, float], radius: float, colour: Colour) -> None:
+    """Draw a rectangle (left, top, right, bottom) with round corners; all lengths are in canvas pixels."""
+    left, top, right, bottom = scaled(*box)
+    r = int(radius * SCALE)
+
+    def inside(x: Pixels, y: Pixels) -> Region:
+        ax = np.maximum(np.maximum(left + r - x, x - right + r), 0)
+        ay = np.maximum(np.maximum(top + r - y, y - bottom + r), 0)
+        return ax * ax + ay * ay <= r * r
+
+    fill(image, [(left, top), (right, bottom)], colour, inside)
 
 
 def pads(part: Part) -> list[Box]:
@@ -139,11 +210,12 @@ def bare_board() -> Image.Image:
     """The unpopulated board on an anti-static mat, ``SCALE`` times the canvas. It is cached: draw on a copy only."""
     image = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), MAT)
     draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle(scaled(_LEFT + 3, _TOP + 4, _RIGHT + 3, _BOTTOM + 4), 7 * SCALE, fill=(58, 62, 68))
-    draw.rounded_rectangle(scaled(_LEFT, _TOP, _RIGHT, _BOTTOM), 7 * SCALE, fill=(120, 128, 92))
-    draw.rounded_rectangle(scaled(_LEFT + 1, _TOP + 1, _RIGHT - 1, _BOTTOM - 1), 6 * SCALE, fill=_MASK)
+    _fill_rounded(image, (_LEFT + 3, _TOP + 4, _RIGHT + 3, _BOTTOM + 4), 7, (58, 62, 68))
+    _fill_rounded(image, (_LEFT, _TOP, _RIGHT, _BOTTOM), 7, (120, 128, 92))
+    _fill_rounded(image, (_LEFT + 1, _TOP + 1, _RIGHT - 1, _BOTTOM - 1), 6, _MASK)
     for track in TRACKS:
-        draw.line([(x * SCALE, y * SCALE) for x, y in track], fill=_TRACK, width=round(2.4 * SCALE), joint="curve")
+        for start, end in pairwise(track):
+            _fill_track(image, start, end)
     for via in VIAS:
         disc(draw, via, 3.4, _TRACK)
         disc(draw, via, 2.6, _GOLD)
@@ -162,7 +234,7 @@ def bare_board() -> Image.Image:
             left, top = part.x - wide / 2 - 5, part.y - high / 2 - 4
             draw.rectangle(scaled(left, top, left + wide + 10, top + high + 8), outline=_SILK, width=2)
             above = part.y - high / 2 - (10 if part.upright else 9)
-            draw.text((part.x * SCALE, above * SCALE), part.name, fill=_SILK, font=small, anchor="mm")
+            draw.text((int(part.x * SCALE), int(above * SCALE)), part.name, fill=_SILK, font=small, anchor="mm")
         elif part.kind == "can":
             draw.ellipse(scaled(part.x - 20, part.y - 20, part.x + 20, part.y + 20), outline=_SILK, width=3)
     draw.text((60 * SCALE, 222 * SCALE), "UNIBOARD  REV C", fill=_SILK, font=large, anchor="lm")

@@ -23,15 +23,17 @@ from datasets.synthetic_parts.canvas import (
     smooth_noise,
     wander,
 )
+from datasets.synthetic_parts.exact_functions import TURN, bell, cos, power, sin
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 
 def _tapered(count: int, half_width: float) -> list[float]:
     """Half-widths along a path of ``count`` points: thin at the ends, ``half_width`` in the middle."""
-    return [half_width * (0.35 + 0.65 * math.sin(math.pi * k / (count - 1))) for k in range(count)]
+    return [half_width * (0.35 + 0.65 * sin(math.pi * k / (count - 1))) for k in range(count)]
 
 
 def scratch(
-    rng: np.random.Generator,
+    rng: RandomNumbers,
     picture: Field,
     allowed: Region,
     length: tuple[float, float],
@@ -50,10 +52,10 @@ def scratch(
         angle: Direction in radians; None for a random one.
         depth: Change of brightness in the furrow.
     """
-    size = float(rng.uniform(*length))
-    direction = float(rng.uniform(0, 2 * math.pi)) if angle is None else angle
+    size = rng.uniform(*length)
+    direction = rng.uniform(0, TURN) if angle is None else angle
     x, y = pick(rng, allowed)
-    start = (x - math.cos(direction) * size / 2, y - math.sin(direction) * size / 2)
+    start = (x - cos(direction) * size / 2, y - sin(direction) * size / 2)
     path = wander(rng, start, direction, size, 0.04)
     inside = allowed.astype(np.float32)
     widths = _tapered(len(path), half_width)
@@ -63,7 +65,7 @@ def scratch(
 
 
 def crack(
-    rng: np.random.Generator,
+    rng: RandomNumbers,
     picture: Field,
     path: Sequence[Point],
     allowed: Region,
@@ -73,10 +75,9 @@ def crack(
 ) -> Field:
     """Draw a crack along ``path``: a dark jagged line next to a bright broken edge."""
     jagged = [
-        (px + float(rng.normal(0, jag)), py + float(rng.normal(0, jag))) if k > 0 else (px, py)
-        for k, (px, py) in enumerate(path)
+        (px + rng.normal(0, jag), py + rng.normal(0, jag)) if k > 0 else (px, py) for k, (px, py) in enumerate(path)
     ]
-    widths = [half_width * float(rng.uniform(0.55, 1.25)) for _ in jagged]
+    widths = [half_width * rng.uniform(0.55, 1.25) for _ in jagged]
     inside = allowed.astype(np.float32)
     edge = coverage(path_distance([(px - 1.1, py - 1.1) for px, py in jagged], widths), 1.5) * inside
     line = coverage(path_distance(jagged, widths), 1.0) * inside
@@ -84,7 +85,7 @@ def crack(
 
 
 def stain(
-    rng: np.random.Generator,
+    rng: RandomNumbers,
     picture: Field,
     centre: Point,
     radius: float,
@@ -107,14 +108,14 @@ def stain(
     """
     distance = blob_distance(rng, centre, radius, roughness) + np.float32(0.8) * smooth_noise(rng, 50, 50)
     mottled = 0.85 + 0.12 * smooth_noise(rng, 24, 24)
-    rim = np.exp(-(((distance + 2.0) / 2.2) ** 2)) * np.float32(0.35)
+    rim = bell((distance + 2.0) / 2.2) * np.float32(0.35)
     amount = coverage(distance, 2.0) * np.clip(mottled + rim, 0.0, 1.25) * np.float32(strength)
     if allowed is not None:
         amount = amount * allowed
     return paint(picture, picture * np.asarray(colour, dtype=np.float32), amount)
 
 
-def rust(rng: np.random.Generator, picture: Field, centre: Point, radius: float, allowed: Region) -> Field:
+def rust(rng: RandomNumbers, picture: Field, centre: Point, radius: float, allowed: Region) -> Field:
     """Draw rust: a ragged brown patch of varying brightness."""
     ragged = blob_distance(rng, centre, radius, 0.35) + 2.2 * smooth_noise(rng, 40, 40)
     grain = smooth_noise(rng, 90, 90)
@@ -125,7 +126,7 @@ def rust(rng: np.random.Generator, picture: Field, centre: Point, radius: float,
 
 
 def pit(
-    rng: np.random.Generator,
+    rng: RandomNumbers,
     picture: Field,
     centre: Point,
     radius: float,
@@ -144,8 +145,8 @@ def pit(
     """
     distance = blob_distance(rng, centre, radius, 0.12)
     x, y = pixel_grid()
-    facing = math.cos(light) * (x - centre[0]) + math.sin(light) * (y - centre[1])
-    edge = np.exp(-((distance / 1.4) ** 2)) * np.clip(-facing / radius, 0.0, 1.0)
+    facing = cos(light) * (x - centre[0]) + sin(light) * (y - centre[1])
+    edge = bell(distance / 1.4) * np.clip(-facing / radius, 0.0, 1.0)
     hollow = paint(picture, dark, coverage(distance, 1.5) * np.float32(0.95))
     return paint(hollow, picture * 0.6 + 0.4, edge.astype(np.float32) * np.float32(0.7))
 
@@ -155,7 +156,7 @@ def dent(picture: Field, centre: Point, radius: float, light: float, strength: f
     x, y = pixel_grid()
     dx, dy = (x - np.float32(centre[0])) / radius, (y - np.float32(centre[1])) / radius
     square = dx * dx + dy * dy
-    bowl = np.clip(1 - square, 0.0, None) ** np.float32(0.7)
-    slope = (math.cos(light) * dx + math.sin(light) * dy) * bowl * np.float32(2.2 * strength)
+    bowl = power(np.clip(1 - square, 0.0, None), 0.7)
+    slope = (cos(light) * dx + sin(light) * dy) * bowl * np.float32(2.2 * strength)
     change = (-slope - np.float32(0.35 * strength) * bowl) * allowed
     return picture + change[..., None].astype(np.float32)

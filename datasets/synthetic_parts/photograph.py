@@ -7,7 +7,6 @@ So the mask is exact by construction.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from datasets.synthetic_parts.canvas import SIZE, Field, Region, pixel_grid
+from datasets.synthetic_parts.exact_functions import TURN, cos, sin
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 VISIBLE = 5.0 / 255.0
 """Smallest change of a pixel's strongest colour channel that counts as part of a defect."""
@@ -66,17 +67,18 @@ class Camera:
     noise: Field
 
     @classmethod
-    def at_random(cls, rng: np.random.Generator) -> Camera:
+    def at_random(cls, rng: RandomNumbers) -> Camera:
         """A random exposure that varies as at one inspection station over a day."""
         x, y = pixel_grid()
-        angle, slope = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0.0, 0.10))
+        angle, slope = rng.uniform(0, TURN), rng.uniform(0.0, 0.10)
         half = SIZE / 2
-        across = (math.cos(angle) * (x - half) + math.sin(angle) * (y - half)) / half
-        fall_off = ((x - half) ** 2 + (y - half) ** 2) / (2 * half * half)
-        light = float(rng.uniform(0.94, 1.05)) * (1 + slope * across - 0.10 * fall_off)
-        balance = 1 + rng.normal(0.0, 0.009, 3).astype(np.float32)
+        right, down = (x - half) / half, (y - half) / half
+        across = cos(angle) * right + sin(angle) * down
+        fall_off = (right * right + down * down) / 2
+        light = rng.uniform(0.94, 1.05) * (1 + slope * across - 0.10 * fall_off)
+        balance = 1 + np.float32(0.009) * rng.normals(3)
         gain = (light[..., None] * balance).astype(np.float32)
-        noise = rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
+        noise = rng.normals(SIZE, SIZE, 1)
         return cls(gain, noise * np.float32(rng.uniform(0.9, 1.8) / 255))
 
     def expose(self, render: Field) -> Field:
@@ -102,7 +104,7 @@ def changed_region(before: Field, after: Field) -> Region:
     return np.asarray(kept[labels], dtype=bool)
 
 
-def photograph(drawing: Drawing, rng: np.random.Generator) -> Photograph:
+def photograph(drawing: Drawing, rng: RandomNumbers) -> Photograph:
     """Photograph a drawing once and derive the mask.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 from datasets.samples.sample import GOOD, Split
 from datasets.synthetic_parts.catalogue import Look
 from datasets.synthetic_parts.photograph import Photograph, photograph
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 SMALLEST_DEFECT, LARGEST_DEFECT = 0.0005, 0.10
 """Smallest and largest permitted share of the image that a mask covers."""
@@ -20,8 +21,8 @@ _ATTEMPTS = 50
 _SCENE, _CAMERA, _DAMAGE = 0, 1, 2  # damage uses _DAMAGE + attempt
 
 
-def _generator(seed: int, key: str, number: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64([seed, zlib.crc32(key.encode()), number, stream]))
+def _generator(seed: int, key: str, number: int, stream: int) -> RandomNumbers:
+    return RandomNumbers(seed, zlib.crc32(key.encode()), number, stream)
 
 
 def is_acceptable(shot: Photograph) -> bool:

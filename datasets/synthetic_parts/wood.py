@@ -24,7 +24,9 @@ from datasets.synthetic_parts.canvas import (
     tinted,
     wander,
 )
+from datasets.synthetic_parts.exact_functions import TURN, bell, cos_field, fraction, norm
 from datasets.synthetic_parts.photograph import Drawing
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 OAK_DEFECTS = ("knot", "scratch", "worm_holes", "stain", "split")
 
@@ -55,29 +57,30 @@ class Board:
     tone: float
 
 
-def _board(rng: np.random.Generator) -> Board:
-    turn = float(rng.normal(0, 0.05))
+def _board(rng: RandomNumbers) -> Board:
+    turn = rng.normal(0, 0.05)
     u, v = local_frame((SIZE / 2, SIZE / 2), turn)
-    arch = float(rng.normal(0, 1)) * 9e-4 * (u - float(rng.uniform(-120, 120))) ** 2
+    bow, aside = rng.normal(0, 9e-4), u - rng.uniform(-120, 120)
+    arch = bow * aside * aside
     bent = v + arch + 7 * smooth_noise(rng, 3, 2) + 1.2 * smooth_noise(rng, 24, 3)
-    bent = (bent + float(rng.uniform(0, 4000))).astype(np.float32)
+    bent = (bent + rng.uniform(0, 4000)).astype(np.float32)
     streaks = smooth_noise(rng, 170, 16)
     return Board(
         turn=turn,
         rings=bent,
-        ring_width=float(rng.uniform(13, 19)),
+        ring_width=rng.uniform(13, 19),
         ring_tone=line_noise(rng, bent, 9.0),
         pores=np.clip((streaks - 1.25) * 1.6, 0, 1).astype(np.float32),
         fibre=0.7 * smooth_noise(rng, 200, 10) + 0.5 * smooth_noise(rng, 110, 30),
-        tone=float(rng.normal(1.0, 0.045)),
+        tone=rng.normal(1.0, 0.045),
     )
 
 
 def _render(board: Board, rings: Field | None = None) -> Field:
     """The board; ``rings`` replaces the ring positions where a knot pushes them aside."""
     position = board.rings if rings is None else rings
-    phase = (position / np.float32(board.ring_width) + 0.22 * board.ring_tone) % 1
-    late = phase**3 * np.clip((1 - phase) / 0.10, 0, 1)  # slow darkening, abrupt end: late wood
+    phase = fraction(position / np.float32(board.ring_width) + 0.22 * board.ring_tone)
+    late = phase * phase * phase * np.clip((1 - phase) / 0.10, 0, 1)  # slow darkening, abrupt end: late wood
     share = np.clip(0.18 + 0.62 * late + 0.07 * board.ring_tone, 0, 1)
     picture = _EARLY + (_LATE - _EARLY) * share[..., None]
     shade = board.tone * (1 + 0.035 * board.fibre)
@@ -89,45 +92,46 @@ def _render(board: Board, rings: Field | None = None) -> Field:
     )
 
 
-def _knot(rng: np.random.Generator, board: Board) -> tuple[Field, Region]:
+def _knot(rng: RandomNumbers, board: Board) -> tuple[Field, Region]:
     """The board with a knot: rings bend around a dark eye with its own rings. Also returns its region."""
     x, y = pick(rng, np.ones((SIZE, SIZE), dtype=bool), margin=48)
-    radius = float(rng.uniform(12, 20))
+    radius = rng.uniform(12, 20)
     u, v = local_frame((x, y), board.turn)
-    eye = np.hypot(u / 1.25, v)
+    eye = norm(u / 1.25, v)
     region: Region = eye < _KNOT_REACH * radius
-    push = np.clip(1 - (eye / (_KNOT_REACH * radius)) ** 2, 0, None) * np.float32(0.8 * radius)
+    reach = eye / (_KNOT_REACH * radius)
+    push = np.clip(1 - reach * reach, 0, None) * np.float32(0.8 * radius)
     picture = _render(board, (board.rings - np.clip(v / 6, -1, 1) * push).astype(np.float32))
     distance = blob_distance(rng, (x, y), radius, 0.12) * 0.5 + (eye - radius) * 0.5
-    own_rings = 0.5 + 0.5 * np.cos(eye * np.float32(2 * math.pi / 4.2) + 1.1 * smooth_noise(rng, 14, 14))
+    own_rings = 0.5 + 0.5 * cos_field(eye * np.float32(TURN / 4.2) + 1.1 * smooth_noise(rng, 14, 14))
     grey = 0.42 + 0.09 * own_rings + 0.05 * smooth_noise(rng, 10, 10) + 0.02 * board.fibre
     wood = tinted(grey.astype(np.float32), (1.0, 0.64, 0.40))
-    pith = np.exp(-((eye / (0.22 * radius)) ** 2)) * np.float32(0.7)
+    pith = bell(eye / (0.22 * radius)) * np.float32(0.7)
     dark = paint(wood, (0.13, 0.08, 0.05), pith)
-    bark = np.exp(-(((distance + 0.5) / 1.8) ** 2)) * np.float32(0.75)
+    bark = bell((distance + 0.5) / 1.8) * np.float32(0.75)
     picture = paint(picture, dark, coverage(distance, 3.0))
     return paint(picture, (0.15, 0.09, 0.06), bark), region
 
 
-def _worm_holes(rng: np.random.Generator, normal: Field) -> Field:
+def _worm_holes(rng: RandomNumbers, normal: Field) -> Field:
     anywhere = np.ones((SIZE, SIZE), dtype=bool)
     x, y = pick(rng, anywhere, margin=40)
     picture = normal
-    for _ in range(int(rng.integers(2, 5))):
-        at = (x + float(rng.normal(0, 12)), y + float(rng.normal(0, 12)))
-        picture = marks.pit(rng, picture, at, float(rng.uniform(2.2, 3.6)), (0.14, 0.09, 0.06), -2.2)
+    for _ in range(2 + rng.below(3)):
+        at = (x + rng.normal(0, 12), y + rng.normal(0, 12))
+        picture = marks.pit(rng, picture, at, rng.uniform(2.2, 3.6), (0.14, 0.09, 0.06), -2.2)
     return picture
 
 
-def _split(rng: np.random.Generator, board: Board, normal: Field, everywhere: Region) -> Field:
+def _split(rng: RandomNumbers, board: Board, normal: Field, everywhere: Region) -> Field:
     """The board with a crack along the grain."""
     start: Point = pick(rng, everywhere, margin=30)
     away = board.turn + (math.pi if start[0] > SIZE / 2 else 0)
-    path = wander(rng, start, away, float(rng.uniform(50, 110)), 0.05)
+    path = wander(rng, start, away, rng.uniform(50, 110), 0.05)
     return marks.crack(rng, normal, path, everywhere, 1.1, (0.17, 0.10, 0.06), 0.7)
 
 
-def draw_oak(scene: np.random.Generator, defect: str | None, damage: np.random.Generator) -> Drawing:
+def draw_oak(scene: RandomNumbers, defect: str | None, damage: RandomNumbers) -> Drawing:
     """A board of oak: see ``Look.draw``."""
     board = _board(scene)
     normal = _render(board)
@@ -137,13 +141,13 @@ def draw_oak(scene: np.random.Generator, defect: str | None, damage: np.random.G
     if defect == "knot":
         return Drawing(normal, *_knot(damage, board))
     if defect == "scratch":
-        across = board.turn + math.pi / 2 + float(damage.normal(0, 0.5))
+        across = board.turn + math.pi / 2 + damage.normal(0, 0.5)
         return Drawing(normal, marks.scratch(damage, normal, everywhere, (35, 80), 1.2, across, 0.15))
     if defect == "worm_holes":
         return Drawing(normal, _worm_holes(damage, normal))
     if defect == "stain":
-        centre, radius = pick(damage, everywhere, margin=36), float(damage.uniform(18, 36))
-        colour = ((0.62, 0.66, 0.80), (0.52, 0.42, 0.36))[int(damage.integers(2))]
+        centre, radius = pick(damage, everywhere, margin=36), damage.uniform(18, 36)
+        colour = ((0.62, 0.66, 0.80), (0.52, 0.42, 0.36))[damage.below(2)]
         return Drawing(normal, marks.stain(damage, normal, centre, radius, colour, 0.8))
     if defect == "split":
         return Drawing(normal, _split(damage, board, normal, everywhere))

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from datasets.errors import unknown_name
 from methods.backbones.choice import NO_BACKBONE, BackboneChoice, Normalisation
 from methods.backbones.native_padding import pad_natively
-from methods.backbones.shipped import FORMULA, STRIDES
 from methods.backbones.timm_network import create_network, require_known_tag, strides_of, weights_hash
 from methods.errors import BackboneError
 
@@ -59,15 +58,10 @@ class Backbone(nn.Module):
         super().__init__()
         self.choice = choice
         self.name = choice.name
-        if not timm.is_model(choice.architecture):
-            raise unknown_name("backbone", choice.name, [*timm.list_models(), FORMULA])
-        require_known_tag(choice.architecture)
-        strides = strides_of(choice.architecture)
-        if choice.weights == "shipped" and choice.deepest > STRIDES[-1]:
-            raise BackboneError(
-                f"The {FORMULA} backbone has features up to stride {STRIDES[-1]}; this configuration needs stride "
-                f"{choice.deepest}. Choose another BACKBONE, and WEIGHTS for it."
-            )
+        if not timm.is_model(choice.name):
+            raise unknown_name("backbone", choice.name, timm.list_models())
+        require_known_tag(choice.name)
+        strides = strides_of(choice.name)
         usable = [index for index, stride in enumerate(strides) if stride <= choice.deepest]
         if len({strides[index] for index in usable}) != len(usable):
             raise BackboneError(

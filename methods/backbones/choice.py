@@ -1,10 +1,9 @@
 """The choice of a frozen backbone, its weights and its padding.
 
-There are five kinds of weights: timm's (``pretrained``); those of a user's directory ``WEIGHTS_DIR`` (``file``: the
-file is ``<timm name>.safetensors`` or ``<timm name>.pth``; nothing is downloaded); those of EfficientNet-Lite0,
-which an installed package has (``packaged``, see ``packaged.py``); those of this repository (``shipped``, of the
-backbone ``formula``, see ``methods/formula_backbone/``); and random ones on explicit request (``random``, flagged on
-every row).
+There are four kinds of weights: timm's (``pretrained``); those of a user's directory ``WEIGHTS_DIR`` (``file``: the
+file is ``<timm name>.safetensors`` or ``<timm name>.pth``; nothing is downloaded); those of EfficientNet-Lite0, which
+an installed package has (``packaged``, see ``packaged.py``); and random ones on explicit request (``random``, flagged
+on every row).
 
 timm has several sets of weights for one model and distinguishes them by a tag (``tf_efficientnet_b4.ns_jft_in1k``).
 Its default is not the papers' choice. ``pretrained`` under a name without a tag loads the set that the papers use
@@ -20,11 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from methods.backbones.packaged import packaged_file
-from methods.backbones.shipped import ARCHITECTURE, FILE, FORMULA
 from results.records.weights import WeightsKind
 
 Padding = Literal["timm", "native"]
-FROM_FILE = ("file", "packaged", "shipped")
+FROM_FILE = ("file", "packaged")
 """Kinds of weights that are stored in a file; the hash of the file is the hash of the weights."""
 PAPER_TAGS = {
     "tf_efficientnet_b4": "aa_in1k",
@@ -42,9 +40,9 @@ class BackboneChoice:
     """A backbone and its weights. The object is small and picklable, so that worker processes can build the backbone.
 
     Attributes:
-        name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``; or ``formula``.
-        weights: ``pretrained``, ``file`` or ``random``; ``packaged`` for ``tf_efficientnet_lite0``; ``shipped``
-            for ``formula``; ``none`` for detectors without a backbone.
+        name: timm name, e.g. ``tf_efficientnet_b4``, or with a tag ``tf_efficientnet_b4.ns_jft_in1k``.
+        weights: ``pretrained``, ``file`` or ``random``; ``packaged`` for ``tf_efficientnet_lite0``; ``none`` for
+            detectors without a backbone.
         weights_dir: Directory that has ``<name>.safetensors`` or ``<name>.pth``, for ``file``.
         padding: ``timm``, or ``native`` for that of the published EfficientNets.
         deepest: Largest stride that is built; a weights file may lack the later stages.
@@ -58,28 +56,21 @@ class BackboneChoice:
 
     @property
     def file(self) -> Path:
-        """The file of weights; in WEIGHTS_DIR, a .pth file only without a .safetensors file.
+        """The weights file of ``weights="file"``, or the packaged one; a .pth file only without a .safetensors file.
 
         Raises:
             BackboneError: If the package of ``packaged`` weights is not installed.
         """
         if self.weights == "packaged":
             return packaged_file()
-        if self.weights == "shipped":
-            return FILE
         file = Path(self.weights_dir) / f"{self.name}.safetensors"
         other = file.with_name(f"{self.name}.pth")
         return other if other.is_file() and not file.is_file() else file
 
     @property
-    def architecture(self) -> str:
-        """The network's name in timm."""
-        return ARCHITECTURE if self.name == FORMULA else self.name
-
-    @property
     def timm_name(self) -> str:
         """The name under which timm builds the network; for ``pretrained`` without a tag, with the papers' tag."""
-        return with_paper_tag(self.name) if self.weights == "pretrained" else self.architecture
+        return with_paper_tag(self.name) if self.weights == "pretrained" else self.name
 
 
 NO_BACKBONE = BackboneChoice("none", "none")

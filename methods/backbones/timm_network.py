@@ -69,7 +69,7 @@ def create_network(choice: BackboneChoice, out_indices: tuple[int, ...]) -> Any:
         return _cut(choice.name, model)
     state = torch.random.get_rng_state()
     torch.manual_seed(RANDOM_SEED)
-    model = timm.create_model(choice.architecture, pretrained=False, **options)
+    model = timm.create_model(choice.name, pretrained=False, **options)
     torch.random.set_rng_state(state)
     model = _cut(choice.name, model)
     if choice.weights in FROM_FILE:

@@ -118,7 +118,7 @@ def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | Non
         quick: Further values of its quick preset.
     """
     sizes = {"image_size": 128, "strides": (4, 8, 16), "width": 128}
-    training = {"steps": 250, "batch_size": 8, "learning_rate": 1e-3, "schedule": "one_cycle"}
+    training = {"steps": 400, "batch_size": 8, "learning_rate": 2e-3, "schedule": "one_cycle", "standardise": True}
     return DetectorInfo(
         name=name,
         title=title,
@@ -130,7 +130,9 @@ def _info(name: str, title: str, deviations: str, quick: Mapping[str, Any] | Non
         url="https://arxiv.org/abs/2206.03687",
         version=1,
         presets={
-            "quick": Preset({**sizes, **training, **(quick or {})}, "resnet18", "this project: CPU minutes"),
+            "quick": Preset(
+                {**sizes, **training, **(quick or {})}, "tf_efficientnet_lite0", "this project: CPU minutes"
+            ),
             "paper": Preset({}, "tf_efficientnet_b4", "the paper's training of UniAD; sizes proposed by this project"),
         },
         deviations=f"The paper gives neither depth nor width of its plain networks; they are this project's proposal. "

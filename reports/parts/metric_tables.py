@@ -22,7 +22,6 @@ COLUMN_TITLES = {
     "separate": "one detector per category; mean over categories, ± over seeds",
     "delta": "unified minus separate, in percentage points; ± is sqrt(s_u² + s_s²) over seeds",
 }
-_BACKBONES = {"nothing": "{}, random weights", "formulas": "{} backbone"}
 """Text of the badge of a backbone that was not trained on photographs, by the kind of its training data."""
 COLUMN_LABELS = {"unified": "unified", "separate": "separate", "delta": "Δ"}
 
@@ -57,8 +56,9 @@ def badges(row: Row) -> tuple[Badge, ...]:
     """Remarks on a row: preset, backbone, warnings, failures and missing runs."""
     found = [Badge(row.method.preset, "preset", "preset: the training budget and sizes of these runs")]
     if backbone_text(row):
-        kind = "plain" if row.backbone.trained_on == "photographs" else "warn"
-        text = _BACKBONES.get(row.backbone.trained_on or "", "{}").format(row.backbone.name)
+        untrained = row.backbone.trained_on == "nothing"
+        kind = "warn" if untrained else "plain"
+        text = f"{row.backbone.name}, random weights" if untrained else row.backbone.name
         text += ", native padding" if row.backbone.padding == "native" else ""
         title = f"frozen backbone, {row.backbone.weights} weights, sha256 {row.backbone.sha256[:12]}"
         found.append(Badge(text, kind, title))

@@ -23,8 +23,6 @@ from results.analyses.learning_verdicts import (
 from results.metrics.catalogue import AUROCS
 from results.rows.cell import number
 
-_OTHER_FEATURES = {"nothing": "is untrained", "formulas": "has seen no photographs"}
-"""Description of a backbone that was not trained on photographs, by the kind of its training data."""
 _STORY = {
     MLP: "the loss of the MLP gets near 0 while both AUROCs fall after an early peak",
     CNN: "the loss of the CNN gets near 0 while both AUROCs fall after an early peak",
@@ -78,11 +76,10 @@ def background(curves: Sequence[LearningCurves]) -> list[str]:
             f"Trainings that show each image fewer than {LONG} times are too short to confirm or contradict the paper; "
             "their curves are described but not compared with it."
         )
-    for trained_on, what in _OTHER_FEATURES.items():
-        such = [curve for curve in curves if curve.row.backbone.trained_on == trained_on]
-        if such:
-            which = "The backbone" if len(such) == len(curves) else "The backbone of some rows"
-            sentences.append(f"{which} {what}: such curves test the harness, not the paper's claim.")
+    untrained = [curve for curve in curves if curve.row.backbone.trained_on == "nothing"]
+    if untrained:
+        which = "The backbone" if len(untrained) == len(curves) else "The backbone of some rows"
+        sentences.append(f"{which} is untrained: such curves test the harness, not the paper's claim.")
     return sentences
 
 

@@ -139,7 +139,7 @@ class BackboneEntry(_Entry):
 
     @property
     def trained_on(self) -> TrainedOn | None:
-        """What the weights were trained on: ``photographs``, ``formulas`` or ``nothing``; None without a backbone."""
+        """What the weights were trained on: ``photographs`` or ``nothing``; None without a backbone."""
         return WEIGHTS[self.weights].trained_on
 
     @property

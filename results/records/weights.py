@@ -2,8 +2,7 @@
 
 Ids, labels and sentences depend on what the weights were trained on, not on where they came from. Code that needs to
 know it asks ``BackboneEntry``, which looks it up in this table, so a new kind of weights is a name in ``WeightsKind``
-and an entry here. Records keep their kind: ``shipped`` means the ``formula`` backbone of this repository, ``packaged``
-the weights of EfficientNet-Lite0 that come with an installed package.
+and an entry here.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-WeightsKind = Literal["pretrained", "file", "packaged", "shipped", "random", "none"]
-TrainedOn = Literal["photographs", "formulas", "nothing"]
+WeightsKind = Literal["pretrained", "file", "packaged", "random", "none"]
+TrainedOn = Literal["photographs", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,8 @@ class WeightsFacts:
     """The facts about a kind of weights.
 
     Attributes:
-        trained_on: ``photographs``, as in the papers; ``formulas``: images that are computed from formulas;
-            ``nothing``: the weights are random numbers; None without a backbone.
+        trained_on: ``photographs``, as in the papers; ``nothing``: the weights are random numbers; None without a
+            backbone.
         one_backbone: Whether only one backbone has weights of this kind, so that its name identifies them.
     """
 
@@ -34,8 +33,8 @@ WEIGHTS: Mapping[WeightsKind, WeightsFacts] = {
     "pretrained": WeightsFacts("photographs"),
     "file": WeightsFacts("photographs"),
     "packaged": WeightsFacts("photographs", one_backbone=True),
-    "shipped": WeightsFacts("formulas", one_backbone=True),
     "random": WeightsFacts("nothing"),
     "none": WeightsFacts(None),
 }
-"""timm downloads ``pretrained`` weights; ``file`` weights are in WEIGHTS_DIR; with ``none`` there is no backbone."""
+"""timm downloads ``pretrained`` weights; ``file`` weights are in WEIGHTS_DIR; ``packaged`` ones come with an installed
+package; with ``none`` there is no backbone."""

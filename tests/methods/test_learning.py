@@ -16,7 +16,7 @@ from methods.features.batch import layout_of
 
 @pytest.mark.slow
 def test_a_trained_quick_uniad_is_better_than_an_untrained_one(tmp_path, synthetic_data):
-    """Random ResNet-18 features of two categories of the synthetic dataset; about half of the preset's steps."""
+    """Standardised ImageNet features of two categories of the synthetic dataset; a quarter of the preset's steps."""
     options = Options(
         methods=("uniad",), settings=("unified",), seeds=(0,), categories=("oak", "twill"),
         data_dir=synthetic_data, cache_dir=tmp_path / "cache", unchecked_counts=True, assignments=("uniad.steps=100",),
@@ -40,7 +40,7 @@ def test_a_trained_quick_uniad_is_better_than_an_untrained_one(tmp_path, synthet
     )
     trained = image_auroc()
     assert report.steps == 100
-    assert report.loss_curve[-1][1] < 0.1 * report.loss_curve[0][1]
+    assert report.loss_curve[-1][1] < 0.5 * report.loss_curve[0][1]
     gain = {category: trained[category] - untrained[category] for category in run.categories}
     # The untrained score of one category depends on the random initial weights, so the mean is tested too.
     assert gain["twill"] > 0.1, (untrained, trained)

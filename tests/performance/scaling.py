@@ -70,7 +70,7 @@ class Benchmark:
         command = [
             sys.executable, "-m", "bench", "run", "--dataset", "folder", "--root", str(self.images),
             "--categories", ",".join(self.names[:categories]), "--methods", METHODS, "--preset", "quick",
-            "--backbone", "formula", "--seeds", "1", "--cache-dir", str(self.work / "cache"),
+            "--backbone", "tf_efficientnet_lite0", "--seeds", "1", "--cache-dir", str(self.work / "cache"),
             "--results-dir", str(self.work / store),
             "--site", str(self.work / "site"), "--reference-dir", str(self.work / "none"), *options,
         ]  # fmt: skip

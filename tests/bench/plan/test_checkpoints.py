@@ -17,7 +17,7 @@ from bench.plan.plan import make_plan
 from datasets.errors import UnknownNameError
 from methods.backbones.backbone import Backbone, load_backbone
 from methods.backbones.choice import BackboneChoice
-from methods.backbones.shipped import FORMULA
+from methods.backbones.packaged import ARCHITECTURE, SHA256
 from methods.checkpoints.checkpoint import open_checkpoint, remarks_on, save_detector
 from methods.errors import CheckpointError
 from methods.feature_spec import FeatureLayout
@@ -133,13 +133,13 @@ def test_options_that_a_checkpoint_excludes_are_errors(folder, cache, tmp_path, 
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_checkpoint_names_the_shipped_backbone_that_it_was_trained_on(tmp_path):
+def test_a_checkpoint_names_the_packaged_backbone_that_it_was_trained_on(tmp_path):
     cls = find_detector("padim")
     config, _ = configure(cls, "quick", {})
-    backbone = Backbone(BackboneChoice(FORMULA, "shipped"))
+    backbone = Backbone(BackboneChoice(ARCHITECTURE, "packaged"))
     detector = cls(config, layout_of(cls.features(config), backbone, ("one",)))
-    recorded = {"name": FORMULA, "weights": "shipped", "sha256": backbone.sha256, "padding": "timm"}
+    recorded = {"name": ARCHITECTURE, "weights": "packaged", "sha256": SHA256, "padding": "timm"}
     save_detector(tmp_path / "padim.safetensors", detector, recorded)
     checkpoint = open_checkpoint(tmp_path / "padim.safetensors")
-    assert backbone_choice(checkpoint, "", "", None, "") == BackboneChoice(FORMULA, "shipped")
+    assert backbone_choice(checkpoint, "", "", None, "") == BackboneChoice(ARCHITECTURE, "packaged")
     assert backbone_choice(checkpoint, "resnet18", "random", None, "").weights == "random"

@@ -28,7 +28,8 @@ def test_presets_and_overrides_are_resolved_into_typed_values():
     assert typed == {
         "steps": 1000, "learning_rate": 2e-4, "mask_encoder": False, "query": "first", "strides": (4, 8, 16)
     }  # fmt: skip
-    assert config.encoder_layers == 4, "the paper's default"
+    assert config.heads == 4, "from the preset"
+    assert config.jitter_scale == 20.0, "the paper's default"
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,6 @@ def test_a_transformer_backbone_is_refused_with_a_reason(options):
 
 
 def test_a_backbone_other_than_the_presets_is_a_badge(options):
-    own, other = make_plan(options())[0], make_plan(options(backbone="resnet34"))[0]
+    own, other = make_plan(options(backbone=""))[0], make_plan(options(backbone="resnet34"))[0]
     assert own.method.badges == ()
-    assert other.method.badges == ("backbone is not the preset's (resnet18)",)
+    assert other.method.badges == ("backbone is not the preset's (tf_efficientnet_lite0)",)

@@ -19,7 +19,6 @@ from bench.plan.studies import shortcut_options, study_options
 from datasets.errors import UniBoardError
 from methods.backbones.backbone import load_backbone
 from methods.backbones.choice import BackboneChoice
-from methods.backbones.shipped import ARCHITECTURE, FORMULA
 from methods.checkpoints.checkpoint import open_checkpoint, remarks_on
 from methods.checkpoints.state_file import read_state
 from methods.errors import CheckpointError
@@ -39,8 +38,6 @@ def place(tmp_path) -> Path:
     state = timm.create_model("resnet18", pretrained=False).state_dict()
     (tmp_path / "weights").mkdir()
     save_file(state, tmp_path / "weights/resnet18.safetensors")
-    small = timm.create_model(ARCHITECTURE, pretrained=False).state_dict()
-    save_file(small, tmp_path / f"weights/{ARCHITECTURE}.safetensors")
     write_hvq_trans(tmp_path / "h.pth", categories=2)
     write_miniature_folder(tmp_path / "textures", categories=("bolt",))
     return tmp_path
@@ -76,16 +73,6 @@ CASES = {
         "WEIGHTS=file needs WEIGHTS_DIR=<directory of <timm name>.safetensors>.",
         [{"weights": "file", "weights_dir": "weights"}],
     ),
-    "WEIGHTS of the shipped backbone": (
-        {"backbone": FORMULA, "weights": "random"},
-        "leave WEIGHTS and WEIGHTS_DIR out. For its network with other weights give BACKBONE=resnet10t.",
-        [{"backbone": FORMULA, "weights": ""}, {"backbone": ARCHITECTURE, "weights": "random"}],
-    ),
-    "WEIGHTS_DIR of the shipped backbone": (
-        {"backbone": FORMULA, "weights": "", "weights_dir": "weights"},
-        "leave WEIGHTS and WEIGHTS_DIR out. For its network with other weights give BACKBONE=resnet10t.",
-        [{"backbone": FORMULA, "weights": ""}, {"backbone": ARCHITECTURE, "weights": "", "weights_dir": "weights"}],
-    ),
     "WEIGHTS_DIR that is the file": (
         {"weights": "", "weights_dir": "weights/resnet18.safetensors"},
         "is a file: give its directory, WEIGHTS_DIR=",
@@ -109,11 +96,6 @@ CASES = {
         {"backbone": "vit_tiny_patch16_224"},
         "Choose a convolutional backbone, e.g. tf_efficientnet_b4, resnet18 or wide_resnet50_2.",
         [{"backbone": "resnet18"}],
-    ),
-    "a stage that the shipped backbone lacks": (
-        {"assignments": ("padim.strides=8,32", "padim.image_size=64"), "backbone": FORMULA, "weights": ""},
-        "Choose another BACKBONE, and WEIGHTS for it.",
-        [{"assignments": ("padim.strides=8,32", "padim.image_size=64"), "backbone": "resnet18"}],
     ),
     "a patch that does not fit": (
         {"methods": ("cutpaste",), "assignments": ("cutpaste.patch_area=0.02,0.5", "cutpaste.patch_aspect=0.3")},

@@ -11,9 +11,7 @@ import pytest
 
 from bench.plan.options import Options
 from bench.plan.resolve import resolve
-from datasets.storage import cores
-from methods.backbones.packaged import ARCHITECTURE as PACKAGED
-from methods.backbones.shipped import FORMULA
+from methods.backbones.packaged import ARCHITECTURE
 from methods.registry import known_detectors
 
 
@@ -35,23 +33,10 @@ def test_jobs_and_threads_are_counted_from_the_cores_that_the_process_may_use():
     assert ran.stdout.split() == ["1", "1"]
 
 
-def test_jobs_and_threads_are_counted_from_the_limit_of_a_control_group(tmp_path, monkeypatch):
-    monkeypatch.setattr("joblib.cpu_count", lambda: 64)
-    monkeypatch.setattr(cores, "_GROUPS", tmp_path)
-    monkeypatch.setattr(cores, "_OWN_GROUPS", tmp_path / "own")
-    (tmp_path / "own").write_text("0::/batch/job7\n", encoding="utf-8")
-    (tmp_path / "batch").mkdir()
-    (tmp_path / "batch/cpu.max").write_text("600000 100000\n", encoding="utf-8")
-    resolved = resolve(Options(preset="paper"))
-    assert (resolved.jobs, resolved.threads) == (1, 6)
-    assert resolve(Options(preset="paper", jobs=2)).threads == 3
-
-
-def test_only_one_module_counts_cores():
+def test_no_module_counts_cores_that_the_process_may_not_use():
     for package in ("datasets", "results", "methods", "baselines", "reports", "bench", "tests/performance"):
         for file in Path(package).rglob("*.py"):
-            if file != Path("datasets/storage/cores.py"):
-                assert "cpu_count" not in file.read_text(encoding="utf-8"), file
+            assert "os.cpu_count" not in file.read_text(encoding="utf-8"), file
 
 
 def test_default_methods_depend_on_the_kind_of_dataset():
@@ -65,24 +50,20 @@ SOMEWHERE = Path("weights")
 
 
 @pytest.mark.parametrize(
-    ("dataset", "words", "backbone", "weights"),
+    ("dataset", "given", "backbone"),
     [
-        ("synthetic", {}, FORMULA, "shipped"),
-        ("synthetic", {"weights": "shipped"}, FORMULA, "shipped"),
-        ("synthetic", {"weights": "random"}, "resnet18", "random"),
-        ("synthetic", {"weights": "pretrained"}, "resnet18", "pretrained"),
-        ("synthetic", {"weights_dir": SOMEWHERE}, "resnet18", "file"),
-        ("synthetic", {"backbone": "resnet34"}, "resnet34", "random"),
-        ("folder", {}, "", ""),  # the presets' own, if they can be had
-        ("synthetic", {"backbone": PACKAGED}, PACKAGED, "packaged"),
-        ("folder", {"backbone": PACKAGED}, PACKAGED, "packaged"),
-        ("folder", {"weights": "packaged"}, PACKAGED, "packaged"),
-        ("synthetic", {"weights": "packaged"}, PACKAGED, "packaged"),
-        ("folder", {"backbone": FORMULA}, FORMULA, "shipped"),
-        ("folder", {"weights": "random"}, "", "random"),
-        ("folder", {"weights_dir": SOMEWHERE, "backbone": "resnet34"}, "resnet34", "file"),
+        ("synthetic", {}, ARCHITECTURE),
+        ("synthetic", {"weights": "packaged"}, ARCHITECTURE),
+        ("synthetic", {"weights": "random"}, ""),
+        ("synthetic", {"weights": "pretrained"}, ""),
+        ("synthetic", {"weights_dir": SOMEWHERE}, ""),
+        ("synthetic", {"backbone": "resnet34"}, "resnet34"),
+        ("folder", {}, ""),
+        ("folder", {"backbone": ARCHITECTURE}, ARCHITECTURE),
+        ("folder", {"weights": "packaged"}, ARCHITECTURE),
+        ("folder", {"weights": "random"}, ""),
+        ("folder", {"weights_dir": SOMEWHERE, "backbone": "resnet34"}, "resnet34"),
     ],
 )
-def test_backbone_and_weights_from_options(dataset, words, backbone, weights):
-    resolved = resolve(Options(dataset=dataset, **words))
-    assert (resolved.backbone, resolved.weights) == (backbone, weights)
+def test_the_backbone_of_all_methods_from_options(dataset, given, backbone):
+    assert resolve(Options(dataset=dataset, **given)).backbone == backbone

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from datasets.synthetic_parts.catalogue import CONFUSIONS, LOOKS
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
+def _generator(seed: int) -> RandomNumbers:
+    return RandomNumbers(seed)
 
 
 @pytest.mark.parametrize("category", list(LOOKS))

@@ -8,10 +8,11 @@ import pytest
 from datasets.synthetic_parts.canvas import SIZE
 from datasets.synthetic_parts.catalogue import CONFUSIONS, LOOKS
 from datasets.synthetic_parts.photograph import Drawing, photograph
+from datasets.synthetic_parts.random_numbers import RandomNumbers
 
 
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
+def _generator(seed: int) -> RandomNumbers:
+    return RandomNumbers(seed)
 
 
 @pytest.mark.parametrize("confusion", CONFUSIONS, ids=lambda c: f"{c.category}-{c.defect}")

@@ -69,19 +69,20 @@ def test_one_seed_has_no_spread_and_no_test(tmp_path):
     assert not re.search(r"\d ± \d", words)
 
 
-def test_the_formula_backbone_has_a_badge_and_a_sentence(tmp_path):
+def test_rows_on_different_weights_are_named(tmp_path):
     store = Store(tmp_path / "store")
-    for record in make_row(seeds=(0,), backbone="formula", weights="shipped"):
+    for record in make_row(seeds=(0,), backbone="tf_efficientnet_lite0", weights="packaged"):
         store.write(record)
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
-    assert "Rows here use the backbone that comes with the project" in text
+    assert "Rows use different frozen backbones" not in text
     assert "untrained backbone" not in text
-    assert re.search(r'class="badge warn"[^>]*>formula backbone<', text)
+    assert re.search(r'class="badge plain"[^>]*>tf_efficientnet_lite0<', text)
     for record in make_row(method="other", title="Other", seeds=(0,), backbone="resnet18", weights="file"):
         store.write(record)
     text = build(store, tmp_path / "site").read_text(encoding="utf-8")
-    assert "Rows marked “formula backbone” use" in text
-    assert "Rows use different frozen backbones or weights: formula (shipped) and resnet18 (file)" in text
+    assert (
+        "Rows use different frozen backbones or weights: resnet18 (file) and tf_efficientnet_lite0 (packaged)" in text
+    )
 
 
 def test_the_answer_speaks_of_random_backbones_where_no_other_row_has_finished(tmp_path):

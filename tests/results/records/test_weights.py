@@ -21,7 +21,6 @@ def test_every_kind_has_its_facts():
     ("trained_on", "badge", "kind", "text"),
     [
         ("photographs", "resnet18", "plain", ""),
-        ("formulas", "resnet18 backbone", "warn", "has seen no photographs"),
         ("nothing", "resnet18, random weights", "warn", "is untrained"),
     ],
 )

@@ -16,8 +16,8 @@ def test_labels_name_only_as_much_of_the_weights_as_is_needed():
             records.append(record.model_copy(update={"backbone": entry, "score_id": sha256 * 12}))
         return sorted(labels(leaderboard(records).rows).values())
 
-    formula, random = ("formula", "shipped", "a"), ("resnet18", "random", "b")
-    assert labels_of(formula, random) == ["Plain (backbone=formula)", "Plain (backbone=resnet18, weights=random)"]
+    packaged, random = ("lite", "packaged", "a"), ("resnet18", "random", "b")
+    assert labels_of(packaged, random) == ["Plain (backbone=lite)", "Plain (backbone=resnet18, weights=random)"]
     assert labels_of(("resnet18", "file", "c"), random) == ["Plain (weights=file)", "Plain (weights=random)"]
     two_files = labels_of(("resnet18", "file", "c"), ("resnet18", "file", "d"))
     assert two_files == ["Plain (weights=file cccccccc)", "Plain (weights=file dddddddd)"]

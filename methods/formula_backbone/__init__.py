@@ -1,1 +1,0 @@
-"""A small backbone, trained on images that formulas make, whose useful features need no download."""
