@@ -12,6 +12,9 @@ patches. The map is upsampled bilinearly to the input size and smoothed by a Gau
 3,937,792 parameters at the paper's width: adaptor 1536*1536 + 1536, discriminator 1536*1024 + 1024 + 2*1024 + 1024 (its
 last layer has no bias).
 
+The noise has the unit of the features. The paper's 0.015 is a ninth of the deviation of ResNet-18's adapted features,
+and 1/270 to 1/310 of that of EfficientNets', where detectors then detect and do not localise (``docs/results.md``).
+
 Budget: 40 meta-epochs of 4 passes over the images each, 160 passes. AdamW trains the adaptor, Adam the discriminator.
 
 Deviations: images are resized to 288 without the crop from 329. The last epoch counts. The official code keeps the
@@ -64,7 +67,7 @@ class SimpleNetConfig(TrainingConfig):
         tap_width: Number of values that a patch of each tap is pooled to.
         target_width: Number of values of a patch feature; width of the adaptor.
         hidden: Width of the discriminator's hidden layer.
-        noise: Standard deviation of the noise that makes pseudo-anomalies.
+        noise: Standard deviation of the noise that makes pseudo-anomalies, in the unit of the features.
         margin: Margin of the hinge loss.
         smoothing: Standard deviation of the Gaussian filter in pixels; 0 for none.
         kept_gib: Largest size in GiB up to which the aggregated training features are kept in memory.

@@ -100,3 +100,21 @@ def test_longer_training_separates_abnormal_features_from_normal_ones():
 def test_invalid_configurations_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         detector(**changes)
+
+
+def test_the_noise_has_the_unit_of_the_features():
+    """Features 100 times as large need noise 100 times as large; else it is as if the noise were a hundredth.
+
+    This is why the paper's noise is too small for the features of EfficientNets.
+    """
+
+    def maps(factor: float, noise: float) -> torch.Tensor:
+        fitted = detector(steps=150, noise=noise)
+        taps = structured(LAYOUT, 12, 0, concatenated=False)
+        fitted.fit(FakeImages(*(factor * tap for tap in taps)), FitContext(0, CPU))
+        odd = structured(LAYOUT, 3, 1, concatenated=False)
+        return fitted.predict(Batch(tuple(factor * tap.flip(1) for tap in odd))).maps
+
+    usual, scaled, too_little, little = maps(1, 0.1), maps(100, 10.0), maps(100, 0.1), maps(1, 0.001)
+    assert (scaled - usual).abs().mean() < 0.25 * (too_little - usual).abs().mean()
+    assert (too_little - little).abs().mean() < 0.25 * (too_little - usual).abs().mean()
