@@ -17,7 +17,6 @@ from results.rows.statistics import Comparison
 from results.studies.ablation import Ablation
 
 _SPAN = 3
-"""Description of a backbone that was not trained on photographs, by the kind of its training data."""
 _MOST_NAMED = 3
 """Largest number of levels that a sentence names all; of more, it gives their number and the extreme ones."""
 

@@ -22,7 +22,6 @@ COLUMN_TITLES = {
     "separate": "one detector per category; mean over categories, ± over seeds",
     "delta": "unified minus separate, in percentage points; ± is sqrt(s_u² + s_s²) over seeds",
 }
-"""Text of the badge of a backbone that was not trained on photographs, by the kind of its training data."""
 COLUMN_LABELS = {"unified": "unified", "separate": "separate", "delta": "Δ"}
 
 

@@ -1,4 +1,4 @@
-"""What is said of a file that should be JSON and is not."""
+"""The errors of files that should be JSON and are not."""
 
 from __future__ import annotations
 
