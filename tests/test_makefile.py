@@ -74,8 +74,6 @@ def test_variables_of_the_environment_arrive_too(make):
         ("ablations", [], ["ablation", "--study", "all"]),
         ("table", ["FORMAT"], ["table", "--format", HOSTILE]),
         ("table", [], ["table", "--format", "md"]),
-        ("backbone", ["OUT"], ["--out", HOSTILE]),
-        ("backbone", [], ["--out", ".cache/backbone"]),
         (
             "shortcut",
             ["STEPS", "BATCH", "PRECISION"],

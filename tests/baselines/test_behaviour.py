@@ -24,7 +24,7 @@ from results.records.store import Store
 
 CATEGORIES = ("capsule", "circuit", "flange", "linen", "oak", "screw", "twill", "washer")
 SHOWN_ON = {
-    "cutpaste": ("circuit", {"batch_size": 4, "steps": 60}),
+    "cutpaste": ("washer", {"batch_size": 4, "steps": 60}),
     "draem": ("washer", {"batch_size": 1, "steps": 120}),
     "fcdd": ("oak", {"steps": 80}),
     "mkd": ("oak", {"steps": 50}),
@@ -63,6 +63,7 @@ def run_quick(
     options = Options(
         methods=(method,), settings=("separate",), seeds=(0,), categories=categories, threads=1,
         data_dir=data, cache_dir=cache, results_dir=directory, unchecked_counts=True, weights="random",
+        backbone="resnet18",
         assignments=tuple(f"{method}.{name}={value}" for name, value in fields.items()),
     )  # fmt: skip
     records = [execute([run], Execution(directory, cache))[0] for run in make_plan(options)]

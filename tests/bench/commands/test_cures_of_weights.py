@@ -107,6 +107,7 @@ def run_presets_own(folder, tmp_path) -> Callable[..., tuple[str, RunRecord]]:
         words = arguments(folder, tmp_path / "cache", tmp_path / store, "--settings", "unified")
         for option in ("--weights", "--backbone"):
             del words[words.index(option) : words.index(option) + 2]
+        words[words.index("--preset") + 1] = "paper"  # the backbone of quick presets is installed
         result = invoke(*words, *more)
         assert result.exit_code == 0, result.output
         (record,) = Store(tmp_path / store).records()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from bench.execution.evaluation import evaluate_category, score_category
 from bench.plan.plan import make_plan
 from bench.plan.seeding import seed_everything
+from methods.detector import FitContext
 from methods.uniad.detector import UniAD
 from tests.support.benchmarks import run_all
 
@@ -59,6 +61,8 @@ def test_the_untrained_state_is_scored_and_leaves_no_trace(options, monkeypatch,
     seed_everything(run.run_seed)
     detector = UniAD(run.config, run.layout)
     bank = run.open_bank()
+    train = bank.open(run.features, run.categories, "train")
+    detector.fit(train, FitContext(run.run_seed, torch.device("cpu"), untrained=True))  # standardises the features
     for category, scores in record.untrained.items():
         part = score_category(detector, bank.open(run.features, [category], "test"), run.index, category, run.protocol)
         expected, _ = evaluate_category(part, run.index, run.protocol)

@@ -38,7 +38,7 @@ def test_a_run_leaves_a_full_record(options):
     assert record.cost.peak_rss_bytes > 50e6
     assert record.cost.ms_per_image_batch_1 > 0
     assert record.backbone.weights == "random"
-    assert record.method.badges == ()
+    assert record.method.badges == ("backbone is not the preset's (tf_efficientnet_lite0)",)
     assert record.method.sizes.startswith("64 px, 4x4 tokens, width 32")
     assert torch.__version__.startswith(record.provenance.versions["torch"].split("+")[0])
 
