@@ -83,7 +83,7 @@ verify: setup ## Check DATASET (also dtd): counts, masks, files that are not rea
 test: setup ## Run the test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 --dist=worksteal --durations=10 $(ARGS)
 
-test-long: setup ## Run trainings that show that every baseline learns (about half an hour on two cores)
+test-long: setup ## Run trainings that show that every baseline learns (about an hour and a half on two cores)
 	OMP_NUM_THREADS=1 $(PY) -m pytest --quiet --numprocesses=2 -m long --timeout=1800 --durations=0 $(ARGS)
 
 PERF_VENV ?= .cache/perf-venv
